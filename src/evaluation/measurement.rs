@@ -1,0 +1,210 @@
+//! What one evaluation measured. Every figure states its definition, its input size and its unit here; the API, the
+//! column headers and the docs say the same.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Everything that one evaluation of one submission measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Measurement {
+    /// Of the uploaded images against the hidden HR.
+    pub fidelity: Fidelity,
+    /// Whether the uploaded model makes the uploaded images.
+    pub reproduction: Reproduction,
+    /// Counted from the graph at 1×3×256×256.
+    pub cost: Cost,
+    pub runtime: Runtime,
+    pub memory: Memory,
+    pub provenance: Provenance,
+}
+
+/// A PSNR in dB. Identical images have an infinite one, written `"inf"` in JSON; it counts as 100 dB in a mean.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, ToSchema)]
+#[schema(value_type = f64)]
+pub struct Db(pub f64);
+
+impl Db {
+    /// What an infinite PSNR counts as where a mean is taken, in dB.
+    pub const CAP: f64 = 100.0;
+
+    /// The value that enters a mean: finite, at most [`Db::CAP`].
+    pub fn capped(self) -> f64 {
+        self.0.min(Self::CAP)
+    }
+}
+
+impl Serialize for Db {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_infinite() { s.serialize_str("inf") } else { s.serialize_f64(self.0) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Db {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(f64),
+            Word(String),
+        }
+        match Either::deserialize(d)? {
+            Either::Number(n) => Ok(Db(n)),
+            Either::Word(w) if w == "inf" => Ok(Db(f64::INFINITY)),
+            Either::Word(w) => Err(serde::de::Error::custom(format!("not a PSNR: {w:?}"))),
+        }
+    }
+}
+
+/// PSNR and SSIM of a set: the arithmetic means of the per-image figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Fidelity {
+    /// dB, mean over images.
+    pub psnr: f64,
+    pub ssim: f64,
+    pub images: Vec<ImageScore>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ImageScore {
+    /// The image's id: `0901` for `0901.png` and `0901x4.png`.
+    pub name: String,
+    pub psnr: Db,
+    pub ssim: f64,
+}
+
+/// Cost of a model, counted at an input of 1×3×256×256.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Cost {
+    /// NCHW of the counted input.
+    pub input: [u64; 4],
+    /// Output height over input height.
+    pub scale: u32,
+    /// Elements of every input-independent tensor where it meets data, once each.
+    pub params: u64,
+    /// Calls of two-dimensional convolutions.
+    pub convs: u64,
+    /// Output elements of every convolution call.
+    pub activations: u64,
+    pub flops: Flops,
+    /// Multiply-adds of every weighted operator, however it is written.
+    pub macs: u64,
+    /// Per operator kind, dearest first.
+    pub operators: Vec<OperatorCost>,
+}
+
+/// The field's two FLOP counts; a multiply-add counts as one, biases as nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Flops {
+    /// AIM2020, NTIRE2022, NTIRE2023.
+    pub kair: u64,
+    /// NTIRE2024 on.
+    pub fvcore: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OperatorCost {
+    /// ONNX operator name, e.g. `Conv`.
+    pub op: String,
+    pub calls: u64,
+    pub macs: u64,
+    pub params: u64,
+    pub output_elements: u64,
+}
+
+/// Wall-clock time of the forward pass alone, batch 1, fp32; decoding, copies and rounding are outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Runtime {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// What was fed: `1x3x256x256`, or `5 LR images` for the set's full images.
+    pub input: String,
+    /// CPU threads that the runtime may use.
+    pub threads: usize,
+    /// ms per image, median over timed runs.
+    pub median_ms: f64,
+    /// 95 % bootstrap interval of the median, ms.
+    pub ci95_ms: [f64; 2],
+    /// Timed runs, warm-up not counted.
+    pub runs: usize,
+    /// The baseline, timed in the same process, interleaved (A B B A).
+    pub baseline: Option<RuntimeRatio>,
+    /// Every timed run of the entry in order, ms.
+    pub samples_ms: Vec<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RuntimeRatio {
+    pub median_ms: f64,
+    /// Entry over baseline; below 1 is faster than the baseline.
+    pub ratio: f64,
+    pub ratio_ci95: [f64; 2],
+    pub samples_ms: Vec<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Memory {
+    pub peak_bytes: u64,
+    /// What `peak_bytes` is: which allocator or counter, at which input.
+    pub method: String,
+    /// The baseline's peak by the same method in the same run.
+    pub baseline_peak_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every sample of every image is the same.
+    Reproduced,
+    /// At most one grey level apart in at most 0.1 % of the samples: two correct runtimes differ by that much.
+    WithinRounding,
+    Differs,
+}
+
+impl Verdict {
+    /// The word in JSON, in the database and on pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Reproduced => "reproduced",
+            Verdict::WithinRounding => "within-rounding",
+            Verdict::Differs => "differs",
+        }
+    }
+}
+
+/// The uploaded images beside what the uploaded model makes of the LR images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Reproduction {
+    pub verdict: Verdict,
+    /// Largest difference of any sample, grey levels.
+    pub max_abs: u8,
+    /// Share of samples that are equal, 0…1.
+    pub identical_fraction: f64,
+    /// The range the model expects: 1 for 0…1, 255 for 0…255.
+    pub input_range: u32,
+    /// PSNR of the model's own outputs against the hidden HR, dB (mean over images); absent without HR.
+    pub model_psnr: Option<f64>,
+    pub images: Vec<ImageReproduction>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ImageReproduction {
+    pub name: String,
+    pub max_abs: u8,
+    /// PSNR between the uploaded image and the model's output, dB.
+    pub psnr_between: Db,
+}
+
+/// What a measurement was made with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Provenance {
+    pub upscore: String,
+    pub onnxruntime: String,
+    /// CPU or GPU model name.
+    pub device_name: String,
+    pub threads: usize,
+    pub os: String,
+    pub model_sha256: String,
+    pub results_sha256: String,
+    /// Protections in force round the model's process, e.g. `landlock 7, seccomp, uid 65534`.
+    pub sandbox: String,
+}

@@ -1,0 +1,114 @@
+//! The science: files in, a [`Measurement`] out. No SQL, no HTTP, no ids; nothing of ours but [`crate::problem`].
+
+pub mod cost;
+pub mod fidelity;
+pub mod images;
+pub mod measurement;
+pub mod model;
+pub mod onnx;
+pub mod resize;
+pub mod results;
+pub mod runner;
+pub mod runtime;
+pub mod sandbox;
+
+use std::{path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub use measurement::*;
+
+use crate::problem::Problem;
+
+/// One evaluation: where its files are, and the rules it is measured by.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// A self-contained `.onnx` file.
+    pub model: PathBuf,
+    /// The results zip.
+    pub results: PathBuf,
+    /// The baseline's `.onnx`, timed interleaved with the entry.
+    pub baseline: Option<PathBuf>,
+    /// The images of the phase.
+    pub images: Vec<EvalImage>,
+    pub fidelity: fidelity::Settings,
+    /// Range the model expects, 1 or 255; `None`: found by trying.
+    pub input_range: Option<u32>,
+    pub timing: TimingSettings,
+    pub limits: Limits,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// `libonnxruntime.so`.
+    pub onnxruntime: PathBuf,
+}
+
+/// One image of a dataset: the id both sides are paired by, and where the files lie.
+#[derive(Debug, Clone)]
+pub struct EvalImage {
+    /// `0901` for `0901.png` and `0901x4.png`.
+    pub name: String,
+    pub lr: PathBuf,
+    pub hr: PathBuf,
+}
+
+/// How the forward pass is timed; part of the protocol.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TimingSettings {
+    /// CPU threads the runtime may use; fixed, since it moves every figure.
+    pub threads: usize,
+    /// Untimed runs first.
+    pub warmup: usize,
+    /// Timed runs of the entry, and of the baseline.
+    pub runs: usize,
+}
+
+impl Default for TimingSettings {
+    fn default() -> Self {
+        TimingSettings { threads: 2, warmup: 3, runs: 20 }
+    }
+}
+
+/// What the model's process may use before it is stopped.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Address space on CPU, bytes.
+    pub memory_bytes: u64,
+    /// Wall clock of the whole child.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { memory_bytes: 8 << 30, time: Duration::from_secs(30 * 60) }
+    }
+}
+
+/// A named step of an evaluation, in the order they happen; pages show them live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    Scoring,
+    Counting,
+    Reproducing,
+    Timing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    pub step: Step,
+    pub done: u32,
+    pub total: u32,
+}
+
+/// Measures one submission.
+///
+/// `Ok(Err(problems))` is the team's fault, final; `Err` is ours, to be retried. Blocking: call it off the async runtime.
+/// When `cancel` becomes true the child is killed within 100 ms and the call returns an error.
+pub fn evaluate(
+    _job: &Job,
+    _progress: &(dyn Fn(Progress) + Sync),
+    _cancel: &AtomicBool,
+) -> anyhow::Result<Result<Measurement, Vec<Problem>>> {
+    anyhow::bail!("being written")
+}

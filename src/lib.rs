@@ -1,0 +1,40 @@
+//! Upscore: the evaluation server for efficient super-resolution challenges.
+//!
+//! The way of a submission, one direction, two hand-overs (the `evaluation` row, then its result):
+//!
+//! ```text
+//! browser / REST / `upscore submit`
+//!   │ streamed upload
+//! web ──▶ submission::intake::accept      rules → vetting → blobs by SHA-256 → ONE transaction
+//!   ▼
+//! evaluation row ◀── queue::claim         Postgres is the queue: lease, heartbeat, sweep
+//!   │
+//! worker::step ──▶ evaluation::evaluate   the science; the model runs in a sandboxed child process
+//!   ├─▶ scoring::score                    pure
+//!   └─▶ queue::finish                     ONE transaction, only while the lease is still ours
+//!                     ▼
+//!            leaderboard::ranking         the one ranked query: pages, API and exports all read it
+//! ```
+//!
+//! Imports point downward only: `main → cli → web, worker, evaluation`; `web → submission, leaderboard, challenge, team,
+//! queue, storage`; `worker → queue, storage, challenge, evaluation, scoring`; `evaluation` uses nothing but [`problem`],
+//! so that anyone can reproduce a number from the command line without a database.
+
+pub mod challenge;
+pub mod cli;
+pub mod config;
+pub mod db;
+pub mod demo;
+pub mod evaluation;
+pub mod ids;
+pub mod leaderboard;
+pub mod postgres;
+pub mod problem;
+pub mod queue;
+pub mod scoring;
+pub mod storage;
+pub mod submission;
+pub mod team;
+pub mod telemetry;
+pub mod web;
+pub mod worker;

@@ -1,0 +1,71 @@
+//! What is wrong with an input, in the one shape that pages, API and command line show.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One fault found in what somebody gave us: final, shown to them, never retried.
+///
+/// Faults of our own are [`anyhow::Error`]s instead; they are logged, retried and said to be ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Stable, machine-readable, e.g. `zip_unsafe_path`. Codes never change their meaning.
+    #[schema(value_type = String, example = "missing_image")]
+    pub code: Cow<'static, str>,
+    /// One sentence for a person, with the figures that matter.
+    pub message: String,
+    /// The file, image or node at fault.
+    #[serde(rename = "where")]
+    pub place: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Problem { code: Cow::Borrowed(code), message: message.into(), place: None, hint: None }
+    }
+
+    /// Names the file, image or node at fault; untrusted names go through [`printable`].
+    pub fn at(mut self, place: impl AsRef<str>) -> Self {
+        self.place = Some(printable(place.as_ref()));
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{}: {} [{}]", place, self.message, self.code),
+            None => write!(f, "{} [{}]", self.message, self.code),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// An untrusted name made safe for a log line, a message or a page: control and bidirectional characters escaped, cut to
+/// 80 characters.
+pub fn printable(name: &str) -> String {
+    const LIMIT: usize = 80;
+    let mut out = String::new();
+    for (i, c) in name.chars().enumerate() {
+        if i == LIMIT {
+            out.push('…');
+            break;
+        }
+        let bidi = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || bidi {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}

@@ -1,0 +1,1 @@
+//! The integration tests, one binary so that the project links once. Each module speaks one area's language.
