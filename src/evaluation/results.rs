@@ -170,10 +170,6 @@ fn dangers(archive: &Archive, expected: &[Expected], contents: &Contents) -> Vec
             problems.push(problem);
         }
     }
-    if let Some((one, other)) = archive.overlapping() {
-        let other = crate::problem::printable(other);
-        problems.push(Problem::new("zip_overlap", format!("shares its bytes with {other}")).at(one));
-    }
     for (image, entry) in contents.present() {
         let (entry, limit) = (&archive.entries[entry], expected[image].max_bytes());
         if entry.size > limit {
@@ -183,7 +179,8 @@ fn dangers(archive: &Archive, expected: &[Expected], contents: &Contents) -> Vec
     }
     let total = archive.entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
     let limit = expected.iter().map(Expected::max_bytes).sum::<u64>() + SPARE;
-    if total > limit {
+    // Said of the whole only where no single file is to blame.
+    if total > limit && !problems.iter().any(|p| p.code == "zip_too_large_unpacked") {
         let message = format!("the archive unpacks to {total} bytes, at most {limit} are allowed");
         problems.push(Problem::new("zip_too_large_unpacked", message));
     }

@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::Context;
 
-use crate::problem::Problem;
+use crate::problem::{Problem, printable};
 
 /// Either the archive is at fault, or our disk.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ const LOCAL_LEN: usize = 30;
 const MAX_DIRECTORY: u64 = 16 << 20;
 
 impl Archive {
-    /// Reads the list; no entry's bytes. Codes: `zip_malformed`, `zip_too_many_entries`.
+    /// Reads the list; no entry's bytes. Codes: `zip_malformed`, `zip_too_many_entries`, `zip_overlap`.
     pub fn open(path: &Path, max_entries: u64) -> Result<Archive, Fault> {
         let file = File::open(path).with_context(|| format!("opening {}", path.display())).map_err(Fault::Ours)?;
         let len = file.metadata()?.len();
@@ -107,39 +107,48 @@ impl Archive {
 
     /// Finds each entry's bytes, and whether its local header agrees with the list.
     fn locate(&mut self) -> Result<(), Fault> {
+        let mut disagreement = None;
         for entry in &mut self.entries {
-            let disagrees = |what: &str| {
-                Fault::from(Problem::new("zip_malformed", format!("the archive's list {what}")).at(&entry.name))
-            };
-            let mut head = vec![0; LOCAL_LEN + entry.raw_name.len()];
-            let fits = entry.header.checked_add(head.len() as u64).is_some_and(|end| end <= self.directory);
-            if !fits {
-                return Err(disagrees("points outside the archive"));
+            let disagrees =
+                |what: &str| Problem::new("zip_malformed", format!("the archive's list {what}")).at(&entry.name);
+            let outside = || Fault::from(disagrees("points outside the archive"));
+            if entry.header.checked_add(LOCAL_LEN as u64).is_none_or(|end| end > self.directory) {
+                return Err(outside());
             }
+            let mut head = [0; LOCAL_LEN];
             self.file.read_exact_at(&mut head, entry.header)?;
             if head[..4] != LOCAL {
-                return Err(disagrees("points at something that is no entry"));
+                return Err(disagrees("points at something that is no entry").into());
             }
-            if head[LOCAL_LEN..] != entry.raw_name || usize::from(u16_at(&head, 26)) != entry.raw_name.len() {
-                return Err(disagrees("and the entry itself give different names"));
-            }
-            if u16_at(&head, 8) != entry.method {
-                return Err(disagrees("and the entry itself give different compression methods"));
-            }
-            entry.data = entry.header + head.len() as u64 + u64::from(u16_at(&head, 28));
+            let mut name = vec![0; u16_at(&head, 26).into()];
+            let name_at = entry.header + LOCAL_LEN as u64;
+            entry.data = name_at + name.len() as u64 + u64::from(u16_at(&head, 28));
             if entry.data.checked_add(entry.packed).is_none_or(|end| end > self.directory) {
-                return Err(disagrees("claims more packed bytes than the archive holds"));
+                return Err(outside());
+            }
+            self.file.read_exact_at(&mut name, name_at)?;
+            if name != entry.raw_name {
+                disagreement = Some(disagrees("and the entry itself give different names"));
+            } else if u16_at(&head, 8) != entry.method {
+                disagreement = Some(disagrees("and the entry itself give different compression methods"));
             }
         }
-        Ok(())
+        // First, as it is the graver fault and may be why the names differ.
+        self.refuse_overlap()?;
+        disagreement.map_or(Ok(()), |problem| Err(problem.into()))
     }
 
-    /// The names of two entries that share bytes: the mark of a bomb.
-    pub fn overlapping(&self) -> Option<(&str, &str)> {
+    /// Entries that share bytes are the mark of a bomb.
+    fn refuse_overlap(&self) -> Result<(), Fault> {
         let mut entries: Vec<&Entry> = self.entries.iter().collect();
         entries.sort_by_key(|e| e.header);
-        let overlap = entries.windows(2).find(|pair| pair[0].data + pair[0].packed > pair[1].header)?;
-        Some((&overlap[0].name, &overlap[1].name))
+        match entries.windows(2).find(|pair| pair[0].data + pair[0].packed > pair[1].header) {
+            None => Ok(()),
+            Some(pair) => {
+                let message = format!("shares its bytes with {}", printable(&pair[1].name));
+                Err(Problem::new("zip_overlap", message).at(&pair[0].name).into())
+            }
+        }
     }
 
     /// The first `count` unpacked bytes, or fewer where the entry is shorter; checksums are not looked at.
