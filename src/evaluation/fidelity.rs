@@ -181,7 +181,11 @@ fn psnr_u8(a: &View<u8>, b: &View<u8>) -> Db {
     let mut sum = 0u64;
     for y in 0..a.rows {
         for (a, b) in a.row(y).chunks(CHUNK).zip(b.row(y).chunks(CHUNK)) {
-            let part: u32 = a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2)).sum();
+            // In 16 bits, which processors multiply and add in pairs; wrapping, as a check for overflow would prevent that.
+            let part = a.iter().zip(b).fold(0u32, |part, (&a, &b)| {
+                let difference = i32::from(i16::from(a) - i16::from(b));
+                part.wrapping_add((difference * difference) as u32)
+            });
             sum += u64::from(part);
         }
     }

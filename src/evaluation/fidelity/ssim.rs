@@ -7,8 +7,9 @@
 //! 2µxµy = a − b, µx² + µy² = a + b, 2σxy = A − B, σx² + σy² = A + B.
 //! Identical images have d = 0 and so exactly 1.
 //!
-//! Every sum is taken in the same order on every processor (no fused multiply-add, fixed lanes), so a figure does not
-//! depend on the machine or on the number of threads.
+//! Sums are taken in a fixed order, so a figure does not depend on the number of threads.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -21,17 +22,22 @@ const C1: f64 = (0.01 * 255.0) * (0.01 * 255.0);
 const C2: f64 = (0.03 * 255.0) * (0.03 * 255.0);
 
 /// Rows of windows that one task computes.
-const BAND: usize = 64;
-/// Samples across that are computed at once: four planes of [`WINDOW`] rows of them stay within a core's L2 cache.
-const TILE: usize = 256;
-/// Samples that are computed side by side, in registers.
-const LANES: usize = 8;
+const BAND: usize = 128;
+/// Windows across that are computed at once: few enough for [`WINDOW`] rows of four planes to stay in the L1 cache, and
+/// a constant, so that no loop has a remainder or a check. What a narrower tile holds beyond its width is thrown away.
+const TILE: usize = 64;
+/// A tile and what its windows reach beyond it, three samples a pixel.
+const LINE: usize = TILE + (WINDOW - 1) * 3;
 /// s, d, s², d².
 const PLANES: usize = 4;
+/// Partial sums, so that adding up is not one long chain.
+const LANES: usize = 8;
 
 pub(super) trait Sample: Copy + Into<f64> + Sync {}
 impl Sample for u8 {}
 impl Sample for f64 {}
+
+type Row = [f64; TILE];
 
 /// Mean SSIM of two views of equal size, at least [`WINDOW`] pixels each way; `STEP` samples from one pixel to the next
 /// of the same channel. With `share` the cores share the work.
@@ -39,8 +45,11 @@ pub(super) fn mean<T: Sample, const STEP: usize>(a: &View<T>, b: &View<T>, share
     let (rows, cols) = (a.rows - (WINDOW - 1), a.cols - (WINDOW - 1) * STEP);
     let kernel = gaussian();
     let band = |i: usize| {
-        let (from, to) = (i * BAND, ((i + 1) * BAND).min(rows));
-        (0..cols).step_by(TILE).map(|x| tile_sum::<T, STEP>(a, b, &kernel, from..to, x, TILE.min(cols - x))).sum()
+        let rows = i * BAND..((i + 1) * BAND).min(rows);
+        let tiles = (0..cols).step_by(TILE);
+        tiles
+            .map(|x| Tile { a, b, kernel: &kernel, rows: rows.clone(), x, width: TILE.min(cols - x) }.sum::<STEP>())
+            .sum()
     };
     let bands = rows.div_ceil(BAND);
     // Collected before they are added, so that the order of the sum is fixed.
@@ -56,125 +65,115 @@ fn gaussian() -> [f64; WINDOW] {
     raw.map(|w| w / sum)
 }
 
-/// The sum of SSIM over rows `rows` and samples `x..x + width` of windows.
-fn tile_sum<T: Sample, const STEP: usize>(
-    a: &View<T>,
-    b: &View<T>,
-    kernel: &[f64; WINDOW],
-    rows: std::ops::Range<usize>,
+/// Rows `rows` and samples `x..x + width` of windows.
+struct Tile<'a, T> {
+    a: &'a View<'a, T>,
+    b: &'a View<'a, T>,
+    kernel: &'a [f64; WINDOW],
+    rows: Range<usize>,
     x: usize,
     width: usize,
-) -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2")]
-        fn wide<T: Sample, const STEP: usize>(
-            a: &View<T>,
-            b: &View<T>,
-            kernel: &[f64; WINDOW],
-            rows: std::ops::Range<usize>,
-            x: usize,
-            width: usize,
-        ) -> f64 {
-            tile_sum_on::<T, STEP>(a, b, kernel, rows, x, width)
-        }
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2, as was just asked.
-            return unsafe { wide::<T, STEP>(a, b, kernel, rows, x, width) };
-        }
-    }
-    tile_sum_on::<T, STEP>(a, b, kernel, rows, x, width)
 }
 
-#[inline(always)]
-fn tile_sum_on<T: Sample, const STEP: usize>(
-    a: &View<T>,
-    b: &View<T>,
-    kernel: &[f64; WINDOW],
-    rows: std::ops::Range<usize>,
-    x: usize,
-    width: usize,
-) -> f64 {
-    let reach = (WINDOW - 1) * STEP;
-    // Rounded up to whole lanes; what the padding holds is computed with and thrown away.
-    let out_len = width.next_multiple_of(LANES);
-    let in_len = (out_len + reach).next_multiple_of(LANES);
-    let mut ring = vec![0.0; WINDOW * PLANES * in_len];
-    let mut down = vec![0.0; PLANES * in_len];
-    let mut lanes = [0.0; LANES];
-    let slot = |y: usize, plane: usize| ((y % WINDOW) * PLANES + plane) * in_len;
-
-    for y in rows.start..rows.end + WINDOW - 1 {
-        let at = slot(y, 0);
-        fill(&mut ring[at..at + PLANES * in_len], &a.row(y)[x..x + width + reach], &b.row(y)[x..x + width + reach]);
-        let Some(top) = (y + 1).checked_sub(WINDOW).filter(|top| *top >= rows.start) else { continue };
-
-        for plane in 0..PLANES {
-            let taps: [&[f64]; WINDOW] = std::array::from_fn(|k| &ring[slot(top + k, plane)..][..in_len]);
-            filter_down(&mut down[plane * in_len..][..in_len], &taps, kernel);
-        }
-        for i in (0..out_len).step_by(LANES) {
-            let e: [[f64; LANES]; PLANES] =
-                std::array::from_fn(|plane| filter_across::<STEP>(&down[plane * in_len + i..], kernel));
-            let keep = (width - i).min(LANES);
-            let values = ssim_of(&e);
-            for (lane, value) in lanes.iter_mut().zip(values).take(keep) {
-                *lane += value;
+impl<T: Sample> Tile<'_, T> {
+    /// The sum of SSIM over the tile.
+    fn sum<const STEP: usize>(&self) -> f64 {
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2,fma")]
+            fn wide<T: Sample, const STEP: usize>(tile: &Tile<T>) -> f64 {
+                tile.sum_on::<STEP, true>()
+            }
+            if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                // SAFETY: the processor has AVX2 and FMA, as was just asked.
+                return unsafe { wide::<T, STEP>(self) };
             }
         }
+        // Every 64-bit ARM has fused multiply-add; without the hardware it would be emulated, and very slow.
+        self.sum_on::<STEP, { cfg!(target_arch = "aarch64") }>()
     }
-    lanes.iter().sum()
+
+    #[inline(always)]
+    fn sum_on<const STEP: usize, const FUSED: bool>(&self) -> f64 {
+        let Tile { a, b, kernel, ref rows, x, width } = *self;
+        let reach = width + (WINDOW - 1) * STEP;
+        let mut line = [[0.0; LINE]; PLANES];
+        // The last WINDOW rows, filtered across.
+        let mut ring = [[[0.0; TILE]; PLANES]; WINDOW];
+        let mut moments = [[0.0; TILE]; PLANES];
+        let mut lanes = [0.0; LANES];
+
+        for y in rows.start..rows.end + WINDOW - 1 {
+            fill(&mut line, &a.row(y)[x..x + reach], &b.row(y)[x..x + reach]);
+            for (out, line) in ring[y % WINDOW].iter_mut().zip(&line) {
+                filter::<FUSED>(out, tiles::<STEP>(line), kernel);
+            }
+            let Some(top) = (y + 1).checked_sub(WINDOW).filter(|top| *top >= rows.start) else { continue };
+            for (plane, out) in moments.iter_mut().enumerate() {
+                filter::<FUSED>(out, std::array::from_fn(|k| &ring[(top + k) % WINDOW][plane]), kernel);
+            }
+            add(&mut lanes, &ssim_of(&moments)[..width]);
+        }
+        lanes.iter().sum()
+    }
 }
 
 /// The four planes of one row.
 #[inline(always)]
-fn fill<T: Sample>(planes: &mut [f64], a: &[T], b: &[T]) {
-    let in_len = planes.len() / PLANES;
-    let (s, rest) = planes.split_at_mut(in_len);
-    let (d, rest) = rest.split_at_mut(in_len);
-    let (ss, dd) = rest.split_at_mut(in_len);
-    for i in 0..a.len() {
+fn fill<T: Sample>(line: &mut [[f64; LINE]; PLANES], a: &[T], b: &[T]) {
+    let n = a.len().min(LINE);
+    let [s, d, ss, dd] = line.each_mut().map(|plane| &mut plane[..n]);
+    let (a, b) = (&a[..n], &b[..n]);
+    for i in 0..n {
         let (x, y): (f64, f64) = (a[i].into(), b[i].into());
         s[i] = x + y;
         d[i] = x - y;
-        ss[i] = s[i] * s[i];
-        dd[i] = d[i] * d[i];
+        ss[i] = (x + y) * (x + y);
+        dd[i] = (x - y) * (x - y);
     }
 }
 
+/// What each of the window's taps sees of a line.
 #[inline(always)]
-fn filter_down(out: &mut [f64], taps: &[&[f64]; WINDOW], kernel: &[f64; WINDOW]) {
-    for i in (0..out.len()).step_by(LANES) {
-        let mut sum = [0.0; LANES];
-        for (tap, weight) in taps.iter().zip(kernel) {
-            let tap = &tap[i..i + LANES];
-            for lane in 0..LANES {
-                sum[lane] += weight * tap[lane];
-            }
+fn tiles<const STEP: usize>(line: &[f64; LINE]) -> [&Row; WINDOW] {
+    const { assert!(STEP <= 3, "LINE is made for three samples a pixel") };
+    std::array::from_fn(|k| line[k * STEP..].first_chunk().expect("a line holds a tile and its reach"))
+}
+
+/// `out[i]` becomes the weighted sum of the taps' `[i]`. Written out, as that is the form that the compiler vectorises.
+#[inline(always)]
+fn filter<const FUSED: bool>(out: &mut Row, taps: [&Row; WINDOW], weights: &[f64; WINDOW]) {
+    let [a, b, c, d, e, f, g, h, i, j, k] = taps;
+    for x in 0..TILE {
+        let values = [a[x], b[x], c[x], d[x], e[x], f[x], g[x], h[x], i[x], j[x], k[x]];
+        let mut sum = values[0] * weights[0];
+        for k in 1..WINDOW {
+            sum = if FUSED { values[k].mul_add(weights[k], sum) } else { values[k] * weights[k] + sum };
         }
-        out[i..i + LANES].copy_from_slice(&sum);
+        out[x] = sum;
     }
 }
 
 #[inline(always)]
-fn filter_across<const STEP: usize>(row: &[f64], kernel: &[f64; WINDOW]) -> [f64; LANES] {
-    let row = &row[..LANES + (WINDOW - 1) * STEP];
-    let mut sum = [0.0; LANES];
-    for (k, weight) in kernel.iter().enumerate() {
-        for lane in 0..LANES {
-            sum[lane] += weight * row[lane + k * STEP];
-        }
-    }
-    sum
-}
-
-#[inline(always)]
-fn ssim_of([s, d, ss, dd]: &[[f64; LANES]; PLANES]) -> [f64; LANES] {
-    let mut out = [0.0; LANES];
-    for i in 0..LANES {
+fn ssim_of([s, d, ss, dd]: &[Row; PLANES]) -> Row {
+    let mut out = [0.0; TILE];
+    for i in 0..TILE {
         let (mean_s, mean_d) = (s[i] * s[i] * 0.5, d[i] * d[i] * 0.5);
         let (var_s, var_d) = (ss[i] * 0.5 - mean_s, dd[i] * 0.5 - mean_d);
         out[i] = ((mean_s - mean_d + C1) * (var_s - var_d + C2)) / ((mean_s + mean_d + C1) * (var_s + var_d + C2));
     }
     out
+}
+
+#[inline(always)]
+fn add(lanes: &mut [f64; LANES], values: &[f64]) {
+    let (whole, rest) = values.as_chunks::<LANES>();
+    for chunk in whole {
+        for i in 0..LANES {
+            lanes[i] += chunk[i];
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += value;
+    }
 }
