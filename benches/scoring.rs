@@ -1,6 +1,6 @@
 //! How fast a results zip is scored, beside a plain scorer in Python (cv2 and numpy) on the same files in the same run.
 //!
-//! `cargo bench --bench scoring`; the comparison needs `python3` with `opencv-python-headless` and `numpy` (another
+//! `cargo bench --profile dev --bench scoring` (the profile that is built anyway); the comparison needs `python3` with `opencv-python-headless` and `numpy` (another
 //! interpreter: `UPSCORE_BENCH_PYTHON`). Ten pairs of 2040×1356, as in DIV2K. Figures are medians of five runs: wall clock, and processor
 //! time of all threads, which a busy machine distorts less.
 

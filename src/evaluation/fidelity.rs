@@ -1,8 +1,9 @@
 //! PSNR and SSIM of uploaded images against the hidden HR, as the field's own tools compute them.
 //!
 //! PSNR: HR cropped at the bottom and right to a multiple of the scale, `border` pixels shaved on every side, MSE over
-//! all samples jointly in f64, `20·log10(255 / √mse)` dB. SSIM: see [`ssim`]. Sources: KAIR `utils_image.py`
-//! (`calculate_psnr`, `calculate_ssim`, `rgb2ycbcr`), BasicSR `metrics` for the unrounded Y.
+//! all samples jointly in f64, `20·log10(255 / √mse)` dB. SSIM: 11×11 Gaussian of σ 1.5, valid region, mean over all
+//! channels. Sources: KAIR `utils_image.py` (`calculate_psnr`, `calculate_ssim`, `rgb2ycbcr`), BasicSR `metrics` for the
+//! unrounded Y.
 
 mod luma;
 mod ssim;

@@ -220,7 +220,7 @@ fn every_problem_of_the_contents_is_listed_at_once() {
     assert_eq!(codes(&problems), ["duplicate_image", "missing_image", "unexpected_file", "image_mode"]);
     assert_eq!(problems[0].place.as_deref(), Some("0001"));
     assert_eq!(problems[1].message, "2 of 9 images found; missing: 0003, 0004, 0005, 0006, 0007 and 2 more");
-    assert_eq!(problems[2].message, "3 files beside the 9 images: 0003x2.png, 0003.bmp, inner.zip");
+    assert_eq!(problems[2].message, "not among the 9 images: 0003x2.png, 0003.bmp, inner.zip");
 }
 
 fn png_of(color: png::ColorType, depth: png::BitDepth, (width, height): (u32, u32), trns: Option<&[u8]>) -> Vec<u8> {

@@ -119,8 +119,7 @@ impl Contents {
             contents.problems.push(Problem::new("missing_image", message).hint(hint));
         }
         if !unexpected.is_empty() {
-            let names = listed(unexpected.iter().copied());
-            let message = format!("{} files beside the {} images: {names}", unexpected.len(), expected.len());
+            let message = format!("not among the {} images: {}", expected.len(), listed(unexpected.iter().copied()));
             let hint = "A results zip holds the images, as .png, and a readme.txt.";
             contents.problems.push(Problem::new("unexpected_file", message).hint(hint));
         }
