@@ -1,8 +1,9 @@
 //! How fast a results zip is scored, beside a plain scorer in Python (cv2 and numpy) on the same files in the same run.
 //!
-//! `cargo bench --profile dev --bench scoring` (the profile that is built anyway); the comparison needs `python3` with `opencv-python-headless` and `numpy` (another
-//! interpreter: `UPSCORE_BENCH_PYTHON`). Ten pairs of 2040×1356, as in DIV2K. Figures are medians of five runs: wall clock, and processor
-//! time of all threads, which a busy machine distorts less.
+//! `cargo bench --profile dev --bench scoring` (the profile that is built anyway); the comparison needs `python3` with
+//! `opencv-python-headless` and `numpy` (another interpreter: `UPSCORE_BENCH_PYTHON`). Ten pairs of 2040×1356, as in
+//! DIV2K. Figures are medians of five runs: wall clock, and processor time of all threads, which a busy machine distorts
+//! less.
 
 use std::{fs::File, io::Write, path::Path, process::Command, sync::atomic::AtomicBool, time::Instant};
 
