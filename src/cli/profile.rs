@@ -100,7 +100,7 @@ fn profile(args: &Args, model: &Model) -> Result<Profile, Fault> {
         strict: false,
     };
     let mut runner = Runner::start(&setup, Arc::new(AtomicBool::new(false)))?;
-    let cost = count_model(&mut runner, model, &|_, _| ())?;
+    let cost = count_model(&mut runner, model, &[], &|_, _| ())?;
     let (mut runtime, mut memory) = (None, None);
     if args.runtime {
         let baseline = match &args.baseline {

@@ -17,6 +17,7 @@ use super::{
     model::{self, Model},
     results::{Expected, ResultsZip},
     runner::{Fault, Runner, Setup, Slot},
+    runtime::Shapes,
     statistics,
 };
 use crate::problem::Problem;
@@ -41,7 +42,7 @@ pub fn evaluate(
     progress: &(dyn Fn(Progress) + Sync),
     cancel: Arc<AtomicBool>,
 ) -> Result<Result<Measurement, Vec<Problem>>> {
-    let model = match model::load(&job.model, false) {
+    let model = match model::load_entry(&job.model, false) {
         Ok(model) => model,
         Err(problems) => return Ok(Err(problems)),
     };
@@ -86,7 +87,7 @@ fn run(
         strict: job.tools.strict_sandbox,
     };
     let mut runner = Runner::start(&setup, cancel)?;
-    let cost = count_model(&mut runner, model, &report(Step::Counting))?;
+    let cost = count_model(&mut runner, model, &sizes_used(&job.images)?, &report(Step::Counting))?;
     runner.load(Slot::Entry, &model.bytes)?;
     let reproduction = reproduce(job, &mut runner, results, &report(Step::Reproducing))?;
 
@@ -108,29 +109,64 @@ fn run(
     Ok(Measurement { fidelity, reproduction, cost, runtime, memory, provenance })
 }
 
-/// Counts the model at 1×3×256×256, and at three more sizes, one of them random, to see that its cost per pixel is the
-/// same: a network that does little work at the counted size and much elsewhere is refused with both figures.
-pub fn count_model(runner: &mut Runner, model: &Model, report: &dyn Fn(u32, u32)) -> Result<Cost, Fault> {
+/// Counts the model at 1×3×256×256, and at other sizes to see that its cost per pixel is the same there: a network that
+/// does little work at the counted size and much elsewhere, or the reverse, is refused with both figures.
+///
+/// `used` are sizes that the model must take, those of the phase's images; a random size and two small ones are tried
+/// beside them, and left out where the model does not run.
+pub fn count_model(
+    runner: &mut Runner,
+    model: &Model,
+    used: &[(u32, u32)],
+    report: &dyn Fn(u32, u32),
+) -> Result<Cost, Fault> {
     runner.flat(&model.flat_bytes())?;
-    let random = (rand::random_range(48..=208), rand::random_range(48..=208));
-    let sizes = [COUNTED, (128, 96), (64, 64), random];
-    let mut counted: Option<Cost> = None;
-    for (i, (height, width)) in sizes.into_iter().enumerate() {
-        report(i as u32, sizes.len() as u32);
-        let shapes = runner.shapes(height, width)?;
-        let here = cost::count(model, &shapes, height, width)?;
-        match &counted {
-            None => counted = Some(here),
-            Some(reference) => same_cost_per_pixel(reference, &here)?,
-        }
+    if let (Some(height), Some(width)) = model.size
+        && (height, width) != (i64::from(COUNTED.0), i64::from(COUNTED.1))
+    {
+        let message = format!("the input is fixed at {height}×{width}, but the cost is defined at 256×256");
+        return Err(Problem::new("onnx_fixed_shape", message).at(&model.input).into());
     }
-    report(sizes.len() as u32, sizes.len() as u32);
-    let cost = counted.ok_or_else(|| Fault::Ours(anyhow!("no size was counted")))?;
+    let random = (rand::random_range(48..=208), rand::random_range(48..=208));
+    let tried = [(128, 96), (64, 64), random];
+    let others: Vec<((u32, u32), bool)> = match model.size {
+        (None, None) => used.iter().map(|&s| (s, true)).chain(tried.map(|s| (s, false))).collect(),
+        _ => Vec::new(),
+    };
+    let total = 1 + others.len() as u32;
+    report(0, total);
+    let counted = shapes(runner, model, COUNTED)?;
+    let cost = cost::count(model, &counted, COUNTED.0, COUNTED.1)?;
+    for (i, ((height, width), must)) in others.into_iter().enumerate() {
+        report(1 + i as u32, total);
+        let here = match shapes(runner, model, (height, width)) {
+            Ok(here) => here,
+            Err(Fault::Model(problem)) if !must && problem.code == "runtime_error" => continue,
+            Err(fault) => return Err(fault),
+        };
+        same_cost_per_pixel(&cost, &cost::count(model, &here, height, width)?)?;
+    }
+    report(total, total);
     if cost.macs == 0 && cost.params > 0 {
         let message = format!("its {} parameters take part in no multiply-add that can be counted", cost.params);
         return Err(Problem::new("cost_depends_on_shape", message).into());
     }
     Ok(cost)
+}
+
+/// Shapes at one size; a node at fault gets the name its author gave it.
+fn shapes(runner: &mut Runner, model: &Model, (height, width): (u32, u32)) -> Result<Shapes, Fault> {
+    runner.shapes(height, width).map_err(|fault| match fault {
+        Fault::Model(mut problem) => {
+            let index = problem.place.as_deref().and_then(|p| p.strip_prefix('n')).and_then(|i| i.parse::<usize>().ok());
+            if let Some(place) = index.and_then(|i| model.places.get(i)) {
+                problem = problem.at(&place.label);
+            }
+            problem.message = format!("at an input of {height}×{width}: {}", problem.message);
+            Fault::Model(problem)
+        }
+        ours => ours,
+    })
 }
 
 fn same_cost_per_pixel(reference: &Cost, here: &Cost) -> Result<(), Problem> {
@@ -153,6 +189,22 @@ fn same_cost_per_pixel(reference: &Cost, here: &Cost) -> Result<(), Problem> {
         ),
     )
     .hint("The cost that is ranked is counted at 256×256; it must be that of every size."))
+}
+
+/// The smallest and the largest LR size of a set: what the count is checked at beside the random sizes.
+fn sizes_used(images: &[EvalImage]) -> Result<Vec<(u32, u32)>> {
+    let mut sizes = Vec::new();
+    for image in images {
+        let header = images::png_header(&fs::read(&image.lr)?, &image.name).map_err(|p| anyhow!(p))?;
+        sizes.push((header.height, header.width));
+    }
+    sizes.sort_by_key(|&(h, w)| u64::from(h) * u64::from(w));
+    sizes.dedup();
+    Ok(match sizes.as_slice() {
+        [] => Vec::new(),
+        [only] => vec![*only],
+        [first, .., last] => vec![*first, *last],
+    })
 }
 
 /// Runs the model on every LR image and compares what it makes with what was uploaded.

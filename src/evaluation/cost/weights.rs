@@ -1,6 +1,7 @@
 //! Parameters: the elements of every input-independent tensor at the point where it meets data that depends on the input,
 //! wherever and however the graph holds them. Packing weights into integers, generating them from a formula or moving them
-//! into Constant nodes changes nothing; shapes, axes, indices, quantisation scales and lone factors do not count.
+//! into Constant nodes changes nothing; shapes, axes, indices, quantisation scales and lone factors do not count, nor do the
+//! mean and deviation of the picture's three channels that some networks take off first and put back last.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -44,6 +45,7 @@ pub fn weight_elements(model: &Model, sizes: &Sizes) -> Result<Weights, Problem>
         classes.insert(&values.name, Class::Constant(identity(("stored", &values.name))));
     }
     classes.insert(&model.input, Class::Data);
+    let pictures = picture_side(model);
     let mut weights = Weights { by_node: vec![0; graph.node.len()], multipliers: HashSet::new() };
     let mut counted: HashSet<u64> = HashSet::new();
     for (i, (node, place)) in graph.node.iter().zip(&model.places).enumerate() {
@@ -77,6 +79,9 @@ pub fn weight_elements(model: &Model, sizes: &Sizes) -> Result<Weights, Problem>
                     _ => continue,
                 };
                 let elements = sizes.input(node, slot).map(|d| d.iter().product::<u64>()).map_err(|p| p.at(&place.label))?;
+                if elements == 3 && pictures.contains(&i) && matches!(op, "Add" | "Sub" | "Mul" | "Div") {
+                    continue;
+                }
                 if elements > 1 && op == "Mul" {
                     weights.multipliers.insert(i);
                 }
@@ -94,6 +99,30 @@ pub fn weight_elements(model: &Model, sizes: &Sizes) -> Result<Weights, Problem>
         }
     }
     Ok(weights)
+}
+
+/// Nodes that see the picture itself, before the first operator that mixes pixels or after the last.
+fn picture_side(model: &Model) -> HashSet<usize> {
+    let pixelwise = |op: &str| {
+        is_view(op) || matches!(op, "Add" | "Sub" | "Mul" | "Div" | "Clip" | "Pad" | "Slice")
+    };
+    let nodes = &model.flat.node;
+    let mut side = HashSet::new();
+    let mut seen = HashSet::from([model.input.as_str()]);
+    for (i, node) in nodes.iter().enumerate().filter(|(_, n)| pixelwise(&n.op_type)) {
+        if node.input.iter().any(|name| seen.contains(name.as_str())) {
+            side.insert(i);
+            seen.extend(node.output.iter().map(String::as_str));
+        }
+    }
+    let mut wanted = HashSet::from([model.output.as_str()]);
+    for (i, node) in nodes.iter().enumerate().rev().filter(|(_, n)| pixelwise(&n.op_type)) {
+        if node.output.iter().any(|name| wanted.contains(name.as_str())) {
+            side.insert(i);
+            wanted.extend(node.input.iter().map(String::as_str));
+        }
+    }
+    side
 }
 
 fn identity(of: impl Hash) -> u64 {

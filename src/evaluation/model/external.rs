@@ -140,6 +140,8 @@ impl Merger<'_> {
                 tensor.data_location = tensor_proto::DataLocation::Default as i32;
                 self.found = true;
             }
+            // Every tensor of a missing file would say the same.
+            Err(problem) if self.problems.iter().any(|known| known.message == problem.message) => {}
             Err(problem) => self.problems.push(problem),
         }
     }

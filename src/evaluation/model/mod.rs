@@ -43,6 +43,8 @@ pub struct Model {
     /// Names of the image input and output.
     pub input: String,
     pub output: String,
+    /// Height and width of the input, where the file fixes them.
+    pub size: (Option<i64>, Option<i64>),
     /// The graph with every local function expanded and every node named `n0`, `n1`, … so that a runtime profile's rows
     /// map back to it; `places` says where each came from.
     pub flat: GraphProto,
@@ -61,6 +63,21 @@ impl Model {
             ..self.proto.clone()
         };
         model.encode_to_vec()
+    }
+}
+
+/// [`load`] for a challenge: images of every size must fit, so a fixed input size is refused too.
+pub fn load_entry(path: &Path, siblings: bool) -> Result<Model, Vec<Problem>> {
+    let model = load(path, siblings)?;
+    match model.size {
+        (None, None) => Ok(model),
+        (height, width) => {
+            let text = |n: Option<i64>| n.map_or("?".into(), |n| n.to_string());
+            let message = format!("the input is fixed at {}×{}; images of every size must fit", text(height), text(width));
+            Err(vec![Problem::new("onnx_fixed_shape", message).at(&model.input).hint(
+                "Export with dynamic_axes={\"input\": {2: \"height\", 3: \"width\"}}, or dynamic_shapes for the new exporter.",
+            )])
+        }
     }
 }
 
@@ -117,6 +134,7 @@ fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) 
         merged: had_external || unpacked,
         input,
         output,
+        size: vet::fixed_size(&flat),
         flat,
         places,
         proto,

@@ -176,16 +176,19 @@ fn check_io(graph: &GraphProto) -> Vec<Problem> {
                 let message = format!("the {what} is float32 {}, expected is [N, 3, H, W]", shape_text(&dims));
                 problems.push(bad(message).at(&value.name));
             }
-            Ok(Some(dims)) if what == "input" && (dims[2].is_some() || dims[3].is_some()) => {
-                let message = format!("the input has the fixed size {}; images of every size must fit", shape_text(&dims));
-                problems.push(Problem::new("onnx_fixed_shape", message).at(&value.name).hint(
-                    "Export with dynamic_axes={\"input\": {2: \"height\", 3: \"width\"}} (or dynamic_shapes for the new exporter).",
-                ));
-            }
             Ok(Some(_)) => {}
         }
     }
     problems
+}
+
+/// Height and width of the input, where the file fixes them.
+pub fn fixed_size(graph: &GraphProto) -> (Option<i64>, Option<i64>) {
+    let dims = fed_inputs(graph).first().and_then(|i| describe(i.r#type.as_ref()).ok().flatten());
+    match dims.as_deref() {
+        Some([_, _, height, width]) => (*height, *width),
+        _ => (None, None),
+    }
 }
 
 type Dims = Vec<Option<i64>>;
@@ -252,6 +255,8 @@ pub fn flow(graph: &GraphProto, places: &[Place]) -> Vec<Problem> {
     for output in &graph.output {
         match known.get(output.name.as_str()) {
             None => problems.push(invalid("nothing writes the output".into(), &output.name)),
+            // After a fault above, what depends on what is no longer known.
+            Some(false) if !problems.is_empty() => {}
             Some(false) => problems.push(
                 Problem::new("output_ignores_input", "the output does not depend on the input's pixels").at(&output.name),
             ),

@@ -281,15 +281,23 @@ fn unexpected(reply: &Reply) -> Fault {
     Fault::Ours(anyhow!("unexpected answer of the model's process: {reply:?}"))
 }
 
+/// The runtime's text, down to what a person can use: the node it names becomes the place, its source path and signature
+/// go, the sentence stays.
 fn refused(code: &str, message: &str) -> Problem {
-    // The runtime's texts are long and hold its build paths; the last part says what is wrong.
     let text: String = message.replace(['\n', '\r', '\t'], " ").chars().filter(|c| !c.is_control()).collect();
-    let text = text.rsplit_once("onnxruntime/core/").map_or(text.as_str(), |(_, tail)| tail);
-    let short: String = text.chars().take(300).collect();
-    match code {
+    let node = text.split_once("Name:'").and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name.to_owned());
+    let tail = text.rsplit_once("onnxruntime/core/").map_or(text.as_str(), |(_, tail)| tail);
+    let sentence = tail.rsplit_once("was false.").or_else(|| tail.rsplit_once(") ")).map_or(tail, |(_, rest)| rest);
+    let sentence = if sentence.trim().is_empty() { tail } else { sentence.trim() };
+    let short: String = sentence.chars().take(300).collect();
+    let problem = match code {
         "memory_limit" => Problem::new("memory_limit", format!("the model needs more memory than allowed: {short}")),
-        _ => Problem::new("runtime_error", format!("ONNX Runtime refuses the model: {short}"))
-            .hint("Run the model with onnxruntime at several image sizes before uploading; `upscore check` does it for you."),
+        _ => Problem::new("runtime_error", format!("ONNX Runtime cannot run the model: {short}"))
+            .hint("`upscore check` runs it at every size of the phase before you upload."),
+    };
+    match node {
+        Some(node) if !node.is_empty() => problem.at(node),
+        _ => problem,
     }
 }
 
