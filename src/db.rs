@@ -32,3 +32,16 @@ pub fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
         _ => None,
     }
 }
+
+/// Whether an error says that the database is away for now (restarting, unreachable, out of connections), so that a later
+/// try may succeed.
+pub fn is_away(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<sqlx::Error>()).any(|error| match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => true,
+        // Connection exceptions, insufficient resources, operator intervention, serialisation failures.
+        sqlx::Error::Database(e) => {
+            e.code().is_some_and(|c| ["08", "53", "57", "40"].iter().any(|class| c.starts_with(class)))
+        }
+        _ => false,
+    })
+}

@@ -27,6 +27,7 @@ pub struct Rules {
     pub fidelity: Settings,
     pub gate: Comparison,
     pub ranking: Ranking,
+    pub reproduction: ReproductionRule,
     pub timing: TimingSettings,
     pub limits: Limits,
     /// Which of the two FLOP counts is shown and ranked.
@@ -42,6 +43,16 @@ pub enum Comparison {
     Exact,
     /// Both rounded to so many decimals, halves up: with 2, 28.995 reaches 29.00.
     Rounded { decimals: u8 },
+}
+
+/// What becomes of an entry whose model does not make its images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReproductionRule {
+    /// It is not ranked: its cost is not the cost of its images.
+    Required,
+    /// The verdict is shown, and the entry is ranked.
+    Shown,
 }
 
 /// What orders the entries that pass the gate; lower is better but for PSNR and SSIM. Equal values share a rank, and the
@@ -159,10 +170,7 @@ pub struct Limits {
 
 impl From<Limits> for evaluation::Limits {
     fn from(limits: Limits) -> Self {
-        evaluation::Limits {
-            memory_bytes: limits.memory_bytes,
-            time: std::time::Duration::from_secs(limits.seconds),
-        }
+        evaluation::Limits { memory_bytes: limits.memory_bytes, time: std::time::Duration::from_secs(limits.seconds) }
     }
 }
 
@@ -174,6 +182,7 @@ impl Rules {
             fidelity: Settings { channel: Channel::Rgb, border: scale, scale },
             gate: Comparison::Exact,
             ranking: Ranking { metric: Metric::Runtime, entry: EntryRule::Best },
+            reproduction: ReproductionRule::Required,
             timing: TimingSettings::default(),
             limits: Limits { memory_bytes: limits.memory_bytes, seconds: limits.time.as_secs() },
             flops: FlopsProfile::Kair,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::step_word;
+use super::{State, step_word};
 use crate::{
     challenge::protocol::DeviceClass,
     evaluation::Progress,
@@ -117,21 +117,20 @@ pub async fn heartbeat(
     })
 }
 
-/// Gives a job back unharmed, as a worker does that is told to stop; the attempt is not counted. False: the lease was
-/// lost already.
-pub async fn hand_back(conn: &mut PgConnection, lease: Lease) -> sqlx::Result<bool> {
-    let done = sqlx::query!(
-        "update evaluation set state = case when cancel_requested then 'cancelled' else 'queued' end,
+/// Gives a job back unharmed, as a worker does that is told to stop; the attempt is not counted. Gives the state that
+/// results; `None`: the lease was lost already.
+pub async fn hand_back(conn: &mut PgConnection, lease: Lease) -> sqlx::Result<Option<State>> {
+    sqlx::query_scalar!(
+        r#"update evaluation set state = case when cancel_requested then 'cancelled' else 'queued' end,
              finished_at = case when cancel_requested then now() end,
              attempt = attempt - 1, lease_token = null, lease_until = null,
              started_at = case when cancel_requested then started_at end, step = null, step_done = 0, step_total = 0
-         where id = $1 and lease_token = $2 and state = 'running'",
+         where id = $1 and lease_token = $2 and state = 'running' returning state as "state: State""#,
         lease.evaluation.0,
         lease.token
     )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .fetch_optional(conn)
+    .await
 }
 
 /// What a sweep did.

@@ -10,11 +10,7 @@ use crate::{evaluation::Measurement, problem::Problem};
 
 /// Stores the result and the final state in one transaction. A job that was to be cancelled meanwhile ends as cancelled,
 /// without its result.
-pub async fn finish(
-    conn: &mut PgConnection,
-    lease: Lease,
-    measurement: &Measurement,
-) -> anyhow::Result<Option<State>> {
+pub async fn finish(conn: &mut PgConnection, lease: Lease, measurement: &Measurement) -> anyhow::Result<Option<State>> {
     let mut tx = conn.begin().await?;
     let state = sqlx::query_scalar!(
         r#"update evaluation set state = case when cancel_requested then 'cancelled' else 'scored' end,

@@ -15,14 +15,8 @@ use crate::{
 pub(super) async fn insert(conn: &mut PgConnection, id: EvaluationId, measurement: &Measurement) -> anyhow::Result<()> {
     let Measurement { fidelity, reproduction, cost, runtime, memory, provenance } = measurement;
     let Fidelity { psnr, ssim, images } = fidelity;
-    let Reproduction {
-        verdict,
-        max_abs,
-        identical_fraction,
-        input_range,
-        model_psnr,
-        images: reproduction_images,
-    } = reproduction;
+    let Reproduction { verdict, max_abs, identical_fraction, input_range, model_psnr, images: reproduction_images } =
+        reproduction;
     let Cost { input, scale, params, convs, activations, flops: Flops { kair, fvcore }, macs, operators } = cost;
     let Runtime {
         device,
@@ -175,7 +169,7 @@ pub async fn get(conn: &mut PgConnection, id: EvaluationId) -> anyhow::Result<Op
     }))
 }
 
-fn verdict(word: &str) -> anyhow::Result<Verdict> {
+pub(crate) fn verdict(word: &str) -> anyhow::Result<Verdict> {
     let all = [Verdict::Reproduced, Verdict::WithinRounding, Verdict::Differs];
     all.into_iter().find(|v| v.as_str() == word).with_context(|| format!("no such verdict: {word}"))
 }

@@ -39,12 +39,7 @@ pub struct Quota {
 }
 
 /// Counts by the database's clock. Exact only while the caller holds a lock on the team's row.
-pub async fn usage(
-    conn: &mut PgConnection,
-    phase: PhaseId,
-    team: TeamId,
-    limits: QuotaLimits,
-) -> sqlx::Result<Quota> {
+pub async fn usage(conn: &mut PgConnection, phase: PhaseId, team: TeamId, limits: QuotaLimits) -> sqlx::Result<Quota> {
     let row = sqlx::query!(
         r#"with today as (select date_trunc('day', now() at time zone 'utc') at time zone 'utc' as begins),
            entry as (

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use super::quota::Bound;
-use crate::{problem::Problem, storage::StorageError};
+use crate::{db, problem::Problem, storage::StorageError};
 
 /// An upload that was not accepted. But for `Ours` it is final and the client's to mend, left nothing on disk and cost
 /// nothing.
@@ -63,6 +63,8 @@ pub enum Class {
     TooMany,
     /// 507
     StorageFull,
+    /// 503, with `Retry-After`: the database is away.
+    Unavailable,
     /// 500
     Ours,
 }
@@ -77,6 +79,7 @@ impl Class {
             Class::Unprocessable => 422,
             Class::TooMany => 429,
             Class::StorageFull => 507,
+            Class::Unavailable => 503,
             Class::Ours => 500,
         }
     }
@@ -95,6 +98,7 @@ impl Rejection {
             | Rejection::BadKey
             | Rejection::Vetting(_) => Class::Unprocessable,
             Rejection::StorageFull => Class::StorageFull,
+            Rejection::Ours(error) if db::is_away(error) => Class::Unavailable,
             Rejection::Ours(_) => Class::Ours,
         }
     }
@@ -133,11 +137,10 @@ impl Rejection {
                 "fact_sheet_too_large",
                 "A fact sheet has at most 50 fields with names of 100 and 20,000 characters in all.",
             ),
-            Rejection::KeyReused => Problem::new(
-                "idempotency_key_reused",
-                "This idempotency key was used for an upload of other files.",
-            )
-            .hint("Take a new key for each new upload."),
+            Rejection::KeyReused => {
+                Problem::new("idempotency_key_reused", "This idempotency key was used for an upload of other files.")
+                    .hint("Take a new key for each new upload.")
+            }
             Rejection::BadKey => Problem::new("bad_idempotency_key", "An idempotency key has 1 to 200 characters."),
             Rejection::TooLarge { limit } => {
                 Problem::new("too_large", format!("The upload is larger than the {limit} bytes that are allowed."))

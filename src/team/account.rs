@@ -18,8 +18,7 @@ use crate::{db, ids::AccountId};
 static HASHING: Semaphore = Semaphore::const_new(4);
 
 /// Checked in place of an unknown account's, so that the time tells nothing about which names exist.
-const DUMMY: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$9ZDHlhTmR3nBHG6BmGdoRDVoYdLbeVbWcLuZVdCQ8Xc";
+const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$9ZDHlhTmR3nBHG6BmGdoRDVoYdLbeVbWcLuZVdCQ8Xc";
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Account {
