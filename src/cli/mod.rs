@@ -1,1 +1,69 @@
-//! (being written)
+//! The command line: one file a subcommand, exit codes for all of them.
+//!
+//! 0 success, 1 the input is at fault, 2 wrong usage, 3 we are at fault. With `--json` stdout holds one JSON document and
+//! nothing else, on failure `{"errors": [{"code", "message", "where", "hint"}, …]}`.
+
+pub mod profile;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::problem::Problem;
+
+/// What a command ends with: the team's problems, or our own error.
+pub type Outcome = anyhow::Result<Result<(), Vec<Problem>>>;
+
+#[derive(Debug, Parser)]
+#[command(name = "upscore", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Cost of a model: parameters, FLOPs, activations, and with --runtime its time and memory. Needs no server.
+    Profile(profile::Args),
+    /// The model's own process; started by an evaluation, never by hand.
+    #[command(hide = true)]
+    Runner,
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (json, outcome) = match cli.command {
+        // Before any thread exists: the sandbox binds the thread that enters it.
+        Command::Runner => return crate::evaluation::runner::main(),
+        Command::Profile(args) => (args.json, profile::run(&args)),
+    };
+    finish(json, outcome)
+}
+
+fn finish(json: bool, outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(problems)) => {
+            report(json, &problems);
+            ExitCode::from(1)
+        }
+        Err(error) => {
+            report(json, &[Problem::new("internal", format!("{error:#}"))]);
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn report(json: bool, problems: &[Problem]) {
+    if json {
+        println!("{}", serde_json::json!({ "errors": problems }));
+        return;
+    }
+    for problem in problems {
+        eprintln!("error: {problem}");
+        if let Some(hint) = &problem.hint {
+            eprintln!("  hint: {hint}");
+        }
+    }
+}

@@ -16,3 +16,6 @@ pub struct Settings {
     pub border: u32,
     pub scale: u32,
 }
+pub fn psnr(_a: &super::images::Rgb8, _b: &super::images::Rgb8, _s: Settings) -> super::Db {
+    super::Db(0.0)
+}
