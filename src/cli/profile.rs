@@ -11,7 +11,7 @@ use super::Outcome;
 use crate::{
     config,
     evaluation::{
-        Cost, Limits, Runtime, TimingSettings, count_model, measure_runtime,
+        Cost, Limits, Memory, Runtime, TimingSettings, count_model, measure_runtime,
         model::{self, Model},
         nchw,
         runner::{Fault, Runner, Setup, Slot},
@@ -51,7 +51,7 @@ pub struct Profile {
     #[serde(flatten)]
     pub cost: Cost,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<crate::evaluation::Memory>,
+    pub memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<Runtime>,
 }
@@ -80,7 +80,8 @@ pub fn run(args: &Args) -> Outcome {
             if args.json {
                 println!("{}", serde_json::to_string(&profile)?);
             } else {
-                print(&profile);
+                let Profile { model, cost, memory, runtime } = &profile;
+                print(model, cost, runtime.as_ref(), memory.as_ref());
             }
             Ok(Ok(()))
         }
@@ -143,8 +144,8 @@ fn picture((height, width): (u32, u32)) -> Vec<Vec<f32>> {
         .collect()
 }
 
-fn print(profile: &Profile) {
-    let Profile { model, cost, memory, runtime } = profile;
+/// The figures as a table for people.
+pub fn print(model: &ModelFile, cost: &Cost, runtime: Option<&Runtime>, memory: Option<&Memory>) {
     let giga = |n: u64| format!("{:.4} G", n as f64 / 1e9);
     println!("model        {} bytes, operator set {}, sha256 {}", model.bytes, model.opset, model.sha256);
     println!("input        {:?}, scale ×{}", cost.input, cost.scale);
