@@ -191,32 +191,41 @@ impl Rules {
     }
 }
 
-/// The protocol of these rules: the newest version of `family` where it says the same, else a new version.
+/// The protocol of these rules: the version of `family` that says the same, else a new version.
 pub async fn ensure(conn: &mut PgConnection, family: &str, rules: &Rules) -> sqlx::Result<Protocol> {
     // Two at once must not make the same version twice.
     sqlx::query!("select pg_advisory_xact_lock(hashtext('protocol ' || $1))", family).execute(&mut *conn).await?;
-    let newest = sqlx::query!(
-        r#"select id as "id: ProtocolId", name, rules as "rules: Json<Rules>",
-                  split_part(name, '@', 2)::int as "version!"
-           from protocol where split_part(name, '@', 1) = $1
-           order by split_part(name, '@', 2)::int desc limit 1"#,
-        family
+    let same = sqlx::query!(
+        r#"select id as "id: ProtocolId", name from protocol
+           where split_part(name, '@', 1) = $1 and rules = $2 order by id desc limit 1"#,
+        family,
+        Json(rules) as _
     )
     .fetch_optional(&mut *conn)
     .await?;
-    let next = match newest {
-        Some(row) if row.rules.0 == *rules => return Ok(Protocol { id: row.id, name: row.name, rules: row.rules.0 }),
-        Some(row) => row.version + 1,
-        None => 1,
-    };
-    let protocol = Protocol { id: ProtocolId::new(), name: format!("{family}@{next}"), rules: rules.clone() };
-    sqlx::query!(
-        "insert into protocol (id, name, rules) values ($1, $2, $3)",
-        protocol.id.0,
-        protocol.name,
+    if let Some(row) = same {
+        return Ok(Protocol { id: row.id, name: row.name, rules: rules.clone() });
+    }
+    let row = sqlx::query!(
+        r#"insert into protocol (id, name, rules)
+           select $1, $2 || '@' || coalesce(max(split_part(name, '@', 2)::int), 0) + 1, $3
+           from protocol where split_part(name, '@', 1) = $2 returning name"#,
+        ProtocolId::new().0,
+        family,
         Json(rules) as _
     )
-    .execute(conn)
+    .fetch_one(&mut *conn)
     .await?;
-    Ok(protocol)
+    get(conn, &row.name).await?.ok_or(sqlx::Error::RowNotFound)
+}
+
+/// By name, as `aim2020@1`.
+pub async fn get(conn: &mut PgConnection, name: &str) -> sqlx::Result<Option<Protocol>> {
+    let row = sqlx::query!(
+        r#"select id as "id: ProtocolId", name, rules as "rules: Json<Rules>" from protocol where name = $1"#,
+        name
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|r| Protocol { id: r.id, name: r.name, rules: r.rules.0 }))
 }

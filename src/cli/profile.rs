@@ -11,7 +11,7 @@ use super::Outcome;
 use crate::{
     config,
     evaluation::{
-        Cost, Limits, Runtime, TimingSettings, count_model, measure_runtime,
+        Cost, Limits, Memory, Runtime, TimingSettings, count_model, measure_runtime,
         model::{self, Model},
         nchw,
         runner::{Fault, Runner, Setup, Slot},
@@ -51,7 +51,7 @@ pub struct Profile {
     #[serde(flatten)]
     pub cost: Cost,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<crate::evaluation::Memory>,
+    pub memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<Runtime>,
 }
@@ -80,7 +80,8 @@ pub fn run(args: &Args) -> Outcome {
             if args.json {
                 println!("{}", serde_json::to_string(&profile)?);
             } else {
-                print(&profile);
+                let Profile { model, cost, memory, runtime } = &profile;
+                print(model, cost, runtime.as_ref(), memory.as_ref());
             }
             Ok(Ok(()))
         }
@@ -112,8 +113,11 @@ fn profile(args: &Args, model: &Model) -> Result<Profile, Fault> {
         let (time, peak) = measure_runtime(&mut runner, &timing, &inputs, baseline.as_deref(), &args.device)?;
         (runtime, memory) = (Some(time), Some(peak));
     }
-    let model =
-        ModelFile { sha256: crate::evaluation::sha256(&model.bytes), bytes: model.bytes.len() as u64, opset: model.opset };
+    let model = ModelFile {
+        sha256: crate::evaluation::sha256(&model.bytes),
+        bytes: model.bytes.len() as u64,
+        opset: model.opset,
+    };
     Ok(Profile { model, cost, memory, runtime })
 }
 
@@ -133,14 +137,15 @@ fn picture((height, width): (u32, u32)) -> Vec<Vec<f32>> {
     };
     (0..8)
         .map(|phase| {
-            let pixels = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| sample(x, y, c, phase))));
+            let pixels =
+                (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| sample(x, y, c, phase))));
             nchw(&crate::evaluation::images::Rgb8 { width, height, data: pixels.collect() }, 1)
         })
         .collect()
 }
 
-fn print(profile: &Profile) {
-    let Profile { model, cost, memory, runtime } = profile;
+/// The figures as a table for people.
+pub fn print(model: &ModelFile, cost: &Cost, runtime: Option<&Runtime>, memory: Option<&Memory>) {
     let giga = |n: u64| format!("{:.4} G", n as f64 / 1e9);
     println!("model        {} bytes, operator set {}, sha256 {}", model.bytes, model.opset, model.sha256);
     println!("input        {:?}, scale ×{}", cost.input, cost.scale);

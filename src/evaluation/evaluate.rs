@@ -11,11 +11,11 @@ use anyhow::{Context, Result, anyhow};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Cost, Db, EvalImage, ImageReproduction, Job, Measurement, Memory, Progress, Provenance, Reproduction, Runtime,
+    Cost, Db, EvalImage, Fidelity, ImageReproduction, Job, Measurement, Memory, Progress, Provenance, Reproduction, Runtime,
     RuntimeRatio, Step, TimingSettings, Verdict, cost, fidelity,
     images::{self, Rgb8},
     model::{self, Model},
-    results::{Expected, ResultsZip},
+    results::{self, Expected, Readme, ResultsZip},
     runner::{Fault, Runner, Setup, Slot},
     runtime::Shapes,
     statistics,
@@ -33,6 +33,19 @@ const ROUNDING_SHARE: f64 = 0.001;
 /// Inputs that the timed passes take in turn, so that none sees the same pixels twice running.
 const TIMED_INPUTS: usize = 8;
 
+/// What [`examine`] found; without HR or without timing the parts that need them are absent.
+#[derive(Debug)]
+pub struct Examined {
+    pub model_bytes: u64,
+    pub opset: i64,
+    pub fidelity: Option<Fidelity>,
+    pub readme: Option<Readme>,
+    pub reproduction: Reproduction,
+    pub cost: Cost,
+    pub timing: Option<(Runtime, Memory)>,
+    pub provenance: Provenance,
+}
+
 /// Measures one submission.
 ///
 /// `Ok(Err(problems))` is the team's fault, final; `Err` is ours, to be retried. Blocking: call it off the async runtime.
@@ -42,20 +55,38 @@ pub fn evaluate(
     progress: &(dyn Fn(Progress) + Sync),
     cancel: Arc<AtomicBool>,
 ) -> Result<Result<Measurement, Vec<Problem>>> {
-    let model = match model::load_entry(&job.model, false) {
-        Ok(model) => model,
+    let Examined { fidelity, reproduction, cost, timing, provenance, .. } = match examine(job, progress, cancel)? {
+        Ok(examined) => examined,
         Err(problems) => return Ok(Err(problems)),
     };
+    let fidelity = fidelity.context("an evaluation needs HR")?;
+    let (runtime, memory) = timing.context("an evaluation needs timing")?;
+    Ok(Ok(Measurement { fidelity, reproduction, cost, runtime, memory, provenance }))
+}
+
+/// [`evaluate`], also for a team at home that has no HR.
+pub fn examine(
+    job: &Job,
+    progress: &(dyn Fn(Progress) + Sync),
+    cancel: Arc<AtomicBool>,
+) -> Result<Result<Examined, Vec<Problem>>> {
+    let scale = job.fidelity.scale;
     let mut expected = Vec::with_capacity(job.images.len());
     for image in &job.images {
-        let header = images::png_header(&fs::read(&image.hr)?, &image.name).map_err(|p| anyhow!(p))?;
-        // HR is cropped at the bottom and right to a multiple of the scale.
-        let crop = |n: u32| n - n % job.fidelity.scale;
-        expected.push(Expected { name: image.name.clone(), width: crop(header.width), height: crop(header.height) });
+        let header = header(&image.lr, &image.name)?;
+        expected.push(Expected {
+            name: image.name.clone(),
+            width: header.width * scale,
+            height: header.height * scale,
+        });
     }
-    let results = match ResultsZip::open(&job.results, &expected, job.fidelity.scale) {
-        Ok(results) => results,
-        Err(problems) => return Ok(Err(problems)),
+    let model = model::load_entry(&job.model, false);
+    let results = ResultsZip::open(&job.results, &expected, scale);
+    let (model, results) = match (model, results) {
+        (Ok(model), Ok(results)) => (model, results),
+        (model, results) => {
+            return Ok(Err([model.err(), results.err()].into_iter().flatten().flatten().collect()));
+        }
     };
     match run(job, &model, &results, progress, cancel) {
         Ok(measurement) => Ok(Ok(measurement)),
@@ -70,14 +101,16 @@ fn run(
     results: &ResultsZip,
     progress: &(dyn Fn(Progress) + Sync),
     cancel: Arc<AtomicBool>,
-) -> Result<Measurement, Fault> {
+) -> Result<Examined, Fault> {
     let report = |step| move |done, total| progress(Progress { step, done, total });
     let hr = |name: &str| {
         let image = job.images.iter().find(|i| i.name == name).context("an image that is not in the dataset")?;
-        decode(&image.hr, name)
+        decode(image.hr.as_ref().context("an image without HR")?, name)
     };
-    let fidelity = super::results::score(results, &hr, job.fidelity, &report(Step::Scoring))?;
-
+    let fidelity = match job.images.iter().all(|i| i.hr.is_some()) {
+        true => Some(results::score(results, &hr, job.fidelity, &report(Step::Scoring))?),
+        false => None,
+    };
     let setup = Setup {
         program: job.tools.runner.clone(),
         onnxruntime: job.tools.onnxruntime.clone(),
@@ -90,12 +123,16 @@ fn run(
     let cost = count_model(&mut runner, model, &sizes_used(&job.images)?, &report(Step::Counting))?;
     runner.load(Slot::Entry, &model.bytes)?;
     let reproduction = reproduce(job, &mut runner, results, &report(Step::Reproducing))?;
-
-    report(Step::Timing)(0, 1);
-    let baseline = job.baseline.as_ref().map(fs::read).transpose().context("the baseline's model")?;
-    let tiles = tiles(&job.images, job.timing.input, reproduction.input_range)?;
-    let (runtime, memory) = measure_runtime(&mut runner, &job.timing, &tiles, baseline.as_deref(), &job.device)?;
-    report(Step::Timing)(1, 1);
+    let timing = if job.timed {
+        report(Step::Timing)(0, 1);
+        let baseline = job.baseline.as_ref().map(fs::read).transpose().context("the baseline's model")?;
+        let tiles = tiles(&job.images, job.timing.input, reproduction.input_range)?;
+        let timing = measure_runtime(&mut runner, &job.timing, &tiles, baseline.as_deref(), &job.device)?;
+        report(Step::Timing)(1, 1);
+        Some(timing)
+    } else {
+        None
+    };
     let provenance = Provenance {
         upscore: env!("CARGO_PKG_VERSION").into(),
         onnxruntime: runner.onnxruntime.clone(),
@@ -106,7 +143,22 @@ fn run(
         results_sha256: sha256_file(&job.results)?,
         sandbox: runner.sandbox.clone(),
     };
-    Ok(Measurement { fidelity, reproduction, cost, runtime, memory, provenance })
+    Ok(Examined {
+        model_bytes: model.bytes.len() as u64,
+        opset: model.opset,
+        fidelity,
+        readme: results.readme.clone(),
+        reproduction,
+        cost,
+        timing,
+        provenance,
+    })
+}
+
+/// The header of one of the dataset's own images.
+fn header(path: &Path, name: &str) -> Result<images::Header> {
+    let bytes = fs::read(path).with_context(|| format!("image {name} of the dataset"))?;
+    images::png_header(&bytes, name).map_err(|problem| anyhow!(problem).context("an image of the dataset"))
 }
 
 /// Counts the model at 1×3×256×256, and at other sizes to see that its cost per pixel is the same there: a network that
@@ -158,7 +210,8 @@ pub fn count_model(
 fn shapes(runner: &mut Runner, model: &Model, (height, width): (u32, u32)) -> Result<Shapes, Fault> {
     runner.shapes(height, width).map_err(|fault| match fault {
         Fault::Model(mut problem) => {
-            let index = problem.place.as_deref().and_then(|p| p.strip_prefix('n')).and_then(|i| i.parse::<usize>().ok());
+            let index =
+                problem.place.as_deref().and_then(|p| p.strip_prefix('n')).and_then(|i| i.parse::<usize>().ok());
             if let Some(place) = index.and_then(|i| model.places.get(i)) {
                 problem = problem.at(&place.label);
             }
@@ -195,7 +248,7 @@ fn same_cost_per_pixel(reference: &Cost, here: &Cost) -> Result<(), Problem> {
 fn sizes_used(images: &[EvalImage]) -> Result<Vec<(u32, u32)>> {
     let mut sizes = Vec::new();
     for image in images {
-        let header = images::png_header(&fs::read(&image.lr)?, &image.name).map_err(|p| anyhow!(p))?;
+        let header = header(&image.lr, &image.name)?;
         sizes.push((header.height, header.width));
     }
     sizes.sort_by_key(|&(h, w)| u64::from(h) * u64::from(w));
@@ -208,12 +261,17 @@ fn sizes_used(images: &[EvalImage]) -> Result<Vec<(u32, u32)>> {
 }
 
 /// Runs the model on every LR image and compares what it makes with what was uploaded.
-fn reproduce(job: &Job, runner: &mut Runner, results: &ResultsZip, report: &dyn Fn(u32, u32)) -> Result<Reproduction, Fault> {
+fn reproduce(
+    job: &Job,
+    runner: &mut Runner,
+    results: &ResultsZip,
+    report: &dyn Fn(u32, u32),
+) -> Result<Reproduction, Fault> {
     let total = job.images.len() as u32;
     let mut range = job.input_range;
     let mut images = Vec::new();
     let (mut equal, mut samples, mut worst, mut off) = (0u64, 0u64, 0u8, 0u64);
-    let mut psnr = 0.0;
+    let mut psnr = Some(0.0);
     for (done, image) in job.images.iter().enumerate() {
         report(done as u32, total);
         let lr = decode(&image.lr, &image.name)?;
@@ -238,7 +296,10 @@ fn reproduce(job: &Job, runner: &mut Runner, results: &ResultsZip, report: &dyn 
             max_abs,
             psnr_between: fidelity::psnr(&made, &uploaded, whole),
         });
-        psnr += fidelity::psnr(&made, &decode(&image.hr, &image.name)?, job.fidelity).capped();
+        psnr = match (psnr, &image.hr) {
+            (Some(sum), Some(hr)) => Some(sum + fidelity::psnr(&made, &decode(hr, &image.name)?, job.fidelity).capped()),
+            _ => None,
+        };
     }
     report(total, total);
     let identical_fraction = equal as f64 / samples.max(1) as f64;
@@ -252,7 +313,7 @@ fn reproduce(job: &Job, runner: &mut Runner, results: &ResultsZip, report: &dyn 
         max_abs: worst,
         identical_fraction,
         input_range: range.unwrap_or(1),
-        model_psnr: Some(psnr / f64::from(total.max(1))),
+        model_psnr: psnr.map(|sum| sum / f64::from(total.max(1))),
         images,
     })
 }
@@ -356,8 +417,9 @@ pub fn measure_runtime(
         None => None,
     };
     let arena = if device == "cpu" { "CPU" } else { "CUDA" };
-    let method =
-        format!("ONNX Runtime {arena} arena, most bytes in use during one pass at 1x3x{height}x{width}, weights included");
+    let method = format!(
+        "ONNX Runtime {arena} arena, most bytes in use during one pass at 1x3x{height}x{width}, weights included"
+    );
     Ok((runtime, Memory { peak_bytes, method, baseline_peak_bytes }))
 }
 
@@ -425,9 +487,9 @@ fn sha256_file(path: &Path) -> Result<String> {
 fn device_name(device: &str) -> String {
     if device != "cpu" {
         let proc = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
-        let model = proc.filter_map(|gpu| fs::read_to_string(gpu.path().join("information")).ok()).find_map(|text| {
-            text.lines().find_map(|l| l.strip_prefix("Model:").map(|m| m.trim().to_owned()))
-        });
+        let model = proc
+            .filter_map(|gpu| fs::read_to_string(gpu.path().join("information")).ok())
+            .find_map(|text| text.lines().find_map(|l| l.strip_prefix("Model:").map(|m| m.trim().to_owned())));
         return model.unwrap_or_else(|| device.to_owned());
     }
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

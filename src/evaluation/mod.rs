@@ -19,7 +19,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use evaluate::{count_model, evaluate, measure_runtime, nchw, sha256};
+pub use evaluate::{Examined, count_model, examine, evaluate, measure_runtime, nchw, sha256};
 pub use measurement::*;
 
 /// One evaluation: where its files are, and the rules it is measured by.
@@ -37,6 +37,8 @@ pub struct Job {
     /// Range the model expects, 1 or 255; `None`: found by trying.
     pub input_range: Option<u32>,
     pub timing: TimingSettings,
+    /// Whether to time the model at all.
+    pub timed: bool,
     pub limits: Limits,
     /// `cpu` or `cuda:N`.
     pub device: String,
@@ -60,7 +62,8 @@ pub struct EvalImage {
     /// `0901` for `0901.png` and `0901x4.png`.
     pub name: String,
     pub lr: PathBuf,
-    pub hr: PathBuf,
+    /// Absent where only the model is checked against its images.
+    pub hr: Option<PathBuf>,
 }
 
 /// How the forward pass is timed; part of the protocol.

@@ -13,11 +13,10 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use ort::{
-    AsPointer,
-    ep,
+    AsPointer, ep,
     memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
-    session::{Session, builder::GraphOptimizationLevel},
-    value::TensorRef,
+    session::{IoBinding, Session, builder::GraphOptimizationLevel},
+    value::{Tensor, TensorRef},
 };
 use prost::Message;
 
@@ -154,7 +153,8 @@ impl Engine {
             Device::Cpu => (AllocationDevice::CPU, 0),
             Device::Cuda(index) => (AllocationDevice::CUDA, index),
         };
-        let arena = Allocator::new(&session, MemoryInfo::new(device, index, AllocatorType::Arena, MemoryType::Default)?)?;
+        let arena =
+            Allocator::new(&session, MemoryInfo::new(device, index, AllocatorType::Arena, MemoryType::Default)?)?;
         let stats = arena_stats(&arena)?;
         stats.get("MaxInUse").and_then(|v| v.parse().ok()).context("the runtime's arena reports no peak")
     }
@@ -171,7 +171,7 @@ pub struct Samples {
 /// two alternate in blocks A B B A, so that a slow drift of the machine hits both alike. Each pass gets the next input.
 pub fn time(
     entry: &mut Session,
-    mut baseline: Option<&mut Session>,
+    baseline: Option<&mut Session>,
     inputs: &[Vec<f32>],
     size: (u32, u32),
     warmup: usize,
@@ -179,12 +179,14 @@ pub fn time(
     budget: Duration,
 ) -> Result<Samples> {
     ensure!(!inputs.is_empty(), "nothing to time on");
+    let mut entry = Timed::new(entry, inputs, size)?;
+    let mut baseline = baseline.map(|session| Timed::new(session, inputs, size)).transpose()?;
     let start = Instant::now();
     let mut samples = Samples::default();
     for i in 0..warmup.max(1) {
-        forward_timed(entry, &inputs[i % inputs.len()], size)?;
-        if let Some(baseline) = baseline.as_deref_mut() {
-            forward_timed(baseline, &inputs[i % inputs.len()], size)?;
+        entry.pass(i)?;
+        if let Some(baseline) = &mut baseline {
+            baseline.pass(i)?;
         }
         // Very slow models would spend the whole budget warming up.
         if start.elapsed() > budget / 4 {
@@ -194,35 +196,53 @@ pub fn time(
     // At least two blocks, so that there is an interval at all.
     let mut turn = 0;
     while samples.entry.len() < 4 || (samples.entry.len() < runs && start.elapsed() < budget) {
-        let (first, second) = (&inputs[turn % inputs.len()], &inputs[(turn + 1) % inputs.len()]);
-        turn += 2;
-        samples.entry.push(forward_timed(entry, first, size)?);
-        if let Some(baseline) = baseline.as_deref_mut() {
-            samples.baseline.push(forward_timed(baseline, first, size)?);
-            samples.baseline.push(forward_timed(baseline, second, size)?);
+        samples.entry.push(entry.pass(turn)?);
+        if let Some(baseline) = &mut baseline {
+            samples.baseline.push(baseline.pass(turn)?);
+            samples.baseline.push(baseline.pass(turn + 1)?);
         }
-        samples.entry.push(forward_timed(entry, second, size)?);
+        samples.entry.push(entry.pass(turn + 1)?);
+        turn += 2;
     }
     Ok(samples)
 }
 
-fn forward_timed(session: &mut Session, pixels: &[f32], (height, width): (u32, u32)) -> Result<f64> {
-    let input = TensorRef::from_array_view(([1usize, 3, height as usize, width as usize], pixels))?;
-    let name = session.inputs()[0].name().to_owned();
-    let output = session.outputs()[0].name().to_owned();
-    let mut binding = session.create_binding()?;
-    binding.bind_input(name, &input)?;
-    binding.bind_output_to_device(
-        output,
-        &MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?,
-    )?;
-    binding.synchronize_inputs()?;
-    let start = Instant::now();
-    let outputs = session.run_binding(&binding)?;
-    binding.synchronize_outputs()?;
-    let elapsed = start.elapsed();
-    drop(outputs);
-    Ok(elapsed.as_secs_f64() * 1e3)
+/// A session with its inputs bound, so that a pass moves no pixels.
+struct Timed<'a> {
+    session: &'a mut Session,
+    bindings: Vec<IoBinding>,
+}
+
+impl<'a> Timed<'a> {
+    fn new(session: &'a mut Session, inputs: &[Vec<f32>], (height, width): (u32, u32)) -> Result<Self> {
+        let (Some(input), Some(output)) = (session.inputs().first(), session.outputs().first()) else {
+            bail!("the model has no input or no output");
+        };
+        let (input, output) = (input.name().to_owned(), output.name().to_owned());
+        let mut bindings = Vec::with_capacity(inputs.len());
+        for pixels in inputs {
+            // Owned: binding a borrowed tensor copies it through a session of ort's own, which deadlocks in rc.15.
+            let tensor = Tensor::from_array(([1usize, 3, height as usize, width as usize], pixels.clone()))?;
+            let mut binding = session.create_binding()?;
+            binding.bind_input(input.as_str(), &tensor)?;
+            let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
+            binding.bind_output_to_device(output.as_str(), &host)?;
+            binding.synchronize_inputs()?;
+            bindings.push(binding);
+        }
+        Ok(Timed { session, bindings })
+    }
+
+    /// Milliseconds of one pass on the `turn`th input; the clock stops when the output is complete.
+    fn pass(&mut self, turn: usize) -> Result<f64> {
+        let binding = &self.bindings[turn % self.bindings.len()];
+        let start = Instant::now();
+        let outputs = self.session.run_binding(binding)?;
+        binding.synchronize_outputs()?;
+        let elapsed = start.elapsed();
+        drop(outputs);
+        Ok(elapsed.as_secs_f64() * 1e3)
+    }
 }
 
 /// One forward pass on NCHW pixels, 1×3×height×width; the output's dimensions and values.

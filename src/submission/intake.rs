@@ -210,8 +210,10 @@ struct Vetted {
 /// Reads both files and lists the problems of both at once.
 async fn vet(results: TempBlob, model: TempBlob, dataset: Dataset) -> Result<Vetted, Rejection> {
     let vetting = move || -> Result<Vetted, Vec<Problem>> {
-        let (zip, loaded) =
-            (ResultsZip::open(results.path(), &dataset.expected(), dataset.scale), model::load(model.path(), false));
+        let (zip, loaded) = (
+            ResultsZip::open(results.path(), &dataset.expected(), dataset.scale),
+            model::load_entry(model.path(), false),
+        );
         match (zip, loaded) {
             (Ok(_zip), Ok(loaded)) => {
                 let merged = loaded.merged.then_some(loaded.bytes);

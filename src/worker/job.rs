@@ -42,7 +42,7 @@ impl Worker {
             timing,
             limits: limits.into(),
             device: self.settings.device.clone(),
-            onnxruntime: self.settings.onnxruntime.clone(),
+            tools: self.settings.tools.clone(),
         })
     }
 }

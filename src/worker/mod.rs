@@ -9,7 +9,11 @@ mod device;
 mod job;
 mod run;
 
-use std::{path::PathBuf, sync::Arc, sync::atomic::AtomicBool, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +22,7 @@ pub use run::stop_signal;
 
 use crate::{
     challenge::protocol::DeviceClass,
-    evaluation::{self, Job, Measurement, Progress},
+    evaluation::{self, Job, Measurement, Progress, Tools},
     ids::SubmissionId,
     problem::Problem,
     queue::{self, State},
@@ -32,7 +36,7 @@ pub trait Evaluator: Send + Sync {
         &self,
         job: &Job,
         progress: &(dyn Fn(Progress) + Sync),
-        cancel: &AtomicBool,
+        cancel: Arc<AtomicBool>,
     ) -> anyhow::Result<Result<Measurement, Vec<Problem>>>;
 }
 
@@ -44,7 +48,7 @@ impl Evaluator for Measure {
         &self,
         job: &Job,
         progress: &(dyn Fn(Progress) + Sync),
-        cancel: &AtomicBool,
+        cancel: Arc<AtomicBool>,
     ) -> anyhow::Result<Result<Measurement, Vec<Problem>>> {
         evaluation::evaluate(job, progress, cancel)
     }
@@ -55,8 +59,8 @@ impl Evaluator for Measure {
 pub struct Settings {
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// `libonnxruntime.so`.
-    pub onnxruntime: PathBuf,
+    /// What an evaluation runs with.
+    pub tools: Tools,
     /// Folder of the locks that let one worker at a time use a device; shared by all workers of this machine.
     pub locks: PathBuf,
     /// How long a job stays ours without a heartbeat: a killed worker's job waits so long.
@@ -75,10 +79,10 @@ pub struct Settings {
 
 impl Settings {
     /// For `device`, with its locks in `data_dir`.
-    pub fn new(device: &str, onnxruntime: PathBuf, data_dir: &std::path::Path) -> Settings {
+    pub fn new(device: &str, tools: Tools, data_dir: &Path) -> Settings {
         Settings {
             device: device.to_owned(),
-            onnxruntime,
+            tools,
             locks: data_dir.join("locks"),
             lease: Duration::from_secs(30),
             beat: Duration::from_secs(1),

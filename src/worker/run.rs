@@ -159,7 +159,7 @@ impl Worker {
                 &|p| {
                     let _ = report.send_replace(Some(p));
                 },
-                &flag,
+                flag,
             )
         });
         let watching = async {
