@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod assets;
+mod details;
 mod error;
 mod extract;
 mod layers;
@@ -20,12 +21,16 @@ mod pages;
 mod plot;
 pub mod server;
 mod sight;
+mod steps;
 mod upload;
 mod view;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, middleware};
+use axum::{
+    Router,
+    http::{HeaderMap, header},
+};
 use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +52,15 @@ pub struct App {
 impl App {
     pub(crate) async fn db(&self) -> Result<PoolConnection<Postgres>, Error> {
         Ok(self.pool.acquire().await?)
+    }
+
+    /// Where this server is found, for snippets.
+    pub(crate) fn url(&self, headers: &HeaderMap) -> String {
+        if let Some(url) = &self.settings.public_url {
+            return url.clone();
+        }
+        let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("127.0.0.1:8080");
+        format!("http://{host}")
     }
 }
 
@@ -99,14 +113,13 @@ impl Settings {
 
 /// Everything the server answers.
 pub fn router(app: App) -> Router {
-    let (api, document) = api::router();
+    let api = api::router(&app);
     let routes = Router::new()
         .merge(pages::router(&app))
-        .nest("/api/v1", api)
-        .merge(api::document(document))
+        .merge(api)
         .merge(layers::health())
         .route("/static/{name}", axum::routing::get(assets::serve))
         .fallback(async || Error::PageNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed);
-    layers::apply(routes.layer(middleware::from_fn_with_state(app.clone(), error::present)), &app).with_state(app)
+    layers::apply(routes, &app).with_state(app)
 }

@@ -85,7 +85,8 @@ fn service(
 ) -> TowerToHyperService<
     impl tower::Service<Request<Incoming>, Response = axum::response::Response, Error = std::convert::Infallible, Future: Send>
     + Clone
-    + Send,
+    + Send
+    + use<>,
 > {
     let router = router.clone().map_request(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
