@@ -22,31 +22,6 @@ use crate::support::{
 };
 
 impl App {
-    /// Streams both files in and asks for acceptance, as page and API do.
-    async fn submit(&self, phase: &Phase, team: Team, results: &[u8]) -> Result<Accepted, Rejection> {
-        self.submit_as(phase, team, results, &tiny_model(), None).await
-    }
-
-    async fn submit_as(
-        &self,
-        phase: &Phase,
-        team: Team,
-        results: &[u8],
-        model: &[u8],
-        key: Option<&str>,
-    ) -> Result<Accepted, Rejection> {
-        let upload = Upload {
-            phase: phase.id,
-            team: team.id,
-            account: team.account,
-            results: Some(self.storage.stage(results).await?),
-            model: Some(self.storage.stage(model).await?),
-            fact_sheet: FactSheet::from([("method".into(), "nearest".into())]),
-            idempotency_key: key.map(str::to_owned),
-        };
-        intake::accept(&self.pool, &self.storage, upload).await
-    }
-
     async fn quota(&self, phase: &Phase, team: Team) -> quota::Quota {
         quota::usage(&mut *self.conn().await, phase.id, team.id, phase.limits).await.expect("counted")
     }
