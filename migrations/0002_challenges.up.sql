@@ -90,8 +90,8 @@ create table phase (
     baseline_model_bytes  bigint check (baseline_model_bytes > 0),
 
     unique (challenge_id, slug),
-    check (opens_at < closes_at),
-    check (daily_attempts >= daily_quota),
+    constraint phase_opens_before_it_closes check (opens_at < closes_at),
+    constraint phase_attempts_cover_quota check (daily_attempts >= daily_quota),
     check ((baseline_model_sha256 is null) = (baseline_model_bytes is null))
 );
 

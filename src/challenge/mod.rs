@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod dataset;
+pub mod images;
 pub mod phase;
 pub mod protocol;
 

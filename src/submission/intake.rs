@@ -215,9 +215,11 @@ async fn vet(results: TempBlob, model: TempBlob, dataset: Dataset) -> Result<Vet
             model::load_entry(model.path(), false),
         );
         match (zip, loaded) {
-            (Ok(_zip), Ok(loaded)) => {
+            (Ok(zip), Ok(loaded)) => {
                 let merged = loaded.merged.then_some(loaded.bytes);
-                Ok(Vetted { results, model, merged, readme: None })
+                // Self-reported and never needed: what cannot be written down is left out.
+                let readme = zip.readme.as_ref().and_then(|readme| serde_json::to_value(readme).ok());
+                Ok(Vetted { results, model, merged, readme })
             }
             (zip, loaded) => {
                 let mut problems = zip.err().unwrap_or_default();

@@ -53,6 +53,18 @@ pub enum AccountError {
     Other(#[from] anyhow::Error),
 }
 
+impl AccountError {
+    /// Stable word for the situation; `None`: a fault of ours.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            AccountError::Taken => Some("account_taken"),
+            AccountError::BadName => Some("bad_account_name"),
+            AccountError::BadPassword => Some("bad_password"),
+            AccountError::Database(_) | AccountError::Other(_) => None,
+        }
+    }
+}
+
 impl From<sqlx::Error> for AccountError {
     fn from(error: sqlx::Error) -> Self {
         match db::broken_constraint(&error) {

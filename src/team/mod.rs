@@ -54,6 +54,18 @@ pub enum TeamError {
     Database(sqlx::Error),
 }
 
+impl TeamError {
+    /// Stable word for the situation; `None`: a fault of ours.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            TeamError::NameTaken => Some("team_name_taken"),
+            TeamError::BadName => Some("bad_team_name"),
+            TeamError::InATeam => Some("already_in_a_team"),
+            TeamError::Database(_) => None,
+        }
+    }
+}
+
 impl From<sqlx::Error> for TeamError {
     fn from(error: sqlx::Error) -> Self {
         match db::broken_constraint(&error) {

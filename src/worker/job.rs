@@ -29,7 +29,7 @@ impl Worker {
         let images = dataset.images.into_iter().map(|image| EvalImage {
             name: image.name,
             lr: self.storage.path(&image.lr),
-            hr: self.storage.path(&image.hr),
+            hr: Some(self.storage.path(&image.hr)),
         });
         let Rules { fidelity, timing, limits, gate: _, ranking: _, reproduction: _, flops: _, device: _ } = row.rules.0;
         Ok(Job {
@@ -40,6 +40,7 @@ impl Worker {
             fidelity,
             input_range: None,
             timing,
+            timed: true,
             limits: limits.into(),
             device: self.settings.device.clone(),
             tools: self.settings.tools.clone(),

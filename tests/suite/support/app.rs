@@ -18,20 +18,24 @@ use tokio_util::sync::CancellationToken;
 use upscore::{
     challenge::{
         self,
+        create::{self, NewChallenge, PhaseFiles},
         dataset::{self, Image},
         phase::{self, NewPhase, Phase, QuotaLimits, Visibility},
         protocol::{self, Rules},
     },
     evaluation::{
         Cost, Db, Fidelity, Flops, ImageReproduction, ImageScore, Job, Measurement, Memory, OperatorCost, Progress,
-        Provenance, Reproduction, Runtime, RuntimeRatio, Step as Stage, Tools, Verdict,
+        Provenance, Reproduction, Runtime, RuntimeRatio, Step as Stage, TimingSettings, Tools, Verdict,
     },
     ids::{AccountId, PhaseId, SubmissionId, TeamId},
     leaderboard::{self, Board},
     problem::Problem,
     queue::{self, State},
     storage::{BlobHash, Storage},
-    submission,
+    submission::{
+        self, FactSheet, Rejection,
+        intake::{self, Accepted, Upload},
+    },
     team::{
         self,
         account::{self, NewAccount},
@@ -39,7 +43,7 @@ use upscore::{
     worker::{Evaluator, Settings, Step, Worker},
 };
 
-use super::scratch::fresh_database;
+use super::{files, scratch::fresh_database};
 
 pub struct App {
     pub pool: PgPool,
@@ -106,6 +110,45 @@ impl App {
         self.reload(id).await
     }
 
+    /// One with real images, timed briefly.
+    pub async fn real_phase(&self) -> Phase {
+        let hr = tempfile::tempdir().expect("a folder");
+        for (name, seed) in [("0901", 1), ("0902", 2)] {
+            std::fs::write(hr.path().join(format!("{name}.png")), files::png(96, 64, seed)).expect("an image");
+        }
+        let new = NewChallenge { slug: "real".into(), title: "Real".into(), description: String::new() };
+        let mut from = PhaseFiles::new("validation", "Validation", hr.path(), 4);
+        from.limits = QuotaLimits { daily: 1000, total: None, daily_attempts: 1000 };
+        from.rules.timing = TimingSettings { warmup: 1, runs: 2, input: (32, 32), ..TimingSettings::default() };
+        let made = create::challenge(&self.pool, &self.storage, &new, &from).await.expect("made").expect("no problems");
+        self.reload(made.phase).await
+    }
+
+    /// Streams both files in and asks for acceptance, as page and API do.
+    pub async fn submit(&self, phase: &Phase, team: Team, results: &[u8]) -> Result<Accepted, Rejection> {
+        self.submit_as(phase, team, results, &files::tiny_model(), None).await
+    }
+
+    pub async fn submit_as(
+        &self,
+        phase: &Phase,
+        team: Team,
+        results: &[u8],
+        model: &[u8],
+        key: Option<&str>,
+    ) -> Result<Accepted, Rejection> {
+        let upload = Upload {
+            phase: phase.id,
+            team: team.id,
+            account: team.account,
+            results: Some(self.storage.stage(results).await?),
+            model: Some(self.storage.stage(model).await?),
+            fact_sheet: FactSheet::from([("method".into(), "nearest".into())]),
+            idempotency_key: key.map(str::to_owned),
+        };
+        intake::accept(&self.pool, &self.storage, upload).await
+    }
+
     pub async fn reload(&self, id: PhaseId) -> Phase {
         phase::get(&mut *self.conn().await, id).await.expect("the phase").expect("the phase")
     }
@@ -148,6 +191,10 @@ impl App {
     }
 
     pub fn settings(&self) -> Settings {
+        App::settings_in(self.folder.path())
+    }
+
+    pub fn settings_in(folder: &std::path::Path) -> Settings {
         let tools = Tools { onnxruntime: "none".into(), runner: "none".into(), strict_sandbox: false };
         Settings {
             lease: Duration::from_secs(5),
@@ -155,7 +202,7 @@ impl App {
             poll: Duration::from_millis(200),
             grace: Duration::from_millis(500),
             retry_pause: Duration::ZERO,
-            ..Settings::new("cpu", tools, self.folder.path())
+            ..Settings::new("cpu", tools, folder)
         }
     }
 
