@@ -5,3 +5,4 @@ mod intake;
 mod leaderboard;
 mod queue;
 mod support;
+mod web;

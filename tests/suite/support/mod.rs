@@ -3,3 +3,5 @@
 pub mod app;
 pub mod files;
 pub mod scratch;
+pub mod showcase;
+pub mod web;

@@ -1,6 +1,6 @@
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 pub async fn fresh_database() -> PgPool {
-    let options = PgConnectOptions::new_without_pgpass().host("/tmp/pgstore").username("postgres").database("postgres");
+    let options = PgConnectOptions::new_without_pgpass().host("/tmp/pgweb").username("postgres").database("postgres");
     let mut admin = PgConnection::connect_with(&options).await.unwrap();
     let name = format!("t{}", uuid::Uuid::now_v7().simple());
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
