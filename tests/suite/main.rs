@@ -1,4 +1,5 @@
 //! The integration tests, one binary so that the project links once. Each module speaks one area's language.
+<<<<<<< HEAD
 
 mod crash;
 mod intake;
@@ -6,3 +7,6 @@ mod leaderboard;
 mod queue;
 mod support;
 mod web;
+=======
+mod fidelity;
+>>>>>>> main
