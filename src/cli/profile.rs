@@ -113,8 +113,11 @@ fn profile(args: &Args, model: &Model) -> Result<Profile, Fault> {
         let (time, peak) = measure_runtime(&mut runner, &timing, &inputs, baseline.as_deref(), &args.device)?;
         (runtime, memory) = (Some(time), Some(peak));
     }
-    let model =
-        ModelFile { sha256: crate::evaluation::sha256(&model.bytes), bytes: model.bytes.len() as u64, opset: model.opset };
+    let model = ModelFile {
+        sha256: crate::evaluation::sha256(&model.bytes),
+        bytes: model.bytes.len() as u64,
+        opset: model.opset,
+    };
     Ok(Profile { model, cost, memory, runtime })
 }
 
@@ -134,7 +137,8 @@ fn picture((height, width): (u32, u32)) -> Vec<Vec<f32>> {
     };
     (0..8)
         .map(|phase| {
-            let pixels = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| sample(x, y, c, phase))));
+            let pixels =
+                (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| sample(x, y, c, phase))));
             nchw(&crate::evaluation::images::Rgb8 { width, height, data: pixels.collect() }, 1)
         })
         .collect()

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, anyhow};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Cost, Db, EvalImage, Fidelity, ImageReproduction, Job, Measurement, Memory, Progress, Provenance, Reproduction, Runtime,
-    RuntimeRatio, Step, TimingSettings, Verdict, cost, fidelity,
+    Cost, Db, EvalImage, Fidelity, ImageReproduction, Job, Measurement, Memory, Progress, Provenance, Reproduction,
+    Runtime, RuntimeRatio, Step, TimingSettings, Verdict, cost, fidelity,
     images::{self, Rgb8},
     model::{self, Model},
     results::{self, Expected, Readme, ResultsZip},
@@ -210,7 +210,8 @@ pub fn count_model(
 fn shapes(runner: &mut Runner, model: &Model, (height, width): (u32, u32)) -> Result<Shapes, Fault> {
     runner.shapes(height, width).map_err(|fault| match fault {
         Fault::Model(mut problem) => {
-            let index = problem.place.as_deref().and_then(|p| p.strip_prefix('n')).and_then(|i| i.parse::<usize>().ok());
+            let index =
+                problem.place.as_deref().and_then(|p| p.strip_prefix('n')).and_then(|i| i.parse::<usize>().ok());
             if let Some(place) = index.and_then(|i| model.places.get(i)) {
                 problem = problem.at(&place.label);
             }
@@ -260,7 +261,12 @@ fn sizes_used(images: &[EvalImage]) -> Result<Vec<(u32, u32)>> {
 }
 
 /// Runs the model on every LR image and compares what it makes with what was uploaded.
-fn reproduce(job: &Job, runner: &mut Runner, results: &ResultsZip, report: &dyn Fn(u32, u32)) -> Result<Reproduction, Fault> {
+fn reproduce(
+    job: &Job,
+    runner: &mut Runner,
+    results: &ResultsZip,
+    report: &dyn Fn(u32, u32),
+) -> Result<Reproduction, Fault> {
     let total = job.images.len() as u32;
     let mut range = job.input_range;
     let mut images = Vec::new();
@@ -291,7 +297,9 @@ fn reproduce(job: &Job, runner: &mut Runner, results: &ResultsZip, report: &dyn 
             psnr_between: fidelity::psnr(&made, &uploaded, whole),
         });
         psnr = match (psnr, &image.hr) {
-            (Some(sum), Some(hr)) => Some(sum + fidelity::psnr(&made, &decode(hr, &image.name)?, job.fidelity).capped()),
+            (Some(sum), Some(hr)) => {
+                Some(sum + fidelity::psnr(&made, &decode(hr, &image.name)?, job.fidelity).capped())
+            }
             _ => None,
         };
     }
@@ -411,8 +419,9 @@ pub fn measure_runtime(
         None => None,
     };
     let arena = if device == "cpu" { "CPU" } else { "CUDA" };
-    let method =
-        format!("ONNX Runtime {arena} arena, most bytes in use during one pass at 1x3x{height}x{width}, weights included");
+    let method = format!(
+        "ONNX Runtime {arena} arena, most bytes in use during one pass at 1x3x{height}x{width}, weights included"
+    );
     Ok((runtime, Memory { peak_bytes, method, baseline_peak_bytes }))
 }
 
@@ -480,9 +489,9 @@ fn sha256_file(path: &Path) -> Result<String> {
 fn device_name(device: &str) -> String {
     if device != "cpu" {
         let proc = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
-        let model = proc.filter_map(|gpu| fs::read_to_string(gpu.path().join("information")).ok()).find_map(|text| {
-            text.lines().find_map(|l| l.strip_prefix("Model:").map(|m| m.trim().to_owned()))
-        });
+        let model = proc
+            .filter_map(|gpu| fs::read_to_string(gpu.path().join("information")).ok())
+            .find_map(|text| text.lines().find_map(|l| l.strip_prefix("Model:").map(|m| m.trim().to_owned())));
         return model.unwrap_or_else(|| device.to_owned());
     }
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -13,8 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use ort::{
-    AsPointer,
-    ep,
+    AsPointer, ep,
     memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
     session::{IoBinding, Session, builder::GraphOptimizationLevel},
     value::{Tensor, TensorRef},
@@ -154,7 +153,8 @@ impl Engine {
             Device::Cpu => (AllocationDevice::CPU, 0),
             Device::Cuda(index) => (AllocationDevice::CUDA, index),
         };
-        let arena = Allocator::new(&session, MemoryInfo::new(device, index, AllocatorType::Arena, MemoryType::Default)?)?;
+        let arena =
+            Allocator::new(&session, MemoryInfo::new(device, index, AllocatorType::Arena, MemoryType::Default)?)?;
         let stats = arena_stats(&arena)?;
         stats.get("MaxInUse").and_then(|v| v.parse().ok()).context("the runtime's arena reports no peak")
     }

@@ -114,9 +114,22 @@ mod linux {
         let mut readable = vec![library.to_owned(), "/sys/devices/system".into(), "/proc/cpuinfo".into()];
         let mut writable = vec![rules.scratch.to_owned()];
         if let Device::Cuda(_) = rules.device {
-            readable.extend(["/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/sys", "/run/nvidia-persistenced"].map(Into::into));
+            readable.extend(
+                ["/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/sys", "/run/nvidia-persistenced"].map(Into::into),
+            );
             // cuInit writes its thread's name under /proc and fails where it cannot.
-            writable.extend(["/proc", "/dev/shm", "/dev/null", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-caps"].map(Into::into));
+            writable.extend(
+                [
+                    "/proc",
+                    "/dev/shm",
+                    "/dev/null",
+                    "/dev/nvidiactl",
+                    "/dev/nvidia-uvm",
+                    "/dev/nvidia-uvm-tools",
+                    "/dev/nvidia-caps",
+                ]
+                .map(Into::into),
+            );
             writable.extend((0..16).map(|i| format!("/dev/nvidia{i}").into()));
         }
         let status = Ruleset::default()
@@ -139,19 +152,47 @@ mod linux {
     /// are not.
     pub fn seccomp(device: Device) -> Result<String> {
         let mut denied = vec![
-            libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace, libc::SYS_process_vm_readv,
-            libc::SYS_process_vm_writev, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter,
-            libc::SYS_io_uring_register, libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key, libc::SYS_bpf,
-            libc::SYS_perf_event_open, libc::SYS_userfaultfd, libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root,
-            libc::SYS_chroot, libc::SYS_unshare, libc::SYS_setns, libc::SYS_open_by_handle_at, libc::SYS_init_module,
-            libc::SYS_finit_module, libc::SYS_kexec_load, libc::SYS_kill, libc::SYS_tkill, libc::SYS_pidfd_open,
+            libc::SYS_execve,
+            libc::SYS_execveat,
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_readv,
+            libc::SYS_process_vm_writev,
+            libc::SYS_io_uring_setup,
+            libc::SYS_io_uring_enter,
+            libc::SYS_io_uring_register,
+            libc::SYS_keyctl,
+            libc::SYS_add_key,
+            libc::SYS_request_key,
+            libc::SYS_bpf,
+            libc::SYS_perf_event_open,
+            libc::SYS_userfaultfd,
+            libc::SYS_mount,
+            libc::SYS_umount2,
+            libc::SYS_pivot_root,
+            libc::SYS_chroot,
+            libc::SYS_unshare,
+            libc::SYS_setns,
+            libc::SYS_open_by_handle_at,
+            libc::SYS_init_module,
+            libc::SYS_finit_module,
+            libc::SYS_kexec_load,
+            libc::SYS_kill,
+            libc::SYS_tkill,
+            libc::SYS_pidfd_open,
         ];
         #[cfg(target_arch = "x86_64")]
         denied.extend([libc::SYS_fork, libc::SYS_vfork]);
         if device == Device::Cpu {
             denied.extend([
-                libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect, libc::SYS_bind, libc::SYS_listen,
-                libc::SYS_accept, libc::SYS_accept4, libc::SYS_sendto, libc::SYS_sendmsg,
+                libc::SYS_socket,
+                libc::SYS_socketpair,
+                libc::SYS_connect,
+                libc::SYS_bind,
+                libc::SYS_listen,
+                libc::SYS_accept,
+                libc::SYS_accept4,
+                libc::SYS_sendto,
+                libc::SYS_sendmsg,
             ]);
         }
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> = denied.into_iter().map(|call| (call, Vec::new())).collect();

@@ -121,7 +121,8 @@ impl<'a> Sizes<'a> {
         }
         known.insert(input, vec![1, 3, u64::from(height), u64::from(width)]);
         let stored = graph.initializer.iter().map(|t| (t.name.as_str(), t));
-        let constants = graph.node.iter().filter_map(|n| Some((n.output.first()?.as_str(), n.attribute.first()?.t.as_ref()?)));
+        let constants =
+            graph.node.iter().filter_map(|n| Some((n.output.first()?.as_str(), n.attribute.first()?.t.as_ref()?)));
         let scalars = stored.chain(constants).filter_map(|(name, tensor)| Some((name, scalar(tensor)?))).collect();
         Sizes { known, scalars }
     }

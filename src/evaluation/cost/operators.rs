@@ -18,10 +18,8 @@ pub struct One {
 pub fn cost(node: &NodeProto, sizes: &Sizes, summed: bool) -> Result<One, Problem> {
     let written = || sizes.output(node).map(product);
     let read = |i| sizes.input(node, i).map(product);
-    let mut one = One {
-        output: node.output.first().and_then(|name| sizes.elements(name)).unwrap_or(0),
-        ..One::default()
-    };
+    let mut one =
+        One { output: node.output.first().and_then(|name| sizes.elements(name)).unwrap_or(0), ..One::default() };
     match node.op_type.as_str() {
         "Conv" | "ConvInteger" | "QLinearConv" => {
             let weight = sizes.input(node, if node.op_type == "QLinearConv" { 3 } else { 1 })?;
@@ -97,7 +95,8 @@ fn product(dims: &[u64]) -> u64 {
 /// Multiply-adds of an Einsum: the product of every index's size, less one factor where there is nothing to multiply.
 fn einsum(node: &NodeProto, sizes: &Sizes) -> Result<u64, Problem> {
     let bad = || Problem::new("cost_unknown", "the equation of this Einsum cannot be counted");
-    let equation = attribute(node, "equation").map(|a| String::from_utf8_lossy(&a.s).replace(' ', "")).ok_or_else(bad)?;
+    let equation =
+        attribute(node, "equation").map(|a| String::from_utf8_lossy(&a.s).replace(' ', "")).ok_or_else(bad)?;
     if equation.contains('.') {
         return Err(bad());
     }

@@ -50,8 +50,7 @@ pub fn weight_elements(model: &Model, sizes: &Sizes) -> Result<Weights, Problem>
     let mut counted: HashSet<u64> = HashSet::new();
     for (i, (node, place)) in graph.node.iter().zip(&model.places).enumerate() {
         let op = node.op_type.as_str();
-        let inputs: Vec<Option<Class>> =
-            node.input.iter().map(|name| classes.get(name.as_str()).copied()).collect();
+        let inputs: Vec<Option<Class>> = node.input.iter().map(|name| classes.get(name.as_str()).copied()).collect();
         let given = || inputs.iter().flatten();
         let class = if given().all(|c| matches!(c, Class::Constant(_))) {
             Class::Constant(match (is_view(op), inputs.first().copied().flatten()) {
@@ -78,7 +77,8 @@ pub fn weight_elements(model: &Model, sizes: &Sizes) -> Result<Weights, Problem>
                     Some(Class::Shape) if always => identity(("shape", &node.input[slot])),
                     _ => continue,
                 };
-                let elements = sizes.input(node, slot).map(|d| d.iter().product::<u64>()).map_err(|p| p.at(&place.label))?;
+                let elements =
+                    sizes.input(node, slot).map(|d| d.iter().product::<u64>()).map_err(|p| p.at(&place.label))?;
                 if elements == 3 && pictures.contains(&i) && matches!(op, "Add" | "Sub" | "Mul" | "Div") {
                     continue;
                 }
@@ -103,9 +103,7 @@ pub fn weight_elements(model: &Model, sizes: &Sizes) -> Result<Weights, Problem>
 
 /// Nodes that see the picture itself, before the first operator that mixes pixels or after the last.
 fn picture_side(model: &Model) -> HashSet<usize> {
-    let pixelwise = |op: &str| {
-        is_view(op) || matches!(op, "Add" | "Sub" | "Mul" | "Div" | "Clip" | "Pad" | "Slice")
-    };
+    let pixelwise = |op: &str| is_view(op) || matches!(op, "Add" | "Sub" | "Mul" | "Div" | "Clip" | "Pad" | "Slice");
     let nodes = &model.flat.node;
     let mut side = HashSet::new();
     let mut seen = HashSet::from([model.input.as_str()]);

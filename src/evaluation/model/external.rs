@@ -81,7 +81,8 @@ pub fn unpack(path: &Path) -> Result<(Vec<u8>, BTreeMap<String, Bytes>), Problem
 /// Replaces every external reference, wherever the model holds a tensor, by the bytes it points at. True when there was
 /// one; every reference that cannot be honoured is a problem.
 pub fn merge(model: &mut ModelProto, companions: &Companions) -> Result<bool, Vec<Problem>> {
-    let mut merger = Merger { companions, files: HashMap::new(), room: MAX_MODEL_BYTES, found: false, problems: Vec::new() };
+    let mut merger =
+        Merger { companions, files: HashMap::new(), room: MAX_MODEL_BYTES, found: false, problems: Vec::new() };
     if let Some(graph) = &mut model.graph {
         merger.graph(graph);
     }
@@ -155,11 +156,17 @@ impl Merger<'_> {
         let field = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
         let location = field("location").unwrap_or_default();
         if location.is_empty() || location.contains(['/', '\\', ':', '\0']) || location.starts_with('.') {
-            return Err(refused(format!("weights are read from {:?}, not from a plain file beside the model", printable(location))));
+            return Err(refused(format!(
+                "weights are read from {:?}, not from a plain file beside the model",
+                printable(location)
+            )));
         }
         let number = |key: &str| match field(key) {
             None => Ok(None),
-            Some(text) => text.parse::<usize>().map(Some).map_err(|_| refused(format!("{key} {:?} is no number", printable(text)))),
+            Some(text) => text
+                .parse::<usize>()
+                .map(Some)
+                .map_err(|_| refused(format!("{key} {:?} is no number", printable(text)))),
         };
         let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
         let file = self.file(location).map_err(|e| refused(format!("the data file {:?} {e}", printable(location))))?;

@@ -30,7 +30,8 @@ pub fn flatten(model: &ModelProto) -> Result<(GraphProto, Vec<Place>), Problem> 
     let functions: HashMap<Key, &FunctionProto> =
         model.functions.iter().map(|f| ((f.domain.as_str(), f.name.as_str(), f.overload.as_str()), f)).collect();
     let mut sizes = HashMap::new();
-    let total = graph.node.iter().try_fold(0u64, |n, node| Ok(n.saturating_add(size(node, &functions, &mut sizes, 0)?)))?;
+    let total =
+        graph.node.iter().try_fold(0u64, |n, node| Ok(n.saturating_add(size(node, &functions, &mut sizes, 0)?)))?;
     if total > MAX_NODES {
         return Err(vet::too_many(total));
     }

@@ -73,7 +73,8 @@ pub fn load_entry(path: &Path, siblings: bool) -> Result<Model, Vec<Problem>> {
         (None, None) => Ok(model),
         (height, width) => {
             let text = |n: Option<i64>| n.map_or("?".into(), |n| n.to_string());
-            let message = format!("the input is fixed at {}×{}; images of every size must fit", text(height), text(width));
+            let message =
+                format!("the input is fixed at {}×{}; images of every size must fit", text(height), text(width));
             Err(vec![Problem::new("onnx_fixed_shape", message).at(&model.input).hint(
                 "Export with dynamic_axes={\"input\": {2: \"height\", 3: \"width\"}}, or dynamic_shapes for the new exporter.",
             )])
@@ -122,11 +123,7 @@ fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) 
     if !problems.is_empty() {
         return Err(problems);
     }
-    let bytes = if had_external {
-        proto.encode_to_vec()
-    } else {
-        shared.to_vec()
-    };
+    let bytes = if had_external { proto.encode_to_vec() } else { shared.to_vec() };
     let (input, output) = vet::io_names(&flat);
     Ok(Model {
         bytes,

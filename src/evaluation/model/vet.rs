@@ -125,8 +125,7 @@ fn trains(node: &NodeProto) -> bool {
 
 fn check_attribute(attribute: &AttributeProto) -> Vec<Problem> {
     let mut problems: Vec<Problem> = attribute.t.iter().chain(&attribute.tensors).filter_map(tensors::check).collect();
-    problems
-        .extend(attribute.sparse_tensor.iter().chain(&attribute.sparse_tensors).flat_map(tensors::check_sparse));
+    problems.extend(attribute.sparse_tensor.iter().chain(&attribute.sparse_tensors).flat_map(tensors::check_sparse));
     problems
 }
 
@@ -159,8 +158,9 @@ pub fn io_names(graph: &GraphProto) -> (String, String) {
 fn check_io(graph: &GraphProto) -> Vec<Problem> {
     let inputs = fed_inputs(graph);
     let bad = |message: String| {
-        Problem::new("onnx_bad_io", message)
-            .hint("Expected is one input, float32 [N, 3, H, W] with free H and W, and one output, float32 [N, 3, s·H, s·W].")
+        Problem::new("onnx_bad_io", message).hint(
+            "Expected is one input, float32 [N, 3, H, W] with free H and W, and one output, float32 [N, 3, s·H, s·W].",
+        )
     };
     let mut problems = Vec::new();
     for (what, found) in [("input", &inputs), ("output", &graph.output.iter().collect())] {
@@ -258,7 +258,8 @@ pub fn flow(graph: &GraphProto, places: &[Place]) -> Vec<Problem> {
             // After a fault above, what depends on what is no longer known.
             Some(false) if !problems.is_empty() => {}
             Some(false) => problems.push(
-                Problem::new("output_ignores_input", "the output does not depend on the input's pixels").at(&output.name),
+                Problem::new("output_ignores_input", "the output does not depend on the input's pixels")
+                    .at(&output.name),
             ),
             Some(true) => {}
         }
@@ -268,5 +269,8 @@ pub fn flow(graph: &GraphProto, places: &[Place]) -> Vec<Problem> {
 
 pub fn too_many(nodes: u64) -> Problem {
     let found = if nodes == u64::MAX { "more than can be counted".into() } else { nodes.to_string() };
-    Problem::new("onnx_too_many_nodes", format!("{found} nodes after functions are expanded, at most {MAX_NODES} allowed"))
+    Problem::new(
+        "onnx_too_many_nodes",
+        format!("{found} nodes after functions are expanded, at most {MAX_NODES} allowed"),
+    )
 }

@@ -45,29 +45,61 @@ enum Request {
     Load(Slot),
     /// Payload: the flat model. Kept for [`Request::Shapes`].
     Flat,
-    Shapes { height: u32, width: u32 },
+    Shapes {
+        height: u32,
+        width: u32,
+    },
     /// Payload: 3×height×width f32.
-    Run { height: u32, width: u32 },
+    Run {
+        height: u32,
+        width: u32,
+    },
     /// Payload: 3×height×width f32.
-    Memory { slot: Slot, height: u32, width: u32 },
+    Memory {
+        slot: Slot,
+        height: u32,
+        width: u32,
+    },
     /// Payload: `inputs` × 3×height×width f32.
-    Time { inputs: usize, height: u32, width: u32, warmup: usize, runs: usize, seconds: f64 },
+    Time {
+        inputs: usize,
+        height: u32,
+        width: u32,
+        warmup: usize,
+        runs: usize,
+        seconds: f64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Reply {
     /// The child is locked in; the protections in force, the runtime's version.
-    Ready { sandbox: String, onnxruntime: String },
+    Ready {
+        sandbox: String,
+        onnxruntime: String,
+    },
     Done,
     Shapes(Shapes),
     /// Payload: the output's values, f32.
-    Output { dims: Vec<i64> },
-    Memory { peak_bytes: u64 },
-    Times { entry: Vec<f64>, baseline: Vec<f64> },
+    Output {
+        dims: Vec<i64>,
+    },
+    Memory {
+        peak_bytes: u64,
+    },
+    Times {
+        entry: Vec<f64>,
+        baseline: Vec<f64>,
+    },
     /// The model's fault, with a code of [`crate::problem::Problem`].
-    Refused { code: String, message: String },
+    Refused {
+        code: String,
+        message: String,
+    },
     /// Ours.
-    Broken { message: String },
+    Broken {
+        message: String,
+    },
 }
 
 fn write_frame(out: &mut impl Write, head: &impl Serialize, payload: &[u8]) -> Result<()> {

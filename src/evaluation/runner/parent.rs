@@ -250,7 +250,9 @@ impl Runner {
             return limit("memory_limit", memory_words(&self.limits));
         }
         match status.map(|s| s.signal()) {
-            Ok(Some(libc::SIGXCPU)) => limit("time_limit", format!("stopped after {} s of CPU", self.limits.time.as_secs())),
+            Ok(Some(libc::SIGXCPU)) => {
+                limit("time_limit", format!("stopped after {} s of CPU", self.limits.time.as_secs()))
+            }
             Ok(Some(libc::SIGSYS | libc::SIGXFSZ)) => {
                 limit("sandbox_violation", "the model's process tried what the sandbox forbids".into())
             }
