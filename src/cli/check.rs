@@ -179,7 +179,12 @@ fn pair(lr: &Path, hr: Option<&Path>, scale: u32) -> anyhow::Result<Result<Vec<E
 
 fn print(check: &Check) {
     if let Some(fidelity) = &check.fidelity {
-        println!("PSNR         {:.4} dB over {} images, SSIM {:.4}", fidelity.psnr, fidelity.images.len(), fidelity.ssim);
+        println!(
+            "PSNR         {:.4} dB over {} images, SSIM {:.4}",
+            fidelity.psnr,
+            fidelity.images.len(),
+            fidelity.ssim
+        );
     }
     let Reproduction { verdict, max_abs, identical_fraction, input_range, model_psnr, images } = &check.reproduction;
     println!(

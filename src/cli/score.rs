@@ -74,8 +74,7 @@ pub fn run(args: &Args) -> Outcome {
         let path = files.get(name).context("an image without a reference")?;
         images::decode_png(&std::fs::read(path)?, name).map_err(|problem| anyhow::anyhow!(problem))
     };
-    let settings =
-        Settings { channel: args.channel, border: args.border.unwrap_or(args.scale), scale: args.scale };
+    let settings = Settings { channel: args.channel, border: args.border.unwrap_or(args.scale), scale: args.scale };
     let fidelity = results::score(&zip, &hr, settings, &|_, _| ())?;
     if args.json {
         println!("{}", serde_json::to_string(&Score { fidelity, readme: zip.readme })?);

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, anyhow};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Cost, Db, EvalImage, Fidelity, ImageReproduction, Job, Measurement, Memory, Progress, Provenance, Reproduction, Runtime,
-    RuntimeRatio, Step, TimingSettings, Verdict, cost, fidelity,
+    Cost, Db, EvalImage, Fidelity, ImageReproduction, Job, Measurement, Memory, Progress, Provenance, Reproduction,
+    Runtime, RuntimeRatio, Step, TimingSettings, Verdict, cost, fidelity,
     images::{self, Rgb8},
     model::{self, Model},
     results::{self, Expected, Readme, ResultsZip},
@@ -297,7 +297,9 @@ fn reproduce(
             psnr_between: fidelity::psnr(&made, &uploaded, whole),
         });
         psnr = match (psnr, &image.hr) {
-            (Some(sum), Some(hr)) => Some(sum + fidelity::psnr(&made, &decode(hr, &image.name)?, job.fidelity).capped()),
+            (Some(sum), Some(hr)) => {
+                Some(sum + fidelity::psnr(&made, &decode(hr, &image.name)?, job.fidelity).capped())
+            }
             _ => None,
         };
     }

@@ -80,7 +80,11 @@ fn squared_sum((a, b): (&[u8], &[u8])) -> u64 {
         let d = i32::from(x) - i32::from(y);
         d.wrapping_mul(d) as u32
     };
-    a.chunks(4096).zip(b.chunks(4096)).map(|(a, b)| a.iter().zip(b).map(square).fold(0u32, u32::wrapping_add)).map(u64::from).sum()
+    a.chunks(4096)
+        .zip(b.chunks(4096))
+        .map(|(a, b)| a.iter().zip(b).map(square).fold(0u32, u32::wrapping_add))
+        .map(u64::from)
+        .sum()
 }
 
 /// SSIM: 11×11 Gaussian of σ 1.5 on the valid region, C1 = (0.01·255)², C2 = (0.03·255)²; the mean over the channels.

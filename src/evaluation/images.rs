@@ -82,7 +82,9 @@ fn decode(bytes: &[u8], name: &str, expected: Option<(u32, u32)>) -> Result<Rgb8
 
 fn reader<'a>(bytes: &'a [u8], name: &str) -> Result<png::Reader<Cursor<&'a [u8]>>, Problem> {
     if !bytes.starts_with(SIGNATURE) {
-        return Err(broken(name, "it has no PNG signature").hint("Save as PNG; renaming a JPEG or BMP does not convert it."));
+        return Err(
+            broken(name, "it has no PNG signature").hint("Save as PNG; renaming a JPEG or BMP does not convert it.")
+        );
     }
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: DECODER_BYTES });
     decoder.set_ignore_text_chunk(true);

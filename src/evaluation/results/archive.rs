@@ -57,7 +57,8 @@ impl Archive {
         // The zip crate keeps the last of two equal names without a word, so they are found here.
         for name in raw_names.iter().filter(|name| !seen.insert(name.as_slice())) {
             let name = String::from_utf8_lossy(name);
-            problems.push(Problem::new("duplicate_image", format!("the zip holds {} twice", printable(&name))).at(&name));
+            problems
+                .push(Problem::new("duplicate_image", format!("the zip holds {} twice", printable(&name))).at(&name));
         }
         let length = file.metadata().map_err(|e| vec![malformed(&e.to_string())])?.len();
         let shared = Shared { file: Arc::new(file), position: 0, length };
@@ -153,7 +154,9 @@ fn vet_entry(zip: &mut ZipArchive<Shared>, index: usize) -> Result<Option<Entry>
     let refuse = |code, message: &str, name: &str| Err(Refused { problem: Problem::new(code, message).at(name), size });
     let shown = String::from_utf8_lossy(entry.name_raw()).into_owned();
     let name = match entry.name() {
-        Ok(name) if name.len() <= MAX_NAME && !name.is_empty() && !name.chars().any(char::is_control) => name.into_owned(),
+        Ok(name) if name.len() <= MAX_NAME && !name.is_empty() && !name.chars().any(char::is_control) => {
+            name.into_owned()
+        }
         _ => return refuse("zip_bad_name", "a name is empty, too long, no UTF-8, or holds control characters", &shown),
     };
     // Old Windows tools write backslashes.
@@ -173,11 +176,9 @@ fn vet_entry(zip: &mut ZipArchive<Shared>, index: usize) -> Result<Option<Entry>
     }
     match entry.compression() {
         CompressionMethod::Stored | CompressionMethod::Deflated => Ok(Some(Entry { index, name, size })),
-        other => refuse(
-            "zip_method",
-            &format!("compressed by {}; use deflate, the zip default", method_name(other)),
-            &name,
-        ),
+        other => {
+            refuse("zip_method", &format!("compressed by {}; use deflate, the zip default", method_name(other)), &name)
+        }
     }
 }
 
@@ -212,7 +213,9 @@ fn list(file: &File, most_entries: usize) -> Result<Vec<Vec<u8>>, Problem> {
     file.read_exact_at(&mut tail, length - tail_length).map_err(io)?;
     // An end record is one whose comment reaches exactly to the end of the file.
     let ends: Vec<usize> = (0..tail.len().saturating_sub(21))
-        .filter(|&at| tail[at..].starts_with(b"PK\x05\x06") && at + 22 + usize::from(u16_at(&tail, at + 20)) == tail.len())
+        .filter(|&at| {
+            tail[at..].starts_with(b"PK\x05\x06") && at + 22 + usize::from(u16_at(&tail, at + 20)) == tail.len()
+        })
         .collect();
     let at = match ends.as_slice() {
         [] => return Err(malformed("it has no end record; the upload may be cut short")),

@@ -166,8 +166,11 @@ fn sort_out(archive: &Archive, expected: &[Expected], scale: u32) -> Result<Sort
             Some(&i) => match found[i] {
                 None => found[i] = Some(entry),
                 Some(first) => problems.push(
-                    Problem::new("duplicate_image", format!("{} and {}", printable(&first.name), printable(&entry.name)))
-                        .at(&expected[i].name),
+                    Problem::new(
+                        "duplicate_image",
+                        format!("{} and {}", printable(&first.name), printable(&entry.name)),
+                    )
+                    .at(&expected[i].name),
                 ),
             },
         }
@@ -186,8 +189,12 @@ fn sort_out(archive: &Archive, expected: &[Expected], scale: u32) -> Result<Sort
         )));
     }
     if !unexpected.is_empty() {
-        let message = format!("{} unexpected files: {}", unexpected.len(), listed(unexpected.iter().map(|n| printable(n))));
-        problems.push(Problem::new("unexpected_file", message).hint("Only the PNGs of this phase and a readme.txt belong in the zip."));
+        let message =
+            format!("{} unexpected files: {}", unexpected.len(), listed(unexpected.iter().map(|n| printable(n))));
+        problems.push(
+            Problem::new("unexpected_file", message)
+                .hint("Only the PNGs of this phase and a readme.txt belong in the zip."),
+        );
     }
     if !problems.is_empty() {
         return Err(shortened(problems));
