@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
 
-use crate::{queue::Feed, storage::Storage};
+use crate::{config, queue::Feed, storage::Storage};
 
 /// What every handler works with; cheap to clone.
 #[derive(Clone)]
@@ -76,6 +76,10 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// An answer takes no longer, uploads and streams apart.
     pub request_timeout: Duration,
+    /// Bytes of a results zip; a phase whose images need less allows less.
+    pub results_bytes: u64,
+    /// Bytes of a model.
+    pub model_bytes: u64,
     /// The whole body of an upload.
     pub upload_deadline: Duration,
     /// An upload slower than `upload_min_rate` over this long is cut off.
@@ -95,6 +99,8 @@ impl Default for Settings {
             connections: 2048,
             header_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(30),
+            results_bytes: config::Limits::default().results_bytes,
+            model_bytes: config::Limits::default().model_bytes,
             upload_deadline: Duration::from_secs(600),
             upload_window: Duration::from_secs(20),
             upload_min_rate: 10_000,

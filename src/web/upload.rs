@@ -44,9 +44,10 @@ pub struct Limits {
 
 impl Limits {
     /// A PNG is at most a little larger than its samples; the rest is room for a readme and the archive itself.
-    pub fn of(dataset: &Dataset) -> Limits {
+    pub fn of(dataset: &Dataset, settings: &Settings) -> Limits {
         let samples: u64 = dataset.images.iter().map(|i| u64::from(i.hr_size[0]) * u64::from(i.hr_size[1]) * 3).sum();
-        Limits { results: samples + samples / 10 + (16 << 20), model: MAX_MODEL_BYTES }
+        let results = samples + samples / 10 + (16 << 20);
+        Limits { results: results.min(settings.results_bytes), model: settings.model_bytes.min(MAX_MODEL_BYTES) }
     }
 
     fn whole(self) -> u64 {

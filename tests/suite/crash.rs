@@ -172,7 +172,7 @@ async fn kill_until_done(app: &App, entries: &[SubmissionId], spawn: impl Fn() -
         }
     }
     for id in entries {
-        let evaluations = upscore::submission::evaluations(&mut app.conn().await, *id).await.expect("read");
+        let evaluations = upscore::submission::evaluations(&mut *app.conn().await, *id).await.expect("read");
         let [only] = &evaluations[..] else { panic!("{id} has {} evaluations", evaluations.len()) };
         match only.state {
             State::Scored => assert_eq!(scored.get(id), Some(&1), "{id} is scored once"),

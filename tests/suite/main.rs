@@ -1,12 +1,11 @@
 //! The integration tests, one binary so that the project links once. Each module speaks one area's language.
-<<<<<<< HEAD
 
+mod api;
+mod browser;
 mod crash;
+mod fidelity;
 mod intake;
 mod leaderboard;
 mod queue;
 mod support;
 mod web;
-=======
-mod fidelity;
->>>>>>> main

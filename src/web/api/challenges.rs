@@ -126,7 +126,7 @@ pub async fn show(
     let protocol = super::super::pages::current(&rows).map(|p| p.protocol.name.clone());
     let mut phases = Vec::with_capacity(rows.len());
     for row in rows {
-        phases.push(detail(&mut conn, row, team.as_ref()).await?);
+        phases.push(detail(&app, &mut conn, row, team.as_ref()).await?);
     }
     Ok(Json(ChallengeDetail {
         slug: challenge.slug,
@@ -138,9 +138,14 @@ pub async fn show(
     }))
 }
 
-async fn detail(conn: &mut PgConnection, phase: Phase, team: Option<&Team>) -> Result<PhaseDetail, Error> {
+async fn detail(
+    app: &App,
+    conn: &mut PgConnection,
+    phase: Phase,
+    team: Option<&Team>,
+) -> Result<PhaseDetail, Error> {
     let dataset = dataset::get(conn, phase.dataset).await?;
-    let limits = Limits::of(&dataset);
+    let limits = Limits::of(&dataset, &app.settings);
     let quota = match team {
         Some(team) => Some(quota::usage(conn, phase.id, team.id, phase.limits).await?),
         None => None,

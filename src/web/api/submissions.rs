@@ -94,7 +94,7 @@ pub async fn submit(
         Some(key) => Some(key.to_str().map_err(|_| Error::from(submission::Rejection::BadKey))?.to_owned()),
         None => None,
     };
-    let limits = Limits::of(&dataset::get(&mut *app.db().await?, phase.dataset).await?);
+    let limits = Limits::of(&dataset::get(&mut *app.db().await?, phase.dataset).await?, &app.settings);
     let receipt = upload::answering(&app, request, limits, async |incoming| {
         receive(&app, submitter, &challenge, &phase, incoming, key).await
     });

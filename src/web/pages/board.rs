@@ -100,7 +100,7 @@ pub async fn show(
     let mut conn = app.db().await?;
     let board = leaderboard::ranking(&mut conn, &phase).await?;
     let devices = leaderboard::devices(&mut conn, &phase).await?;
-    let view = PhaseView::load(&mut conn, &phase, board.gate).await?;
+    let view = PhaseView::load(&app, &mut conn, &phase, board.gate).await?;
     let tabs = phase::of_challenge(&mut conn, challenge.id).await?;
     drop(conn);
 

@@ -56,7 +56,7 @@ pub async fn show(State(app): State<App>, viewer: Viewer, Path(slug): Path<Strin
     let now = current(&phases).map(|p| p.id);
     for phase in &phases {
         let gate = leaderboard::gate_view(&mut conn, phase).await?;
-        views.push(PhaseView::load(&mut conn, phase, gate).await?);
+        views.push(PhaseView::load(&app, &mut conn, phase, gate).await?);
         if now == Some(phase.id) {
             rules = Some(rules_view(phase, gate));
         }

@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use super::super::{
-    Error,
+    App, Error,
     metrics,
     upload::Limits,
     view::{When, bytes},
@@ -38,9 +38,14 @@ pub struct PhaseView {
 }
 
 impl PhaseView {
-    pub async fn load(conn: &mut PgConnection, phase: &Phase, gate: Option<GateView>) -> Result<PhaseView, Error> {
+    pub async fn load(
+        app: &App,
+        conn: &mut PgConnection,
+        phase: &Phase,
+        gate: Option<GateView>,
+    ) -> Result<PhaseView, Error> {
         let dataset = dataset::get(conn, phase.dataset).await?;
-        let limits = Limits::of(&dataset);
+        let limits = Limits::of(&dataset, &app.settings);
         let (until, until_word) = until(phase);
         let quota = match phase.limits.total {
             Some(total) => format!("{} evaluations a day, {total} in all", phase.limits.daily),

@@ -61,7 +61,7 @@ async fn form(app: &App, viewer: &Viewer, at: PhaseAt, url: String, problems: Ve
     let team = viewer.team(app, &challenge).await?;
     let mut conn = app.db().await?;
     let gate = crate::leaderboard::gate_view(&mut conn, &phase).await?;
-    let view = PhaseView::load(&mut conn, &phase, gate).await?;
+    let view = PhaseView::load(app, &mut conn, &phase, gate).await?;
     let (quota, recent) = match &team {
         Some(team) => history(&mut conn, team, &phase).await?,
         None => Default::default(),
@@ -101,7 +101,7 @@ pub async fn accept(
 ) -> Result<Response, Error> {
     let json = wants_json(request.uri().path(), request.headers());
     let url = app.url(request.headers());
-    let limits = Limits::of(&dataset::get(&mut *app.db().await?, at.phase.dataset).await?);
+    let limits = Limits::of(&dataset::get(&mut *app.db().await?, at.phase.dataset).await?, &app.settings);
     let mut jar = jar;
     let accepted = upload::answering(&app, request, limits, async |incoming| {
         let signed = match &viewer.0 {
