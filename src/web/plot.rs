@@ -75,21 +75,30 @@ pub struct Frame {
 
 pub const FRAME: Frame = Frame { width: 760.0, height: 420.0, left: 58.0, right: 744.0, top: 18.0, bottom: 372.0 };
 
-/// `None`: nothing to show.
+/// Characters of a label; the tooltip has the whole name.
+const LABEL: usize = 20;
+
+/// `None`: nothing to show. The axes are made for what competes: an entry far below it is drawn at the edge, with an arrow
+/// and its figure, so that it does not squeeze the rest into a line.
 pub fn scatter(points: &[Point], frame: Frame, describe: impl Fn(&Point) -> String) -> Option<Scatter> {
     let points: Vec<&Point> = points.iter().filter(|p| p.x > 0.0 && p.x.is_finite() && p.y.is_finite()).collect();
-    let (x_low, x_high) = bounds(points.iter().map(|p| p.x.log10()), 0.08, 0.15)?;
-    let (y_low, y_high) = bounds(points.iter().map(|p| p.y), 0.08, 0.2)?;
+    let competes = |p: &Point| p.kind != Kind::Unranked;
+    let floor = bounds(points.iter().filter(|p| competes(p)).map(|p| p.y), 1.2, 1.0).map_or(f64::MIN, |(low, _)| low);
+    let shown = |p: &Point| p.y >= floor;
+    let (x_low, x_high) = bounds(points.iter().filter(|p| shown(p)).map(|p| p.x.log10()), 0.08, 0.15)?;
+    let (y_low, y_high) = bounds(points.iter().filter(|p| shown(p)).map(|p| p.y), 0.12, 0.2)?;
     let to_x = |x: f64| frame.left + (x.log10() - x_low) / (x_high - x_low) * (frame.right - frame.left);
     let to_y = |y: f64| frame.bottom - (y - y_low) / (y_high - y_low) * (frame.bottom - frame.top);
 
-    let on_front = |p: &Point| !points.iter().any(|q| q.x <= p.x && q.y >= p.y && (q.x < p.x || q.y > p.y));
+    // What is not ranked beats nobody.
+    let beats = |q: &Point, p: &Point| competes(q) && q.x <= p.x && q.y >= p.y && (q.x < p.x || q.y > p.y);
+    let on_front = |p: &Point| competes(p) && !points.iter().any(|q| beats(q, p));
     let mut marks: Vec<Mark> = points
         .iter()
         .map(|p| Mark {
-            x: to_x(p.x),
-            y: to_y(p.y),
-            label: p.label.clone(),
+            x: to_x(p.x).clamp(frame.left + 6.0, frame.right - 6.0),
+            y: to_y(p.y).min(frame.bottom - 8.0),
+            label: label(p, shown(p)),
             label_x: 0.0,
             label_y: 0.0,
             anchor: "start",
@@ -122,6 +131,14 @@ pub fn scatter(points: &[Point], frame: Frame, describe: impl Fn(&Point) -> Stri
         marks,
         frame,
     })
+}
+
+fn label(point: &Point, shown: bool) -> String {
+    let mut label: String = point.label.chars().take(LABEL).collect();
+    if label.len() < point.label.len() {
+        label = format!("{}…", label.trim_end());
+    }
+    if shown { label } else { format!("{label} ↓ {:.2}", point.y) }
 }
 
 /// One line of values, as a strip of marks.
@@ -249,6 +266,11 @@ mod tests {
         let front: Vec<bool> = plot.marks.iter().map(|m| m.on_front).collect();
         assert_eq!(front, [true, true, false]);
         assert!(plot.marks[0].x < plot.marks[1].x && plot.marks[0].y > plot.marks[1].y);
+        // What is not ranked neither stands on the front nor sets the scale.
+        let low = [&points[..], &[point(0.1, 20.0, Kind::Unranked)]].concat();
+        let plot = scatter(&low, FRAME, |p| p.label.clone()).unwrap();
+        assert_eq!(plot.marks.iter().map(|m| m.on_front).collect::<Vec<_>>(), [true, true, false, false]);
+        assert_eq!((plot.marks[3].y, plot.marks[3].label.as_str()), (FRAME.bottom - 8.0, "0.1 ↓ 20.00"));
         assert!(scatter(&[], FRAME, |p| p.label.clone()).is_none());
     }
 

@@ -68,13 +68,20 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-/// `431 kB`, `12.4 MB`, decimal as file managers count.
+/// `431 KiB`, `12.4 MiB`.
 pub fn bytes(n: u64) -> String {
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    let shown = |unit: u64, name: &str| match n as f64 / unit as f64 {
+        value if n.is_multiple_of(unit) || value >= 100.0 => format!("{value:.0} {name}"),
+        value => format!("{value:.1} {name}"),
+    };
     match n {
-        0..1_000 => format!("{n} B"),
-        1_000..1_000_000 => format!("{:.0} kB", n as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", n as f64 / 1e6),
-        _ => format!("{:.2} GB", n as f64 / 1e9),
+        0..KIB => format!("{n} B"),
+        KIB..MIB => shown(KIB, "KiB"),
+        MIB..GIB => shown(MIB, "MiB"),
+        _ => shown(GIB, "GiB"),
     }
 }
 
@@ -137,7 +144,7 @@ mod tests {
         assert_eq!(fixed(0.0, 3), "0.000");
         assert_eq!(grouped(1_517_571), "1\u{202f}517\u{202f}571");
         assert_eq!(span(100_000), "1 d 3 h");
-        assert_eq!(bytes(12_400_000), "12.4 MB");
+        assert_eq!([bytes(12_400_000), bytes(512 << 20), bytes(900)], ["11.8 MiB", "512 MiB", "900 B"]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::{
     challenge::{
         self, Challenge,
         phase::{self, Phase, PhaseState},
+        protocol::Metric,
     },
     leaderboard, team,
 };
@@ -47,10 +48,12 @@ struct CardPhase {
     until_word: &'static str,
     ranked: usize,
     gate: Option<String>,
-    best: Option<Best>,
+    /// The best three.
+    first: Vec<Best>,
 }
 
 struct Best {
+    rank: u32,
     team: String,
     psnr: String,
     cost: String,
@@ -88,24 +91,16 @@ async fn card(conn: &mut PgConnection, viewer: &Viewer, challenge: Challenge) ->
 async fn card_phase(conn: &mut PgConnection, viewer: &Viewer, phase: &Phase) -> Result<CardPhase, Error> {
     let board = leaderboard::ranking(conn, phase).await?;
     let shown = sees_board(viewer, phase);
-    let metric = board.metric;
-    let best = board.ranked.first().filter(|_| shown).map(|first| {
-        let cells = metrics::cells(&first.figures, None, true);
-        let id = match metric {
-            challenge::protocol::Metric::Runtime if first.figures.runtime_ratio.is_some() => "runtime_ratio",
-            challenge::protocol::Metric::Runtime => "runtime_ms",
-            challenge::protocol::Metric::Memory => "memory_mib",
-            other => other.as_str(),
-        };
-        let text = cells.into_iter().find(|c| c.id == id).map(|c| c.text).unwrap_or_default();
-        let definition = metrics::definitions(&phase.protocol.rules).into_iter().find(|d| d.id == id);
-        let cost = match definition {
-            Some(_) if id == "runtime_ratio" => format!("{text} × the baseline's runtime"),
-            Some(d) => format!("{text} {} {}", d.unit, d.name).replace("  ", " "),
-            None => text,
-        };
-        Best { team: first.team.clone(), psnr: format!("{:.2}", first.figures.psnr), cost }
+    let against = phase.baseline.model_sha256.is_some();
+    let id = cost_id(board.metric, against);
+    let unit = metrics::definitions(&phase.protocol.rules).into_iter().find(|d| d.id == id);
+    let unit = unit.map_or_else(String::new, |d| if d.unit.is_empty() { d.name.to_owned() } else { d.unit.to_owned() });
+    let first = board.ranked.iter().filter(|_| shown).take(3).map(|row| {
+        let cell = metrics::cells(&row.figures, None, against).into_iter().find(|c| c.id == id);
+        let cost = cell.map(|c| c.text).unwrap_or_default();
+        Best { rank: row.rank, team: row.team.clone(), psnr: format!("{:.2}", row.figures.psnr), cost: format!("{cost} {unit}") }
     });
+    let first = first.collect();
     let (until, until_word) = until(phase);
     Ok(CardPhase {
         slug: phase.slug.clone(),
@@ -115,6 +110,18 @@ async fn card_phase(conn: &mut PgConnection, viewer: &Viewer, phase: &Phase) -> 
         until_word,
         ranked: if shown { board.ranked.len() } else { 0 },
         gate: board.gate.and_then(|g| g.psnr).map(|psnr| format!("{psnr:.2}")),
-        best,
+        first,
     })
+}
+
+/// The column of the cost that orders the board; runtime where fidelity does.
+fn cost_id(metric: Metric, against_baseline: bool) -> &'static str {
+    match metric {
+        Metric::Params => "params",
+        Metric::Flops => "flops",
+        Metric::Activations => "activations",
+        Metric::Memory => "memory_mib",
+        Metric::Runtime | Metric::Psnr | Metric::Ssim if against_baseline => "runtime_ratio",
+        Metric::Runtime | Metric::Psnr | Metric::Ssim => "runtime_ms",
+    }
 }

@@ -68,6 +68,8 @@ struct Past {
 struct Results {
     cards: Vec<Card>,
     baseline_name: String,
+    /// The cards show the baseline's figures.
+    beside: bool,
     verdict: VerdictLine,
     images: Option<Images>,
     cost_input: String,
@@ -221,6 +223,7 @@ fn results(at: &SubmissionAt, details: &Details, m: &Measurement, figures: &Figu
         output_exact: o.output_elements,
     });
     Results {
+        beside: base.is_some(),
         cards: cards.collect(),
         baseline_name: baseline_name(details.baseline.as_ref()),
         verdict: verdict(m),

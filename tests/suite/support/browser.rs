@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
+use axum::http;
+use base64::Engine;
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::WebDriverCompatibleCommand};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::json;
 use tempfile::TempDir;
@@ -131,12 +133,29 @@ impl Browser {
         std::fs::create_dir_all(&folder).expect("a folder");
         let dark = if self.look.dark { "-dark" } else { "" };
         let path = folder.join(format!("{name}-{}{dark}.png", self.look.name));
-        std::fs::write(&path, self.client.screenshot().await.expect("a picture")).expect("written");
+        let shown = self.client.issue_cmd(WholePage).await.expect("a picture");
+        let picture = shown["data"].as_str().expect("its bytes");
+        std::fs::write(&path, base64::engine::general_purpose::STANDARD.decode(picture).expect("base64")).expect("written");
         path
     }
 
     pub async fn close(self) {
         self.client.clone().close().await.expect("closed");
+    }
+}
+
+/// A picture beyond the window's edges, which WebDriver itself cannot take.
+#[derive(Debug)]
+struct WholePage;
+
+impl WebDriverCompatibleCommand for WholePage {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        let params = json!({ "format": "png", "captureBeyondViewport": true });
+        (http::Method::POST, Some(json!({ "cmd": "Page.captureScreenshot", "params": params }).to_string()))
     }
 }
 

@@ -11,7 +11,7 @@ use upscore::{
 };
 
 use super::{
-    app::{App, Plan, Team, measurement},
+    app::{App, Plan, measurement},
     web::Web,
 };
 
@@ -38,7 +38,6 @@ const ENTRIES: [Entry; 12] = [
 
 pub struct Showcase {
     pub phase: Phase,
-    pub team: Team,
     /// A token of `team`.
     pub token: String,
     pub scored: SubmissionId,
@@ -79,7 +78,7 @@ pub async fn furnish(web: &Web) -> Showcase {
     app.enter(&phase, teams[0].0).await;
     let token = web.token(team).await;
     let phase = app.reload(phase.id).await;
-    Showcase { phase, team, token, scored, failed, queued }
+    Showcase { phase, token, scored, failed, queued }
 }
 
 async fn name_it(app: &App, phase: &Phase) {
