@@ -70,6 +70,16 @@ impl App {
         self.pool.acquire().await.expect("a connection")
     }
 
+    /// For another process. (sqlx's own `to_url_lossy` panics for a socket.)
+    pub fn database_url(&self) -> String {
+        let options = self.pool.connect_options();
+        let socket = options.get_socket().map(|path| path.display().to_string());
+        let host = socket.as_deref().unwrap_or(options.get_host());
+        let (user, port) = (options.get_username(), options.get_port());
+        let name = options.get_database().unwrap_or(user);
+        format!("postgres:///{name}?host={host}&port={port}&user={user}")
+    }
+
     /// An open phase with a gate at 29.00 dB and two images, whose files do not exist.
     pub async fn phase(&self) -> Phase {
         self.phase_with(|_| {}, |_| {}).await
