@@ -3,5 +3,6 @@
 mod crash;
 mod intake;
 mod leaderboard;
+mod organize;
 mod queue;
 mod support;
