@@ -1,6 +1,7 @@
 //! The integration tests, one binary so that the project links once. Each module speaks one area's language.
 
 mod crash;
+mod fidelity;
 mod intake;
 mod leaderboard;
 mod organize;
