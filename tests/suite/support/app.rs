@@ -260,6 +260,8 @@ pub enum Plan {
     Panics,
     /// Until it is cancelled.
     Hangs,
+    /// As usual, after so long.
+    Takes(Duration),
 }
 
 /// Measures nothing and does as planned; entries without a plan measure alike.
@@ -292,6 +294,10 @@ impl Evaluator for Fake {
             None => Ok(Ok(measurement())),
             Some(Plan::Measures(measurement)) => Ok(Ok(*measurement)),
             Some(Plan::Fails(problem)) => Ok(Err(vec![problem])),
+            Some(Plan::Takes(time)) => {
+                std::thread::sleep(time);
+                Ok(Ok(measurement()))
+            }
             Some(Plan::Breaks) => anyhow::bail!("the fake is broken"),
             Some(Plan::Panics) => panic!("the fake panics, as planned"),
             Some(Plan::Hangs) => {
