@@ -64,12 +64,17 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
         if !team::is_member(&mut conn, team, account).await? {
             return Err(Rejection::NotAMember);
         }
+        let allowed = match check_open(&phase) {
+            Ok(()) => quota::usage(&mut conn, phase.id, team, phase.limits).await?.check(),
+            closed => closed,
+        };
+        // Looked for after the count: the first of two equal uploads may have used the last of the quota just now, and
+        // the second is to hear of it, not of the quota.
         let files = Files { team, phase: phase.id, results: &results.sha256, model: &model.sha256 };
         if let Some(first) = earlier(&mut conn, &files, idempotency_key.as_deref()).await? {
             return Ok(Accepted { submission: first, repeated: true });
         }
-        check_open(&phase)?;
-        quota::usage(&mut conn, phase.id, team, phase.limits).await?.check()?;
+        allowed?;
         let dataset = dataset::get(&mut conn, phase.dataset).await?;
         let arrived = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&mut *conn).await?;
         (arrived, dataset)

@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::ConnectOptions;
 use upscore::{
     db,
     evaluation::{Job, Measurement, Progress},
@@ -52,7 +51,7 @@ async fn worker_process() {
     worker.run().await.expect("a clean end");
 }
 
-/// Takes up to 0.3 s and always measures the same.
+/// Takes up to 0.8 s, so that most kills hit a job, and always measures the same.
 struct Slow;
 
 impl Evaluator for Slow {
@@ -62,7 +61,7 @@ impl Evaluator for Slow {
         _: &(dyn Fn(Progress) + Sync),
         _: Arc<AtomicBool>,
     ) -> anyhow::Result<Result<Measurement, Vec<Problem>>> {
-        std::thread::sleep(Duration::from_millis(rand::random_range(0..300)));
+        std::thread::sleep(Duration::from_millis(rand::random_range(0..800)));
         Ok(Ok(measurement()))
     }
 }
@@ -78,12 +77,12 @@ async fn killed_workers_lose_and_double_nothing() {
             entries.push(app.enter(&phase, team).await);
         }
     }
-    let database = app.pool.connect_options().to_url_lossy();
+    let database = app.database_url();
     let folder = app.folder.path().to_owned();
     let spawn = move || {
         Command::new(std::env::current_exe().expect("this binary"))
             .args(["crash::worker_process", "--exact", "--ignored"])
-            .env(DATABASE, database.as_str())
+            .env(DATABASE, &database)
             .env(FOLDER, &folder)
             .stdout(Stdio::null())
             .spawn()
@@ -106,12 +105,12 @@ async fn killed_real_workers_lose_and_double_nothing() {
             entries.push(app.submit(&phase, team, &results).await.expect("accepted").submission);
         }
     }
-    let database = app.pool.connect_options().to_url_lossy();
+    let database = app.database_url();
     let folder = app.folder.path().to_owned();
     let spawn = move || {
         Command::new(env!("CARGO_BIN_EXE_upscore"))
             .args(["worker", "--device", "cpu", "--lease-seconds", "3"])
-            .env("DATABASE_URL", database.as_str())
+            .env("DATABASE_URL", &database)
             .env("UPSCORE_DATA_DIR", &folder)
             .stdout(Stdio::null())
             .spawn()
@@ -181,6 +180,9 @@ async fn kill_until_done(app: &App, entries: &[SubmissionId], spawn: impl Fn() -
             other => panic!("{id} is {other:?}"),
         }
     }
+    let attempts: i64 =
+        sqlx::query_scalar("select sum(attempt) from evaluation").fetch_one(&app.pool).await.expect("a sum");
+    assert!(attempts as usize > entries.len(), "no kill hit a job: the test proves nothing");
     let scores: i64 = sqlx::query_scalar("select count(*) from score").fetch_one(&app.pool).await.expect("a count");
     assert_eq!(scores as usize, scored.len());
 }

@@ -6,6 +6,7 @@ mod crash;
 mod fidelity;
 mod intake;
 mod leaderboard;
+mod organize;
 mod queue;
 mod support;
 mod web;

@@ -318,3 +318,60 @@ async fn a_protocol_cannot_be_changed() {
     assert_eq!(changed.protocol.name, "aim2020@2");
     assert_eq!(app.phase().await.protocol.name, "aim2020@1", "equal rules share a version");
 }
+
+/// A way to the database that can be cut, as a restart of the server cuts it.
+struct Wire {
+    folder: tempfile::TempDir,
+    away: std::sync::Arc<tokio::sync::watch::Sender<bool>>,
+}
+
+impl Wire {
+    async fn to(app: &App) -> Wire {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = app.pool.connect_options().get_socket().expect("a socket").join(".s.PGSQL.5432");
+        let listener = tokio::net::UnixListener::bind(folder.path().join(".s.PGSQL.5432")).expect("a socket");
+        let away = std::sync::Arc::new(tokio::sync::watch::Sender::new(false));
+        let cut = away.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (mut cut, server) = (cut.subscribe(), server.clone());
+                tokio::spawn(async move {
+                    let mut server = tokio::net::UnixStream::connect(server).await.expect("the server");
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                        _ = cut.wait_for(|away| *away) => {}
+                    }
+                });
+            }
+        });
+        Wire { folder, away }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_is_kept_while_the_database_is_away() {
+    let app = App::start().await;
+    let phase = app.phase().await;
+    let team = app.team(&phase, "a").await;
+    let id = app.enter(&phase, team).await;
+    app.evaluator.plan(&app.storage, id, Plan::Takes(Duration::from_millis(800)));
+    let wire = Wire::to(&app).await;
+    let options = app.pool.connect_options().as_ref().clone().socket(wire.folder.path());
+    let stop = CancellationToken::new();
+    let (storage, evaluator) = (app.storage.clone(), app.evaluator.clone());
+    let worker = upscore::worker::Worker::new(db::pool(options, 4), storage, evaluator, app.settings(), stop.clone());
+    let worker = worker.expect("a worker");
+    let running = tokio::spawn(async move { worker.run().await });
+    until("the run starts", async || app.evaluator.calls.load(Ordering::SeqCst) == 1).await;
+    wire.away.send_replace(true);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(app.state(id).await, State::Running, "the result is made, and cannot be told");
+    wire.away.send_replace(false);
+    until("the kept result is stored", async || app.state(id).await == State::Scored).await;
+    assert_eq!((app.evaluator.calls.load(Ordering::SeqCst), app.evaluation(id).await.attempt), (1, 1));
+    // And it works on.
+    let next = app.enter(&phase, team).await;
+    until("the next is scored", async || app.state(next).await == State::Scored).await;
+    stop.cancel();
+    running.await.expect("joined").expect("a clean end");
+}

@@ -70,6 +70,16 @@ impl App {
         self.pool.acquire().await.expect("a connection")
     }
 
+    /// For another process. (sqlx's own `to_url_lossy` panics for a socket.)
+    pub fn database_url(&self) -> String {
+        let options = self.pool.connect_options();
+        let socket = options.get_socket().map(|path| path.display().to_string());
+        let host = socket.as_deref().unwrap_or(options.get_host());
+        let (user, port) = (options.get_username(), options.get_port());
+        let name = options.get_database().unwrap_or(user);
+        format!("postgres:///{name}?host={host}&port={port}&user={user}")
+    }
+
     /// An open phase with a gate at 29.00 dB and two images, whose files do not exist.
     pub async fn phase(&self) -> Phase {
         self.phase_with(|_| {}, |_| {}).await
@@ -250,6 +260,8 @@ pub enum Plan {
     Panics,
     /// Until it is cancelled.
     Hangs,
+    /// As usual, after so long.
+    Takes(Duration),
 }
 
 /// Measures nothing and does as planned; entries without a plan measure alike.
@@ -291,6 +303,10 @@ impl Evaluator for Fake {
             None => Ok(Ok(measurement())),
             Some(Plan::Measures(measurement)) => Ok(Ok(*measurement)),
             Some(Plan::Fails(problem)) => Ok(Err(vec![problem])),
+            Some(Plan::Takes(time)) => {
+                std::thread::sleep(time);
+                Ok(Ok(measurement()))
+            }
             Some(Plan::Breaks) => anyhow::bail!("the fake is broken"),
             Some(Plan::Panics) => panic!("the fake panics, as planned"),
             Some(Plan::Hangs) => {

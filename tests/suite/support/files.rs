@@ -33,7 +33,7 @@ pub fn tiny_model() -> Vec<u8> {
     let text = |name: &str, value: &str| AttributeProto {
         name: name.into(),
         r#type: AttributeType::String as i32,
-        s: value.as_bytes().to_vec().into(),
+        s: value.as_bytes().to_vec(),
         ..Default::default()
     };
     let resize = NodeProto {
