@@ -101,7 +101,7 @@ impl Cluster {
             match sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut admin).await {
                 // Another process was faster: one of the two codes, by how much.
                 Err(sqlx::Error::Database(e)) if e.code().is_some_and(|code| code == "42P04" || code == "23505") => (),
-                made => drop(made.with_context(|| format!("making the database {name}"))?),
+                made => made.map(|_| ()).with_context(|| format!("making the database {name}"))?,
             }
         }
         admin.close().await?;

@@ -188,7 +188,7 @@ impl Server<'_> {
         // Our queries are short; compiling one costs more than it saves.
         command.args(["-c", "jit=off"]);
         if !fsync {
-            command.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
+            command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
         }
         command.stdout(log.try_clone()?).stderr(log);
         // SAFETY: only system calls between fork and exec. Registered after the identity's, which would clear the signal.

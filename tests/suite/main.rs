@@ -7,6 +7,7 @@ mod fidelity;
 mod intake;
 mod leaderboard;
 mod organize;
+mod postgres;
 mod queue;
 mod support;
 mod web;
