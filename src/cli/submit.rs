@@ -113,7 +113,9 @@ fn upload(args: &Args, client: &Client, merged: Option<Vec<u8>>) -> anyhow::Resu
         true => ProgressBar::hidden(),
         false => ProgressBar::new(parts.length()),
     };
-    bar.set_style(ProgressStyle::with_template("Uploading {bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} left")?);
+    bar.set_style(ProgressStyle::with_template(
+        "Uploading {bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} left",
+    )?);
     let path = format!("/api/v1/challenges/{}/phases/{}/submissions", args.challenge, args.phase);
     let answer = client.upload(&path, parts, args.idempotency_key.as_deref(), &bar);
     bar.finish_and_clear();

@@ -53,8 +53,7 @@ impl Details {
         };
         let board = leaderboard::ranking(conn, phase).await?;
         let figures = measurement.as_ref().map(|m| Figures::of(m, board.flops_profile));
-        let standing =
-            if sees_board(viewer, phase) { Standing::of(&board, submission.id) } else { Standing::Absent };
+        let standing = if sees_board(viewer, phase) { Standing::of(&board, submission.id) } else { Standing::Absent };
         let baseline = board.baseline.filter(|_| sight.sees_figures(phase));
         Ok(Details { evaluations, position, steps, measurement, figures, standing, baseline })
     }

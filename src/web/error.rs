@@ -164,7 +164,8 @@ impl Fault {
         let status = StatusCode::from_u16(rejection.class().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut problems = rejection.problems();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            problems = vec![Problem::new("unavailable", "The server is busy for a moment.").hint("Try again in seconds.")];
+            problems =
+                vec![Problem::new("unavailable", "The server is busy for a moment.").hint("Try again in seconds.")];
         }
         Fault { status, problems, retry_after }
     }

@@ -260,8 +260,7 @@ mod tests {
 
     #[test]
     fn the_front_is_what_nothing_beats() {
-        let points =
-            [point(0.5, 29.0, Kind::Ranked), point(1.0, 29.2, Kind::Baseline), point(2.0, 29.1, Kind::Ranked)];
+        let points = [point(0.5, 29.0, Kind::Ranked), point(1.0, 29.2, Kind::Baseline), point(2.0, 29.1, Kind::Ranked)];
         let plot = scatter(&points, FRAME, |p| p.label.clone()).unwrap();
         let front: Vec<bool> = plot.marks.iter().map(|m| m.on_front).collect();
         assert_eq!(front, [true, true, false]);

@@ -83,8 +83,12 @@ fn service(
     router: &Router,
     peer: SocketAddr,
 ) -> TowerToHyperService<
-    impl tower::Service<Request<Incoming>, Response = axum::response::Response, Error = std::convert::Infallible, Future: Send>
-    + Clone
+    impl tower::Service<
+        Request<Incoming>,
+        Response = axum::response::Response,
+        Error = std::convert::Infallible,
+        Future: Send,
+    > + Clone
     + Send
     + use<>,
 > {

@@ -48,8 +48,12 @@ pub struct Steps {
 }
 
 /// In the order they happen, with how much of the whole each takes, in percent.
-const EVALUATION: [(Step, &str, u64); 4] =
-    [(Step::Scoring, "scoring", 20), (Step::Counting, "counting", 10), (Step::Reproducing, "reproducing", 40), (Step::Timing, "timing", 20)];
+const EVALUATION: [(Step, &str, u64); 4] = [
+    (Step::Scoring, "scoring", 20),
+    (Step::Counting, "counting", 10),
+    (Step::Reproducing, "reproducing", 40),
+    (Step::Timing, "timing", 20),
+];
 /// Percent that are done when the evaluation starts.
 const STARTED: u64 = 10;
 

@@ -118,16 +118,17 @@ pub fn markdown(source: &str) -> String {
         let local = lower.starts_with('/') && !lower.starts_with("//") && !lower.contains('\\');
         local || ["https://", "http://", "mailto:"].iter().any(|scheme| lower.starts_with(scheme))
     };
-    let events = Parser::new_ext(source, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH).map(|event| match event {
-        Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
-        Event::Start(Tag::Link { link_type, dest_url, title, id }) if !safe(&dest_url) => {
-            Event::Start(Tag::Link { link_type, dest_url: "#".into(), title, id })
-        }
-        Event::Start(Tag::Image { link_type, title, id, .. }) => {
-            Event::Start(Tag::Image { link_type, dest_url: "#".into(), title, id })
-        }
-        other => other,
-    });
+    let events =
+        Parser::new_ext(source, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH).map(|event| match event {
+            Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
+            Event::Start(Tag::Link { link_type, dest_url, title, id }) if !safe(&dest_url) => {
+                Event::Start(Tag::Link { link_type, dest_url: "#".into(), title, id })
+            }
+            Event::Start(Tag::Image { link_type, title, id, .. }) => {
+                Event::Start(Tag::Image { link_type, dest_url: "#".into(), title, id })
+            }
+            other => other,
+        });
     let mut out = String::new();
     html::push_html(&mut out, events);
     out

@@ -103,7 +103,8 @@ async fn a_refused_upload_lists_every_problem_and_leaves_nothing() {
     let no_form = request(Method::POST, &path, Some(&token)).body(Body::from("hello")).expect("a request");
     assert_eq!(web.send(no_form).await.code(), "not_multipart");
     let head = "--b\r\nContent-Disposition: form-data; name=\"results\"; filename=\"a\"\r\n\r\nbytes";
-    let broken = request(Method::POST, &path, Some(&token)).header(header::CONTENT_TYPE, "multipart/form-data; boundary=b");
+    let broken =
+        request(Method::POST, &path, Some(&token)).header(header::CONTENT_TYPE, "multipart/form-data; boundary=b");
     assert_eq!(web.send(broken.body(head.into()).expect("a request")).await.code(), "upload_broken");
     assert_eq!((rows(&web.app).await, files(&web.app)), (0, 0));
 }
@@ -121,7 +122,8 @@ async fn a_giant_or_endless_upload_is_cut_off() {
     let head = format!("--b\r\nContent-Disposition: form-data; name=\"{}", "n".repeat(1 << 20));
     let chunks = head.into_bytes().chunks(8 << 10).map(|c| Ok::<_, std::io::Error>(c.to_vec())).collect::<Vec<_>>();
     let body = Body::from_stream(futures::stream::iter(chunks));
-    let endless = request(Method::POST, &path, Some(&token)).header(header::CONTENT_TYPE, "multipart/form-data; boundary=b");
+    let endless =
+        request(Method::POST, &path, Some(&token)).header(header::CONTENT_TYPE, "multipart/form-data; boundary=b");
     assert_eq!(web.send(endless.body(body).expect("a request")).await.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!((rows(&web.app).await, files(&web.app)), (0, 0));
 }
@@ -138,7 +140,8 @@ async fn a_slow_upload_is_cut_off_and_leaves_nothing() {
         let chunk = if n == 0 { head.as_bytes().to_vec() } else { vec![b'x'] };
         Some((Ok::<_, std::io::Error>(chunk), n + 1))
     });
-    let slow = request(Method::POST, &path, Some(&token)).header(header::CONTENT_TYPE, "multipart/form-data; boundary=b");
+    let slow =
+        request(Method::POST, &path, Some(&token)).header(header::CONTENT_TYPE, "multipart/form-data; boundary=b");
     let reply = web.send(slow.body(Body::from_stream(drip)).expect("a request")).await;
     assert_eq!((reply.status.as_u16(), reply.code().as_str()), (408, "upload_too_slow"));
     assert_eq!((rows(&web.app).await, files(&web.app)), (0, 0));

@@ -50,7 +50,8 @@ async fn a_form_leads_through_live_progress_to_the_result() {
         std::fs::write(&path, bytes).expect("written");
         path.to_str().expect("a path").to_owned()
     };
-    let (zip, model, junk) = (file("results.zip", &results(1)), file("model.onnx", &tiny_model()), file("junk.zip", b"junk"));
+    let (zip, model, junk) =
+        (file("results.zip", &results(1)), file("model.onnx", &tiny_model()), file("junk.zip", b"junk"));
 
     let browser = Browser::open(DESKTOP).await;
     browser.goto(&format!("{url}/challenges/{}/validation/submit", phase.challenge_slug)).await;
@@ -60,24 +61,36 @@ async fn a_form_leads_through_live_progress_to_the_result() {
     fill("#model", &model).await;
     let send = async || browser.find("#upload button[type=submit]").await.click().await.expect("clicked");
     send().await;
-    browser.until("the problems are listed", async |b: &Browser| !b.texts("#refused:not([hidden]) li").await.is_empty()).await;
+    browser
+        .until("the problems are listed", async |b: &Browser| !b.texts("#refused:not([hidden]) li").await.is_empty())
+        .await;
     assert!(browser.texts("#refused").await[0].contains("nothing was charged"));
 
     browser.find("#results").await.clear().await.expect("cleared");
     fill("#results", &zip).await;
     send().await;
     browser.find("[data-live]").await;
-    let id = browser.client.current_url().await.expect("an address").path().rsplit('/').next().expect("an id").to_owned();
-    browser.until("it waits in line", async |b: &Browser| b.texts(".live-line").await[0].contains("next in line")).await;
+    let id =
+        browser.client.current_url().await.expect("an address").path().rsplit('/').next().expect("an id").to_owned();
+    browser
+        .until("it waits in line", async |b: &Browser| b.texts(".live-line").await[0].contains("next in line"))
+        .await;
     browser.picture("live-queued").await;
     let slow = web.app.evaluator.clone();
-    let submission = upscore::submission::get(&mut *web.app.conn().await, id.parse().expect("an id")).await.expect("read").expect("there");
+    let submission = upscore::submission::get(&mut *web.app.conn().await, id.parse().expect("an id"))
+        .await
+        .expect("read")
+        .expect("there");
     slow.plan_model(&web.app.storage, &submission.model_sha256, crate::support::app::Plan::Hangs);
     let stop = CancellationToken::new();
     let worker = web.app.worker(&stop);
     let step = tokio::spawn(async move { worker.step().await });
     browser.until("it runs", async |b: &Browser| b.texts("h1 .pill").await == ["running"]).await;
-    browser.until("the step is shown", async |b: &Browser| b.texts("li.current .step-name").await.iter().any(|t| t.eq_ignore_ascii_case("scoring"))).await;
+    browser
+        .until("the step is shown", async |b: &Browser| {
+            b.texts("li.current .step-name").await.iter().any(|t| t.eq_ignore_ascii_case("scoring"))
+        })
+        .await;
     assert!(slow.running.load(Ordering::SeqCst));
     browser.picture("live-running").await;
     // Handed back; the next try measures.
@@ -86,7 +99,11 @@ async fn a_form_leads_through_live_progress_to_the_result() {
     slow.forget(&web.app.storage, &submission.model_sha256);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(web.app.drain_queue().await, 1);
-    browser.until("the results are shown", async |b: &Browser| b.texts(".metric .value").await.iter().any(|t| t.starts_with("29.04"))).await;
+    browser
+        .until("the results are shown", async |b: &Browser| {
+            b.texts(".metric .value").await.iter().any(|t| t.starts_with("29.04"))
+        })
+        .await;
     assert!(browser.texts(".standing").await[0].contains("Rank 1"));
     browser.goto(&format!("{url}/challenges/{}/validation", phase.challenge_slug)).await;
     assert!(browser.texts("tbody.ranked th.team").await[0].starts_with("Nearest"));
@@ -125,7 +142,11 @@ async fn look_at_all(url: &str, shown: &showcase::Showcase, look: Look) {
         browser.goto(&format!("{url}{path}")).await;
         browser.find("main h1").await;
         let widths = browser.script("return [document.documentElement.scrollWidth, innerWidth]").await;
-        assert!(widths[0].as_u64() <= widths[1].as_u64(), "{name} at {}: the page scrolls sideways: {widths}", look.name);
+        assert!(
+            widths[0].as_u64() <= widths[1].as_u64(),
+            "{name} at {}: the page scrolls sideways: {widths}",
+            look.name
+        );
         let dark = browser.script("return matchMedia('(prefers-color-scheme: dark)').matches").await;
         assert_eq!(dark, look.dark, "{name}");
         browser.picture(name).await;

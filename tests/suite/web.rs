@@ -21,7 +21,13 @@ async fn every_answer_carries_the_security_headers() {
     for path in ["/", &board, "/nowhere", "/api/v1/challenges", "/api/v1/nowhere", "/static/nothing.css", "/healthz"] {
         let reply = web.get(path).await;
         let policy = reply.header("content-security-policy");
-        for rule in ["default-src 'self'", "object-src 'none'", "base-uri 'none'", "frame-ancestors 'none'", "form-action 'self'"] {
+        for rule in [
+            "default-src 'self'",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+            "form-action 'self'",
+        ] {
             assert!(policy.contains(rule), "{path}: {policy}");
         }
         assert!(!policy.contains("unsafe"));
@@ -44,7 +50,10 @@ async fn no_page_has_inline_script_or_style_or_another_site() {
             assert!(script.starts_with(" src=\"/static/"), "{path}: {}", &script[..40.min(script.len())]);
         }
         for address in text.split("src=\"").skip(1).chain(text.split("href=\"").skip(1)) {
-            assert!(address.starts_with('/') || address.starts_with('#') || address.starts_with('?'), "{path}: {address:.60}");
+            assert!(
+                address.starts_with('/') || address.starts_with('#') || address.starts_with('?'),
+                "{path}: {address:.60}"
+            );
         }
     }
 }
@@ -66,7 +75,9 @@ async fn the_board_shows_ranks_reasons_and_the_baseline() {
     let web = Web::start().await;
     let shown = showcase::furnish(&web).await;
     let text = web.get(&format!("/challenges/{}/{}", shown.phase.challenge_slug, shown.phase.slug)).await.text;
-    for words in ["NJU_MCG", "MSRResNet", "Not ranked", "dB below the baseline", "does not make the uploaded images", "AMD EPYC"] {
+    for words in
+        ["NJU_MCG", "MSRResNet", "Not ranked", "dB below the baseline", "does not make the uploaded images", "AMD EPYC"]
+    {
         assert!(text.contains(words), "{words}");
     }
     assert!(text.contains("<svg class=\"scatter large\"") && text.contains("class=\"front\""));
@@ -87,7 +98,13 @@ async fn a_browser_submits_by_form_and_watches() {
     assert!(web.get(&path).await.text.contains("Your token"));
     let zip = results(1);
     let model = tiny_model();
-    let form = |token: &'static str| [Part("token", None, token.as_bytes()), Part("results", Some("r.zip"), &zip), Part("model", Some("m.onnx"), &model)];
+    let form = |token: &'static str| {
+        [
+            Part("token", None, token.as_bytes()),
+            Part("results", Some("r.zip"), &zip),
+            Part("model", Some("m.onnx"), &model),
+        ]
+    };
 
     let refused = web.send(multipart(request(Method::POST, &path, None), &form("upscore_wrong"))).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
@@ -112,8 +129,11 @@ async fn a_browser_submits_by_form_and_watches() {
     assert!(scored.contains("29.04") && scored.contains("Reproduced.") && !scored.contains("data-live="));
     assert!(see(&path).await.text.contains("You submit for <strong>Browser</strong>"));
     // A script of the page gets the API's answers.
-    let ask = request(Method::POST, &path, None).header(header::COOKIE, &cookie).header(header::ACCEPT, "application/json");
-    let json = web.send(multipart(ask, &[Part("results", Some("r.zip"), b"no zip"), Part("model", Some("m"), b"no model")])).await;
+    let ask =
+        request(Method::POST, &path, None).header(header::COOKIE, &cookie).header(header::ACCEPT, "application/json");
+    let json = web
+        .send(multipart(ask, &[Part("results", Some("r.zip"), b"no zip"), Part("model", Some("m"), b"no model")]))
+        .await;
     assert_eq!(json.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(json.json()["errors"].as_array().expect("a list").len() >= 2);
 }
@@ -135,7 +155,8 @@ async fn a_sign_in_leads_back_and_a_wrong_token_is_told() {
     let phase = web.app.phase().await;
     let token = web.token(web.app.team(&phase, "a").await).await;
     let post = async |body: String| {
-        let ask = request(Method::POST, "/signin", None).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let ask =
+            request(Method::POST, "/signin", None).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         web.send(ask.body(body.into()).expect("a request")).await
     };
     assert_eq!(post(format!("token={token}&next=%2F%2Fevil")).await.header("location"), "/");
@@ -181,7 +202,8 @@ async fn the_lr_images_come_as_a_zip_and_the_hr_has_no_route() {
         format!("/challenges/{}/{}", phase.challenge_slug, phase.slug),
         format!("/api/v1/challenges/{}", phase.challenge_slug),
     ];
-    let stored: Vec<String> = sqlx::query_scalar("select hr_sha256 from dataset_image").fetch_all(&web.app.pool).await.expect("hashes");
+    let stored: Vec<String> =
+        sqlx::query_scalar("select hr_sha256 from dataset_image").fetch_all(&web.app.pool).await.expect("hashes");
     for path in crawl {
         let text = web.get(&path).await.text;
         assert!(stored.iter().all(|hash| !text.contains(hash)), "{path}");
@@ -196,7 +218,9 @@ async fn static_files_are_kept_by_browsers_and_nothing_else_is_served() {
     assert!(css.header("cache-control").contains("immutable"));
     let ask = request(Method::GET, &url, None).header(header::IF_NONE_MATCH, css.header("etag"));
     assert_eq!(web.send(ask.body(Body::empty()).expect("a request")).await.status, StatusCode::NOT_MODIFIED);
-    for path in ["/static/..%2fCargo.toml", "/static/%2e%2e/Cargo.toml", "/static/....//x", "/static/a%00.css", "/static/"] {
+    for path in
+        ["/static/..%2fCargo.toml", "/static/%2e%2e/Cargo.toml", "/static/....//x", "/static/a%00.css", "/static/"]
+    {
         assert_eq!(web.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use serde_json::Value;
-use ureq::{Agent, SendBody, http::Response, typestate::WithoutBody, RequestBuilder};
+use ureq::{Agent, RequestBuilder, SendBody, http::Response, typestate::WithoutBody};
 
 use crate::problem::Problem;
 

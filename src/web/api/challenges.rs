@@ -138,12 +138,7 @@ pub async fn show(
     }))
 }
 
-async fn detail(
-    app: &App,
-    conn: &mut PgConnection,
-    phase: Phase,
-    team: Option<&Team>,
-) -> Result<PhaseDetail, Error> {
+async fn detail(app: &App, conn: &mut PgConnection, phase: Phase, team: Option<&Team>) -> Result<PhaseDetail, Error> {
     let dataset = dataset::get(conn, phase.dataset).await?;
     let limits = Limits::of(&dataset, &app.settings);
     let quota = match team {

@@ -120,10 +120,7 @@ pub async fn show(
     let here = |axis: CostAxis| axis == cost;
     Ok(render(&BoardPage {
         page: Page::of(format!("{} · {}", challenge.title, phase.title), &viewer),
-        tabs: tabs
-            .into_iter()
-            .map(|p| Tab { here: p.id == phase.id, slug: p.slug, title: p.title })
-            .collect(),
+        tabs: tabs.into_iter().map(|p| Tab { here: p.id == phase.id, slug: p.slug, title: p.title }).collect(),
         protocol: board.protocol.clone(),
         ranked_by: metrics::ranked_by(board.metric, against),
         gate: gate_words(board.gate, &phase.baseline.name),
@@ -228,7 +225,9 @@ fn scatter(board: &Board, cost: CostAxis, against: bool, frame: Frame) -> Option
     });
     let points: Vec<Point> = ranked.chain(base).chain(unranked).collect();
     let axis = cost.axis(against);
-    plot::scatter(&points, frame, |p| format!("{}: {:.2} dB, {axis} {}", p.label, p.y, super::super::view::fixed(p.x, 2)))
+    plot::scatter(&points, frame, |p| {
+        format!("{}: {:.2} dB, {axis} {}", p.label, p.y, super::super::view::fixed(p.x, 2))
+    })
 }
 
 impl CostAxis {

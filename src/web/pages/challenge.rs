@@ -82,17 +82,18 @@ fn rules_view(phase: &Phase, gate: Option<GateView>) -> RulesView {
         EntryRule::Best => "Of each team, its best entry stands.",
         EntryRule::Chosen => "Of each team, the entry stands that it chose; without a choice, its best.",
     };
-    let ranking = format!(
-        "By {}. Equal values share a rank. {entry}",
-        metrics::ranked_by(rules.ranking.metric, against)
-    );
+    let ranking =
+        format!("By {}. Equal values share a rank. {entry}", metrics::ranked_by(rules.ranking.metric, against));
     let limits = format!(
         "{:.0} GiB of memory and {} for the whole evaluation; past them it fails.",
         rules.limits.memory_bytes as f64 / f64::from(1 << 30),
         super::super::view::span(rules.limits.seconds)
     );
     let device = match (rules.device, against) {
-        (class, true) => format!("{}, with {baseline} timed beside each entry, so that boards of two machines compare.", metrics::device(class)),
+        (class, true) => format!(
+            "{}, with {baseline} timed beside each entry, so that boards of two machines compare.",
+            metrics::device(class)
+        ),
         (class, false) => format!("{}.", metrics::device(class)),
     };
     let rule = |title, text| Rule { title, text };

@@ -67,7 +67,9 @@ pub async fn show(viewer: Viewer) -> Response {
     let document = api::openapi();
     let about = markdown(text(&document["info"]["description"]));
     let operations = entries(&document["paths"]).flat_map(|(path, item)| {
-        entries(item).filter(|(_, op)| op.get("responses").is_some()).map(move |(method, op)| operation(path, method, op))
+        entries(item)
+            .filter(|(_, op)| op.get("responses").is_some())
+            .map(move |(method, op)| operation(path, method, op))
     });
     let mut schemas: Vec<Schema> =
         entries(&document["components"]["schemas"]).map(|(name, schema)| schema_view(name, schema)).collect();
@@ -114,7 +116,12 @@ fn schema_view(name: &str, schema: &Value) -> Schema {
         if let (_, inner) = type_of(part)
             && !inner.is_empty()
         {
-            fields.push(Field { name: "…".into(), kind: inner.clone(), schema: inner, text: "and all of its fields".into() });
+            fields.push(Field {
+                name: "…".into(),
+                kind: inner.clone(),
+                schema: inner,
+                text: "and all of its fields".into(),
+            });
         }
     }
     let mut words = text(&schema["description"]).to_owned();

@@ -98,7 +98,12 @@ async fn card_phase(conn: &mut PgConnection, viewer: &Viewer, phase: &Phase) -> 
     let first = board.ranked.iter().filter(|_| shown).take(3).map(|row| {
         let cell = metrics::cells(&row.figures, None, against).into_iter().find(|c| c.id == id);
         let cost = cell.map(|c| c.text).unwrap_or_default();
-        Best { rank: row.rank, team: row.team.clone(), psnr: format!("{:.2}", row.figures.psnr), cost: format!("{cost} {unit}") }
+        Best {
+            rank: row.rank,
+            team: row.team.clone(),
+            psnr: format!("{:.2}", row.figures.psnr),
+            cost: format!("{cost} {unit}"),
+        }
     });
     let first = first.collect();
     let (until, until_word) = until(phase);

@@ -3,8 +3,7 @@
 use sqlx::PgConnection;
 
 use super::super::{
-    App, Error,
-    metrics,
+    App, Error, metrics,
     upload::Limits,
     view::{When, bytes},
 };

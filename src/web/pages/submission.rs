@@ -251,8 +251,20 @@ fn delta(id: &str, better: Better, value: &str, base: &str) -> Option<Line> {
         Better::Higher => value > base,
         Better::Lower => value < base,
     };
-    let class = if value == base { "even" } else if good { "good" } else { "bad" };
-    let word = if value == base { "" } else if good { " ▲" } else { " ▼" };
+    let class = if value == base {
+        "even"
+    } else if good {
+        "good"
+    } else {
+        "bad"
+    };
+    let word = if value == base {
+        ""
+    } else if good {
+        " ▲"
+    } else {
+        " ▼"
+    };
     Some(Line { class, text: text + word })
 }
 
@@ -262,11 +274,17 @@ fn verdict(m: &Measurement) -> VerdictLine {
     let differ = share(1.0 - r.identical_fraction);
     let range = if r.input_range == 1 { "0…1" } else { "0…255" };
     let (class, word, text) = match r.verdict {
-        Verdict::Reproduced => ("good", "Reproduced.", format!("The model makes every sample of the uploaded images (input range {range}).")),
+        Verdict::Reproduced => (
+            "good",
+            "Reproduced.",
+            format!("The model makes every sample of the uploaded images (input range {range})."),
+        ),
         Verdict::WithinRounding => (
             "near",
             "Within rounding.",
-            format!("The model makes the uploaded images but for one grey level in {differ} of the samples (input range {range})."),
+            format!(
+                "The model makes the uploaded images but for one grey level in {differ} of the samples (input range {range})."
+            ),
         ),
         Verdict::Differs => (
             "bad",

@@ -56,7 +56,13 @@ pub async fn show(State(app): State<App>, viewer: Viewer, at: PhaseAt, request: 
     Ok(render(&form(&app, &viewer, at, url, Vec::new()).await?))
 }
 
-async fn form(app: &App, viewer: &Viewer, at: PhaseAt, url: String, problems: Vec<Problem>) -> Result<SubmitPage, Error> {
+async fn form(
+    app: &App,
+    viewer: &Viewer,
+    at: PhaseAt,
+    url: String,
+    problems: Vec<Problem>,
+) -> Result<SubmitPage, Error> {
     let PhaseAt { challenge, phase } = at;
     let team = viewer.team(app, &challenge).await?;
     let mut conn = app.db().await?;

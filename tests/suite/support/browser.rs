@@ -103,7 +103,12 @@ impl Browser {
     }
 
     pub async fn find(&self, css: &str) -> Element {
-        self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await.unwrap_or_else(|e| panic!("{css}: {e}"))
+        self.client
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::Css(css))
+            .await
+            .unwrap_or_else(|e| panic!("{css}: {e}"))
     }
 
     pub async fn texts(&self, css: &str) -> Vec<String> {
@@ -135,7 +140,8 @@ impl Browser {
         let path = folder.join(format!("{name}-{}{dark}.png", self.look.name));
         let shown = self.client.issue_cmd(WholePage).await.expect("a picture");
         let picture = shown["data"].as_str().expect("its bytes");
-        std::fs::write(&path, base64::engine::general_purpose::STANDARD.decode(picture).expect("base64")).expect("written");
+        std::fs::write(&path, base64::engine::general_purpose::STANDARD.decode(picture).expect("base64"))
+            .expect("written");
         path
     }
 
@@ -161,6 +167,9 @@ impl WebDriverCompatibleCommand for WholePage {
 
 fn program(names: &[&str]) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).flat_map(|dir| names.iter().map(move |n| dir.join(n))).find(|p| p.is_file());
-    found.unwrap_or_else(|| panic!("no {} on this machine: run `make setup`, which installs Chromium and its driver", names[0]))
+    let found =
+        std::env::split_paths(&path).flat_map(|dir| names.iter().map(move |n| dir.join(n))).find(|p| p.is_file());
+    found.unwrap_or_else(|| {
+        panic!("no {} on this machine: run `make setup`, which installs Chromium and its driver", names[0])
+    })
 }

@@ -3,9 +3,7 @@
 use chrono::{Duration, Utc};
 use upscore::{
     challenge::phase::{self, Phase, QuotaLimits},
-    evaluation::{
-        Db, Flops, ImageReproduction, ImageScore, Measurement, OperatorCost, RuntimeRatio, Verdict,
-    },
+    evaluation::{Db, Flops, ImageReproduction, ImageScore, Measurement, OperatorCost, RuntimeRatio, Verdict},
     ids::SubmissionId,
     problem::Problem,
 };
@@ -69,9 +67,10 @@ pub async fn furnish(web: &Web) -> Showcase {
     let (team, scored) = teams[3];
     app.drain_queue().await;
     let failed = app.enter(&phase, team).await;
-    let problem = Problem::new("onnx_runtime_error", "the model failed while it ran: Conv: input channels 64, weight expects 48")
-        .at("/body/block_3/conv_2 (Conv)")
-        .hint("Run it once with onnxruntime on one LR image before exporting the results.");
+    let problem =
+        Problem::new("onnx_runtime_error", "the model failed while it ran: Conv: input channels 64, weight expects 48")
+            .at("/body/block_3/conv_2 (Conv)")
+            .hint("Run it once with onnxruntime on one LR image before exporting the results.");
     app.evaluator.plan(&app.storage, failed, Plan::Fails(problem));
     app.drain_queue().await;
     let queued = app.enter(&phase, teams[4].0).await;
@@ -101,7 +100,11 @@ fn measured(entry: &Entry) -> Measurement {
     m.fidelity.ssim = ssim;
     let spread = |i: usize| ((i * 37 % 100) as f64 / 100.0 - 0.5) * 9.0;
     m.fidelity.images = (0..40)
-        .map(|i| ImageScore { name: format!("{:04}", 801 + i), psnr: Db(psnr + spread(i)), ssim: ssim + spread(i) / 60.0 })
+        .map(|i| ImageScore {
+            name: format!("{:04}", 801 + i),
+            psnr: Db(psnr + spread(i)),
+            ssim: ssim + spread(i) / 60.0,
+        })
         .collect();
     m.reproduction.verdict = verdict;
     (m.reproduction.max_abs, m.reproduction.identical_fraction) = match verdict {
@@ -128,7 +131,8 @@ fn measured(entry: &Entry) -> Measurement {
         params: (params * 1e3 * share) as u64,
         output_elements: (activations * 1e6 * share.max(0.2)) as u64,
     };
-    m.cost.operators = vec![operator("Conv", convs, 0.96), operator("ConvTranspose", 1, 0.04), operator("Relu", 33, 0.0)];
+    m.cost.operators =
+        vec![operator("Conv", convs, 0.96), operator("ConvTranspose", 1, 0.04), operator("Relu", 33, 0.0)];
     m.runtime.median_ms = ms;
     m.runtime.ci95_ms = [ms * 0.985, ms * 1.015];
     m.runtime.runs = 20;
