@@ -169,7 +169,7 @@ pub fn cells(figures: &Figures, ranks: Option<&Ranks>, against_baseline: bool) -
     let ratio = match f.runtime_ratio {
         Some(ratio) => {
             let spread = f.runtime_ratio_ci95.map(|[low, high]| (high - low) / 2.0);
-            let spread = spread.map(|half| if half < 0.005 { format!("{half:.3}") } else { format!("{half:.2}") });
+            let spread = spread.map(|half| fixed(half, if half < 0.005 { 3 } else { 2 }));
             Cell { spread, ..cell("runtime_ratio", ratio, 1.0, 2, by_ratio) }
         }
         None => Cell { id: "runtime_ratio", text: "–".into(), ..Cell::default() },

@@ -9,5 +9,6 @@ mod leaderboard;
 mod organize;
 mod postgres;
 mod queue;
+mod submit;
 mod support;
 mod web;
