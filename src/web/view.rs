@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn markdown_cannot_hold_script() {
-        let html = markdown("# Hi\n<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://evil/p.png)");
+        let html = markdown("# Hi\n\n<script>alert(1)</script>\n\n[x](javascript:alert(1)) ![y](http://evil/p.png)");
         assert!(html.contains("<h1>Hi</h1>") && html.contains("&lt;script&gt;"));
         assert!(!html.contains("<script") && !html.contains("javascript:") && !html.contains("evil"));
     }
