@@ -3,6 +3,7 @@
 //! 0 success, 1 the input is at fault, 2 wrong usage, 3 we are at fault. With `--json` stdout holds one JSON document and
 //! nothing else, on failure `{"errors": [{"code", "message", "where", "hint"}, …]}`.
 
+pub mod admin;
 pub mod check;
 pub mod profile;
 pub mod score;

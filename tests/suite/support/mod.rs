@@ -1,0 +1,5 @@
+//! What the tests share: a running application on a fresh database, and the people who use it.
+
+pub mod app;
+pub mod files;
+pub mod scratch;
