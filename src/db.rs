@@ -25,6 +25,14 @@ pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     MIGRATOR.run(pool).await.context("bringing the database schema up to date")
 }
 
+/// Whether the database answers and has every migration of this version.
+pub async fn is_migrated(pool: &PgPool) -> sqlx::Result<bool> {
+    // Not a checked query: the table is the migrator's own and not there when queries are checked.
+    let applied =
+        sqlx::query_scalar::<_, i64>("select version from _sqlx_migrations where success").fetch_all(pool).await?;
+    Ok(MIGRATOR.iter().filter(|m| m.migration_type.is_up_migration()).all(|m| applied.contains(&m.version)))
+}
+
 /// The name of the broken constraint, where that is why a statement failed.
 pub fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
     match error {

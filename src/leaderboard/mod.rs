@@ -12,7 +12,7 @@ use crate::{
         phase::Phase,
         protocol::{Comparison, EntryRule, FlopsProfile, Metric, ReproductionRule},
     },
-    evaluation::Verdict,
+    evaluation::{Measurement, Verdict},
     ids::{SubmissionId, TeamId},
     scoring::{self, Gate, GateState, Reason, Standing},
     submission::OrganizerStatus,
@@ -69,6 +69,31 @@ pub struct Figures {
     pub runtime_ratio_ci95: Option<[f64; 2]>,
     /// Whether the uploaded model makes the uploaded images.
     pub reproduction: Verdict,
+}
+
+impl Figures {
+    /// Of one measurement, by a FLOP profile.
+    pub fn of(m: &Measurement, flops: FlopsProfile) -> Figures {
+        let Measurement { fidelity, reproduction, cost, runtime, memory, provenance: _ } = m;
+        Figures {
+            psnr: fidelity.psnr,
+            ssim: fidelity.ssim,
+            params: cost.params,
+            flops: match flops {
+                FlopsProfile::Kair => cost.flops.kair,
+                FlopsProfile::Fvcore => cost.flops.fvcore,
+            },
+            macs: cost.macs,
+            activations: cost.activations,
+            convs: cost.convs,
+            memory_mib: memory.peak_bytes as f64 / f64::from(1 << 20),
+            runtime_ms: runtime.median_ms,
+            runtime_ci95_ms: runtime.ci95_ms,
+            runtime_ratio: runtime.baseline.as_ref().map(|b| b.ratio),
+            runtime_ratio_ci95: runtime.baseline.as_ref().map(|b| b.ratio_ci95),
+            reproduction: reproduction.verdict,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -151,6 +176,34 @@ pub async fn gate(conn: &mut PgConnection, phase: &Phase) -> sqlx::Result<GateSt
         }
     };
     Ok(figure.map_or(GateState::Pending, |figure| GateState::At(Gate { figure, comparison })))
+}
+
+/// The gate of a phase as pages print it.
+pub async fn gate_view(conn: &mut PgConnection, phase: &Phase) -> sqlx::Result<Option<GateView>> {
+    Ok(view_of(gate(conn, phase).await?, phase))
+}
+
+fn view_of(gate: GateState, phase: &Phase) -> Option<GateView> {
+    let psnr = match gate {
+        GateState::None => return None,
+        GateState::Pending => None,
+        GateState::At(gate) => Some(gate.figure),
+    };
+    let follows_baseline = phase.gate.stated.is_none();
+    Some(GateView { psnr, comparison: phase.protocol.rules.gate, follows_baseline })
+}
+
+/// The machines that measured the phase's present scores, by name: more than one, and only ratios compare.
+pub async fn devices(conn: &mut PgConnection, phase: &Phase) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select distinct c.provenance ->> 'device_name' as "name!"
+           from score c join evaluation e on e.id = c.evaluation_id join submission s on s.id = e.submission_id
+           where s.phase_id = $1 and e.protocol_id = $2 and s.withdrawn_at is null order by 1"#,
+        phase.id.0,
+        phase.protocol.id.0
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// Ranks a phase: of each team the entry that stands (the protocol's entry rule), measured by the phase's present
@@ -285,12 +338,7 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
         challenge: phase.challenge_slug.clone(),
         phase: phase.slug.clone(),
         protocol: phase.protocol.name.clone(),
-        gate: match gate {
-            GateState::None => None,
-            GateState::Pending => Some(None),
-            GateState::At(gate) => Some(Some(gate.figure)),
-        }
-        .map(|psnr| GateView { psnr, comparison: rules.gate, follows_baseline: phase.gate.stated.is_none() }),
+        gate: view_of(gate, phase),
         metric: rules.ranking.metric,
         flops_profile: rules.flops,
         baseline: baseline_row(phase, baseline),

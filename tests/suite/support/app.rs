@@ -274,6 +274,15 @@ pub struct Fake {
 }
 
 impl Fake {
+    /// For an entry that was uploaded.
+    pub fn plan_model(&self, storage: &Storage, model: &BlobHash, plan: Plan) {
+        self.plans.lock().expect("plans").insert(storage.path(model), plan);
+    }
+
+    pub fn forget(&self, storage: &Storage, model: &BlobHash) {
+        self.plans.lock().expect("plans").remove(&storage.path(model));
+    }
+
     pub fn plan(&self, storage: &Storage, id: SubmissionId, plan: Plan) {
         let model = storage.path(&BlobHash::of(id.to_string().as_bytes()));
         self.plans.lock().expect("plans").insert(model, plan);
