@@ -1,1 +1,3 @@
-//! (being written)
+//! What `upscore demo` and the tests make their challenges of: images and networks, all from seeds.
+
+pub mod networks;
