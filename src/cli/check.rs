@@ -1,16 +1,14 @@
 //! `upscore check`: all that the server would do with a submission, at home and before uploading.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
 
-use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Outcome, profile::ModelFile};
+use super::{Outcome, profile::ModelFile, score::pngs};
 use crate::{
     config,
     evaluation::{
@@ -177,20 +175,6 @@ fn pair(lr: &Path, hr: Option<&Path>, scale: u32) -> anyhow::Result<Result<Vec<E
         images.push(EvalImage { name, lr, hr });
     }
     Ok(Ok(images))
-}
-
-/// PNG files of a folder by image id, `0901` for `0901.png` and `0901x4.png`.
-fn pngs(folder: &Path, scale: u32) -> anyhow::Result<BTreeMap<String, PathBuf>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).with_context(|| format!("the folder {}", folder.display()))? {
-        let path = entry?.path();
-        let is_png = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
-        if let (true, Some(stem)) = (is_png, path.file_stem().and_then(|s| s.to_str())) {
-            let id = stem.strip_suffix(&format!("x{scale}")).unwrap_or(stem).to_owned();
-            found.insert(id, path);
-        }
-    }
-    Ok(found)
 }
 
 fn print(check: &Check) {

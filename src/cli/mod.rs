@@ -3,7 +3,9 @@
 //! 0 success, 1 the input is at fault, 2 wrong usage, 3 we are at fault. With `--json` stdout holds one JSON document and
 //! nothing else, on failure `{"errors": [{"code", "message", "where", "hint"}, …]}`.
 
+pub mod check;
 pub mod profile;
+pub mod score;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,10 @@ struct Cli {
 enum Command {
     /// Cost of a model: parameters, FLOPs, activations, and with --runtime its time and memory. Needs no server.
     Profile(profile::Args),
+    /// Fidelity of a results zip against HR images. Needs no server.
+    Score(score::Args),
+    /// All that the server would do with a submission, before uploading. Needs no server.
+    Check(check::Args),
     /// The model's own process; started by an evaluation, never by hand.
     #[command(hide = true)]
     Runner,
@@ -37,6 +43,8 @@ pub fn main() -> ExitCode {
         // Before any thread exists: the sandbox binds the thread that enters it.
         Command::Runner => return crate::evaluation::runner::main(),
         Command::Profile(args) => (args.json, profile::run(&args)),
+        Command::Score(args) => (args.json, score::run(&args)),
+        Command::Check(args) => (args.json, check::run(&args)),
     };
     finish(json, outcome)
 }
