@@ -31,15 +31,13 @@ const SCENES: [Scene; 10] = [
     scenes::shapes,
 ];
 
-/// HR images `[width, height]`, multiples of 4: the `count` first scenes, over and over, each drawn anew from `seed`.
-pub fn images(seed: u64, count: usize) -> Vec<Rgb8> {
+/// `n` HR images named `0001`, `0002`, …, sides multiples of 4: the scenes over and over, each drawn anew from `seed`.
+pub fn hr_images(n: usize, seed: u64) -> Vec<(String, Rgb8)> {
     const SIZES: [(usize, usize); 4] = [(320, 256), (352, 240), (288, 288), (256, 320)];
-    (0..count)
-        .into_par_iter()
-        .map(|i| {
-            let mut random = Random::new(seed.wrapping_mul(1_000_003).wrapping_add(i as u64));
-            let (width, height) = SIZES[(i + i / SCENES.len()) % SIZES.len()];
-            SCENES[i % SCENES.len()](&mut random, width, height)
-        })
-        .collect()
+    let picture = |i: usize| {
+        let mut random = Random::new(seed.wrapping_mul(1_000_003).wrapping_add(i as u64));
+        let (width, height) = SIZES[(i + i / SCENES.len()) % SIZES.len()];
+        (format!("{:04}", i + 1), SCENES[i % SCENES.len()](&mut random, width, height))
+    };
+    (0..n).into_par_iter().map(picture).collect()
 }
