@@ -1,2 +1,3 @@
 //! The integration tests, one binary so that the project links once. Each module speaks one area's language.
 mod fidelity;
+mod fitting;
