@@ -5,10 +5,13 @@
 
 pub mod admin;
 pub mod check;
+pub mod demo;
 pub mod profile;
 pub mod score;
 pub mod serve;
+pub mod store;
 pub mod submit;
+pub mod worker;
 
 use std::process::ExitCode;
 
@@ -38,6 +41,12 @@ enum Command {
     Submit(submit::Args),
     /// Run the web server.
     Serve(serve::Args),
+    /// Take jobs from the queue and measure them.
+    Worker(worker::Args),
+    /// A running server with a worker, a challenge and entries, made on the spot.
+    Demo(demo::Args),
+    /// Challenges, accounts, teams and tokens from the shell.
+    Admin(AdminArgs),
     /// The model's own process; started by an evaluation, never by hand.
     #[command(hide = true)]
     Runner,
@@ -54,8 +63,28 @@ pub fn main() -> ExitCode {
         Command::Check(args) => (args.json, check::run(&args)),
         Command::Submit(args) => (args.json, submit::run(&args)),
         Command::Serve(args) => (false, serve::run(&args)),
+        Command::Worker(args) => (false, worker::run(&args)),
+        Command::Demo(args) => (false, demo::run(&args)),
+        Command::Admin(args) => (args.admin.json, administer(args)),
     };
     finish(json, outcome)
+}
+
+#[derive(Debug, clap::Args)]
+struct AdminArgs {
+    #[command(flatten)]
+    admin: admin::Args,
+    #[command(flatten)]
+    store: store::Options,
+}
+
+fn administer(args: AdminArgs) -> Outcome {
+    store::block_on(&args.store.log, async {
+        let store = store::Store::open(&args.store, &crate::config::Limits::default()).await?;
+        let outcome = admin::run(args.admin, &store.pool, &store.storage).await;
+        store.close().await?;
+        outcome
+    })
 }
 
 fn finish(json: bool, outcome: Outcome) -> ExitCode {

@@ -7,16 +7,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::Outcome;
+use super::{
+    Outcome,
+    store::{self, Store},
+    worker::{self as worker_command, DeviceOptions},
+};
 use crate::{
-    config::{DataOptions, DatabaseOptions, Limits, ListenOptions, LogOptions, find_onnxruntime},
+    config::{Limits, ListenOptions},
     db,
-    evaluation::Tools,
-    postgres,
     queue::Feed,
-    storage::Storage,
-    telemetry, web,
-    worker::{self, Measure, Worker},
+    web, worker,
 };
 
 #[derive(Debug, clap::Args)]
@@ -24,89 +24,67 @@ pub struct Args {
     /// Also work the queue, in this process.
     #[arg(long)]
     with_worker: bool,
-    /// What the worker measures on: `cpu` or `cuda:N`.
-    #[arg(long, default_value = "cpu", value_name = "DEVICE", requires = "with_worker")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceOptions,
     /// The address that participants use, as https://sr.example.org: for links in snippets, and secure cookies.
     #[arg(long, env = "UPSCORE_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
     #[command(flatten)]
     listen: ListenOptions,
     #[command(flatten)]
-    data: DataOptions,
-    #[command(flatten)]
-    database: DatabaseOptions,
-    #[command(flatten)]
-    log: LogOptions,
+    store: store::Options,
 }
 
 pub fn run(args: &Args) -> Outcome {
-    telemetry::init(&args.log)?;
-    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(serve(args))?;
+    store::block_on(&args.store.log, async {
+        let limits = Limits::default();
+        let store = Store::open(&args.store, &limits).await?;
+        serve(args, &limits, &store).await?;
+        store.close().await
+    })?;
     Ok(Ok(()))
 }
 
-async fn serve(args: &Args) -> anyhow::Result<()> {
+async fn serve(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()> {
     let stop = worker::stop_signal()?;
-    let limits = Limits::default();
-    let (options, cluster) = postgres::open(args.database.url(), &args.data.data_dir).await?;
-    let pool = db::pool(options.clone(), limits.connections);
-    db::migrate(&pool).await?;
-    let storage = Storage::local(&args.data.data_dir, limits.free_bytes)?;
     // Bound before the worker starts: a second server must fail at once.
     let address = args.listen.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening at {address}"))?;
     let work = match args.with_worker {
         true => {
-            let pool = db::pool(options, limits.worker_connections);
-            let worker = worker(args, &limits, pool, storage.clone(), stop.clone())?;
+            let pool = db::pool(store.connect.clone(), limits.worker_connections);
+            let data_dir = &args.store.data.data_dir;
+            let worker =
+                worker_command::make(&args.device, limits, pool, store.storage.clone(), data_dir, stop.clone())?;
             Some(tokio::spawn(async move { worker.run().await }))
         }
         false => None,
     };
-    let app = web::App {
-        feed: Feed::start(pool.clone()),
-        pool: pool.clone(),
-        storage,
-        settings: Arc::new(settings(args, &limits)),
-        stop,
-    };
     info!(url = %format_args!("http://{address}"), worker = args.with_worker, "Upscore is up");
-    web::server::serve(app, listener).await?;
+    web::server::serve(app(store, settings(args.public_url.as_deref(), limits), stop), listener).await?;
     if let Some(work) = work {
         work.await.context("the worker's task ended")??;
     }
-    pool.close().await;
-    match cluster {
-        Some(cluster) => cluster.stop().await,
-        None => Ok(()),
+    Ok(())
+}
+
+/// The web application on an open store.
+pub fn app(store: &Store, settings: web::Settings, stop: CancellationToken) -> web::App {
+    web::App {
+        feed: Feed::start(store.pool.clone()),
+        pool: store.pool.clone(),
+        storage: store.storage.clone(),
+        settings: Arc::new(settings),
+        stop,
     }
 }
 
-fn settings(args: &Args, limits: &Limits) -> web::Settings {
+/// The web application's limits, from the installation's.
+pub fn settings(public_url: Option<&str>, limits: &Limits) -> web::Settings {
     web::Settings {
-        public_url: args.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
+        public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
         results_bytes: limits.results_bytes,
         model_bytes: limits.model_bytes,
         ..web::Settings::default()
     }
-}
-
-fn worker(
-    args: &Args,
-    limits: &Limits,
-    pool: sqlx::PgPool,
-    storage: Storage,
-    stop: CancellationToken,
-) -> anyhow::Result<Worker> {
-    let runner = std::env::current_exe().context("finding our own program")?;
-    let tools = Tools { onnxruntime: find_onnxruntime()?, runner, strict_sandbox: false };
-    let settings = worker::Settings {
-        lease: limits.lease,
-        poll: limits.poll,
-        max_attempts: limits.attempts,
-        ..worker::Settings::new(&args.device, tools, &args.data.data_dir)
-    };
-    Worker::new(pool, storage, Arc::new(Measure), settings, stop)
 }

@@ -346,7 +346,7 @@ fn find_range(runner: &mut Runner, lr: &Rgb8, uploaded: &Rgb8, name: &str, scale
 }
 
 /// The model's picture of one LR image, exactly as a PNG of it would hold: clamped, rounded half to even, uint8.
-fn upscale(runner: &mut Runner, lr: &Rgb8, range: u32, name: &str, scale: u32) -> Result<Rgb8, Fault> {
+pub fn upscale(runner: &mut Runner, lr: &Rgb8, range: u32, name: &str, scale: u32) -> Result<Rgb8, Fault> {
     let (height, width) = (lr.height * scale, lr.width * scale);
     let expected = [1i64, 3, i64::from(height), i64::from(width)];
     let pixels = nchw(lr, range);

@@ -19,7 +19,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use evaluate::{Examined, count_model, evaluate, examine, measure_runtime, nchw, sha256};
+pub use evaluate::{Examined, count_model, evaluate, examine, measure_runtime, nchw, sha256, upscale};
 pub use measurement::*;
 
 /// One evaluation: where its files are, and the rules it is measured by.

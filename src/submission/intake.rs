@@ -216,7 +216,7 @@ struct Vetted {
 async fn vet(results: TempBlob, model: TempBlob, dataset: Dataset) -> Result<Vetted, Rejection> {
     let vetting = move || -> Result<Vetted, Vec<Problem>> {
         let (zip, loaded) = (
-            ResultsZip::open(results.path(), &dataset.expected(), dataset.scale),
+            ResultsZip::vet(results.path(), &dataset.expected(), dataset.scale),
             model::load_entry(model.path(), false),
         );
         match (zip, loaded) {

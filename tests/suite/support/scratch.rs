@@ -28,7 +28,7 @@ pub async fn fresh_database() -> PgPool {
     pool
 }
 
-#[expect(clippy::zombie_processes, reason = "the watchdog outlives this process: that is its point")]
+#[allow(clippy::zombie_processes, reason = "the watchdog outlives this process: that is its point")]
 fn start() -> PathBuf {
     let bin = binaries();
     let folder = tempfile::Builder::new().prefix("upscore-test-").tempdir_in("/tmp").expect("a folder").keep();
