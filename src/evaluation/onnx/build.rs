@@ -237,7 +237,8 @@ impl GraphBuilder {
     /// Seeded weights and bias of one convolution, for layers that are called more than once.
     pub fn layer(&mut self, channels: usize, conv: Conv) -> (Value, Value) {
         let inner = channels / conv.groups;
-        let weights = self.seeded(&[conv.out, inner, conv.kernel, conv.kernel], inner * conv.kernel * conv.kernel, conv.gain);
+        let weights =
+            self.seeded(&[conv.out, inner, conv.kernel, conv.kernel], inner * conv.kernel * conv.kernel, conv.gain);
         let bias = if conv.bias { self.seeded(&[conv.out], 1, 0.01) } else { Value::NONE };
         (weights, bias)
     }
@@ -266,7 +267,8 @@ impl GraphBuilder {
     pub fn conv_transpose(&mut self, x: Value, conv: Conv) -> Value {
         let out = conv.out / conv.groups;
         let taps = (conv.kernel * conv.kernel / (conv.stride * conv.stride)).max(1);
-        let weights = self.seeded(&[x.channels, out, conv.kernel, conv.kernel], x.channels / conv.groups * taps, conv.gain);
+        let weights =
+            self.seeded(&[x.channels, out, conv.kernel, conv.kernel], x.channels / conv.groups * taps, conv.gain);
         let bias = if conv.bias { self.seeded(&[conv.out], 1, 0.01) } else { Value::NONE };
         let inputs = [x, weights, bias];
         let given = if conv.bias { 3 } else { 2 };
@@ -402,10 +404,8 @@ fn value_info(name: &str, dims: [&str; 4]) -> ValueInfoProto {
         let value = d.parse().map_or_else(|_| dimension::Value::DimParam(d.into()), dimension::Value::DimValue);
         Dimension { value: Some(value), ..Dimension::default() }
     });
-    let tensor = type_proto::Tensor {
-        elem_type: DataType::Float as i32,
-        shape: Some(TensorShapeProto { dim: dim.into() }),
-    };
+    let tensor =
+        type_proto::Tensor { elem_type: DataType::Float as i32, shape: Some(TensorShapeProto { dim: dim.into() }) };
     let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
     ValueInfoProto { name: name.into(), r#type: Some(kind), ..ValueInfoProto::default() }
 }

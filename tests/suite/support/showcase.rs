@@ -2,7 +2,10 @@
 
 use chrono::{Duration, Utc};
 use upscore::{
-    challenge::phase::{self, Phase, QuotaLimits},
+    challenge::{
+        phase::{self, Phase, QuotaLimits},
+        protocol::ReproductionRule,
+    },
     evaluation::{Db, Flops, ImageReproduction, ImageScore, Measurement, OperatorCost, RuntimeRatio, Verdict},
     ids::SubmissionId,
     problem::Problem,
@@ -52,7 +55,7 @@ pub async fn furnish(web: &Web) -> Showcase {
                 new.closes_at = Some(Utc::now() + Duration::hours(76));
                 new.limits = QuotaLimits { daily: 5, total: Some(40), daily_attempts: 20 };
             },
-            |_| {},
+            |rules| rules.reproduction = ReproductionRule::Required,
         )
         .await;
     name_it(app, &phase).await;
