@@ -3,9 +3,12 @@
 //! 0 success, 1 the input is at fault, 2 wrong usage, 3 we are at fault. With `--json` stdout holds one JSON document and
 //! nothing else, on failure `{"errors": [{"code", "message", "where", "hint"}, …]}`.
 
+pub mod admin;
 pub mod check;
 pub mod profile;
 pub mod score;
+pub mod serve;
+pub mod submit;
 
 use std::process::ExitCode;
 
@@ -31,6 +34,10 @@ enum Command {
     Score(score::Args),
     /// All that the server would do with a submission, before uploading. Needs no server.
     Check(check::Args),
+    /// Send an entry in from a script, and wait for its result.
+    Submit(submit::Args),
+    /// Run the web server.
+    Serve(serve::Args),
     /// The model's own process; started by an evaluation, never by hand.
     #[command(hide = true)]
     Runner,
@@ -45,6 +52,8 @@ pub fn main() -> ExitCode {
         Command::Profile(args) => (args.json, profile::run(&args)),
         Command::Score(args) => (args.json, score::run(&args)),
         Command::Check(args) => (args.json, check::run(&args)),
+        Command::Submit(args) => (args.json, submit::run(&args)),
+        Command::Serve(args) => (false, serve::run(&args)),
     };
     finish(json, outcome)
 }
