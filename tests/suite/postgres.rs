@@ -9,7 +9,7 @@ use std::{
 };
 
 use sqlx::{Connection, PgConnection};
-use upscore::postgres::{Cluster, DATABASE};
+use upscore::postgres::{Cluster, DATABASE, Settings};
 
 /// Tells the helper process which data folder to use.
 const HELD: &str = "UPSCORE_TEST_HELD_CLUSTER";
@@ -136,7 +136,9 @@ async fn holder(data: &Path) -> Child {
 }
 
 async fn started(data: &Path) -> Cluster {
-    let cluster = Cluster::start(data).await.unwrap();
+    // What is written outlives the death of any process; fsync is for the death of the machine.
+    let settings = Settings { fsync: false, ..Settings::default() };
+    let cluster = Cluster::start_with(data, settings).await.unwrap();
     cluster.ensure_database(DATABASE).await.unwrap();
     cluster
 }

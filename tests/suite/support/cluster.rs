@@ -101,5 +101,8 @@ async fn connect(cluster: &Cluster, database: &str) -> PgConnection {
 }
 
 async fn run(admin: &mut PgConnection, statement: String) {
-    sqlx::raw_sql(AssertSqlSafe(statement.as_str())).execute(admin).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
+    sqlx::raw_sql(AssertSqlSafe(statement.as_str()))
+        .execute(admin)
+        .await
+        .unwrap_or_else(|e| panic!("{statement}: {e}"));
 }
