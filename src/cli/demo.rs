@@ -65,7 +65,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    store::block_on(&args.store.log, async {
+    // The demo tells its own story; the log only speaks up when something is wrong, unless asked.
+    let mut log = args.store.log.clone();
+    if log.filter == "info" {
+        log.filter = "warn".into();
+    }
+    store::block_on(&log, async {
         let limits = Limits::default();
         let store = Store::open(&args.store, &limits).await?;
         demo(args, &limits, &store).await?;
@@ -141,15 +146,17 @@ async fn fill(store: &Store, device: &DeviceOptions) -> anyhow::Result<()> {
             }
         }
     }
+    let mut said = 0;
     loop {
         let depth = queue::depth(&mut conn).await?;
         let left = depth.queued + depth.running;
+        if left != said && left > 0 {
+            step(&format!("measuring: {left} entries left"));
+        }
         if left == 0 {
-            println!();
             return Ok(());
         }
-        print!("\r  measuring: {left} entries left   ");
-        std::io::stdout().flush()?;
+        said = left;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }

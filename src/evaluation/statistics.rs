@@ -27,12 +27,20 @@ pub fn median_interval(sample: &[f64], seed: u64) -> [f64; 2] {
 /// blocks are drawn: what disturbs the entry within a block disturbs the baseline too.
 pub fn ratio_interval(entry: &[f64], baseline: &[f64], seed: u64) -> [f64; 2] {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let blocks: Vec<(&[f64], &[f64])> = entry.chunks(2).zip(baseline.chunks(2)).collect();
+    let blocks: Vec<Block> =
+        entry.chunks(2).zip(baseline.chunks(2)).map(|(entry, baseline)| Block { entry, baseline }).collect();
     interval(|| {
-        let drawn: Vec<_> = (0..blocks.len()).map(|_| blocks[rng.random_range(0..blocks.len())]).collect();
-        let of = |side: fn(&(&[f64], &[f64])) -> Vec<f64>| median(&drawn.iter().flat_map(side).collect::<Vec<_>>());
-        of(|b| b.0.to_vec()) / of(|b| b.1.to_vec())
+        let drawn: Vec<&Block> = (0..blocks.len()).map(|_| &blocks[rng.random_range(0..blocks.len())]).collect();
+        let entry: Vec<f64> = drawn.iter().flat_map(|b| b.entry).copied().collect();
+        let baseline: Vec<f64> = drawn.iter().flat_map(|b| b.baseline).copied().collect();
+        median(&entry) / median(&baseline)
     })
+}
+
+/// The passes of one block A B B A.
+struct Block<'a> {
+    entry: &'a [f64],
+    baseline: &'a [f64],
 }
 
 fn resample(sample: &[f64], rng: &mut SmallRng) -> Vec<f64> {
