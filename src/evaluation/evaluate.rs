@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Cost, Db, EvalImage, Fidelity, ImageReproduction, Job, Measurement, Memory, Progress, Provenance, Reproduction,
+    Cost, EvalImage, Fidelity, ImageReproduction, Job, Measurement, Memory, Progress, Provenance, Reproduction,
     Runtime, RuntimeRatio, Step, TimingSettings, Verdict, cost, fidelity,
     images::{self, Rgb8},
     model::{self, Model},
@@ -321,27 +321,16 @@ fn reproduce(
 }
 
 /// 0…1 or 0…255: the range whose output is nearer to what was uploaded. The wrong one is not always obviously wrong.
+///
+/// A network for 0…1 may blow up on 0…255, so that is no fault; one for 0…255 sees 0…1 as a dark picture and must bear it.
 fn find_range(runner: &mut Runner, lr: &Rgb8, uploaded: &Rgb8, name: &str, scale: u32) -> Result<u32, Fault> {
     let whole = fidelity::Settings { channel: fidelity::Channel::Rgb, border: 0, scale: 1 };
-    let mut best: Option<(u32, Db)> = None;
-    let mut refused = None;
-    for range in [1, 255] {
-        match upscale(runner, lr, range, name, scale) {
-            Ok(made) => {
-                let near = fidelity::psnr(&made, uploaded, whole);
-                if best.is_none_or(|(_, known)| near > known) {
-                    best = Some((range, near));
-                }
-            }
-            // Blown up by the wrong range, most likely; if both are, the first says so.
-            Err(Fault::Model(problem)) if problem.code == "output_not_finite" => refused = refused.or(Some(problem)),
-            Err(fault) => return Err(fault),
-        }
-    }
-    match (best, refused) {
-        (Some((range, _)), _) => Ok(range),
-        (None, Some(problem)) => Err(problem.into()),
-        (None, None) => Ok(1),
+    let small = fidelity::psnr(&upscale(runner, lr, 1, name, scale)?, uploaded, whole);
+    match upscale(runner, lr, 255, name, scale) {
+        Ok(made) if fidelity::psnr(&made, uploaded, whole) > small => Ok(255),
+        Ok(_) => Ok(1),
+        Err(Fault::Model(problem)) if problem.code == "output_not_finite" => Ok(1),
+        Err(fault) => Err(fault),
     }
 }
 
