@@ -1,1 +1,275 @@
-//! (being written)
+//! Blobs by their SHA-256: bytes stream in, a hash comes out; equal bytes are stored once.
+//!
+//! An upload is written to an unnamed place first ([`Storage::writer`] → [`TempBlob`]) and becomes a blob only when the
+//! intake keeps it ([`Storage::keep`]): one rename, so a row never names a blob that is not whole on disk. A temporary
+//! file dies with its [`TempBlob`], or, after a crash, at the next [`Storage::sweep`].
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tempfile::TempPath;
+use thiserror::Error;
+use tokio::io::AsyncWriteExt;
+use utoipa::ToSchema;
+
+/// The SHA-256 of a blob, 64 lower-case hexadecimal digits: its only name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(transparent)]
+#[sqlx(transparent)]
+pub struct BlobHash(String);
+
+impl BlobHash {
+    pub fn of(bytes: &[u8]) -> Self {
+        BlobHash(hex(&Sha256::digest(bytes)))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BlobHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for BlobHash {
+    type Err = NotAHash;
+    fn from_str(s: &str) -> Result<Self, NotAHash> {
+        let digits = s.len() == 64 && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if digits { Ok(BlobHash(s.to_owned())) } else { Err(NotAHash) }
+    }
+}
+
+/// Not 64 lower-case hexadecimal digits.
+#[derive(Debug, Error)]
+#[error("not a SHA-256")]
+pub struct NotAHash;
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+/// Why bytes were not stored.
+#[derive(Debug, Error)]
+pub enum StorageError {
+    /// More bytes than the writer's limit.
+    #[error("more than the {limit} bytes that are allowed")]
+    TooLarge { limit: u64 },
+    /// Free space is below the floor; a later try may fit.
+    #[error("the storage is nearly full")]
+    Full,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Where blobs live. One back end so far: a folder on this machine.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    Local(Local),
+}
+
+/// `<root>/blobs/ab/cdef…` and, on the same file system so that a rename is enough, `<root>/tmp`.
+#[derive(Debug, Clone)]
+pub struct Local {
+    root: PathBuf,
+    /// Nothing is accepted that would leave less than this free, bytes.
+    free_floor: u64,
+}
+
+/// A temporary file is surely abandoned when nobody holds its lock and it is older than this: the lock is taken right
+/// after the file is made, not with it.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// Free space is looked at each time this much has been written, bytes.
+const CHECK_EVERY: u64 = 16 << 20;
+
+impl Storage {
+    /// The folder `root`, made where it is missing. Below `free_floor` free bytes nothing is accepted.
+    pub fn local(root: impl Into<PathBuf>, free_floor: u64) -> anyhow::Result<Storage> {
+        let root = root.into();
+        for folder in ["blobs", "tmp"] {
+            let folder = root.join(folder);
+            fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        }
+        Ok(Storage::Local(Local { root, free_floor }))
+    }
+
+    /// A place to stream at most `limit` bytes to.
+    pub async fn writer(&self, limit: u64) -> Result<BlobWriter, StorageError> {
+        self.check_space()?;
+        let Storage::Local(local) = self;
+        let temp = tempfile::Builder::new().prefix("upload-").tempfile_in(local.root.join("tmp"))?;
+        // Held for as long as this process uses the file: `sweep` takes only what it can lock.
+        temp.as_file().lock()?;
+        let (file, path) = temp.into_parts();
+        let file = tokio::fs::File::from_std(file);
+        Ok(BlobWriter { storage: self.clone(), file, path, hash: Sha256::new(), bytes: 0, checked: 0, limit })
+    }
+
+    /// Makes an upload a blob. The bytes are on disk already; this renames, so that it is quick enough to happen inside
+    /// the transaction that writes the row.
+    pub async fn keep(&self, temp: TempBlob) -> anyhow::Result<BlobHash> {
+        let to = self.path(&temp.sha256);
+        let hash = temp.sha256.clone();
+        tokio::task::spawn_blocking(move || keep(temp, &to)).await?.with_context(|| format!("storing blob {hash}"))?;
+        Ok(hash)
+    }
+
+    /// Stores a whole small file.
+    pub async fn put(&self, bytes: &[u8]) -> anyhow::Result<BlobHash> {
+        let temp = self.stage(bytes).await?;
+        self.keep(temp).await
+    }
+
+    /// Writes bytes to a temporary place, to be kept or dropped.
+    pub async fn stage(&self, bytes: &[u8]) -> Result<TempBlob, StorageError> {
+        let mut writer = self.writer(u64::MAX).await?;
+        writer.write(bytes).await?;
+        writer.finish().await
+    }
+
+    pub async fn open(&self, hash: &BlobHash) -> io::Result<tokio::fs::File> {
+        tokio::fs::File::open(self.path(hash)).await
+    }
+
+    /// Where the blob lies, whether or not there is one.
+    pub fn path(&self, hash: &BlobHash) -> PathBuf {
+        let Storage::Local(local) = self;
+        let (folder, rest) = hash.0.split_at(2);
+        local.root.join("blobs").join(folder).join(rest)
+    }
+
+    /// Whether there is room above the floor. Workers ask it before they claim.
+    pub fn check_space(&self) -> Result<(), StorageError> {
+        let Storage::Local(local) = self;
+        if free_bytes(&local.root)? < local.free_floor { Err(StorageError::Full) } else { Ok(()) }
+    }
+
+    /// Removes temporary files whose process died; returns how many.
+    pub fn sweep(&self) -> io::Result<usize> {
+        let Storage::Local(local) = self;
+        let mut removed = 0;
+        for entry in fs::read_dir(local.root.join("tmp"))? {
+            let entry = entry?;
+            // Another process may remove it between the listing and here.
+            let Ok(file) = fs::File::open(entry.path()) else { continue };
+            let age = file.metadata().and_then(|m| m.modified()).map(|at| SystemTime::now().duration_since(at));
+            let old = matches!(age, Ok(Ok(age)) if age > ABANDONED);
+            if old && file.try_lock().is_ok() && fs::remove_file(entry.path()).is_ok() {
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// A stream of bytes on its way to disk; memory stays bounded whatever its length.
+pub struct BlobWriter {
+    storage: Storage,
+    file: tokio::fs::File,
+    path: TempPath,
+    hash: Sha256,
+    bytes: u64,
+    /// Bytes written when free space was last looked at.
+    checked: u64,
+    limit: u64,
+}
+
+impl BlobWriter {
+    pub async fn write(&mut self, chunk: &[u8]) -> Result<(), StorageError> {
+        self.bytes += chunk.len() as u64;
+        if self.bytes > self.limit {
+            return Err(StorageError::TooLarge { limit: self.limit });
+        }
+        if self.bytes - self.checked >= CHECK_EVERY {
+            self.storage.check_space()?;
+            self.checked = self.bytes;
+        }
+        self.hash.update(chunk);
+        self.file.write_all(chunk).await.map_err(full_or_io)
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Waits until the bytes are on disk.
+    pub async fn finish(mut self) -> Result<TempBlob, StorageError> {
+        self.file.flush().await.map_err(full_or_io)?;
+        self.file.sync_all().await.map_err(full_or_io)?;
+        let sha256 = BlobHash(hex(&self.hash.finalize()));
+        let file = self.file.into_std().await;
+        Ok(TempBlob { _lock: file, path: self.path, sha256, bytes: self.bytes })
+    }
+}
+
+/// A whole file on disk that nothing names yet; dropped, it is gone.
+#[derive(Debug)]
+pub struct TempBlob {
+    /// The open file holds the lock that tells `sweep` to leave it alone.
+    _lock: fs::File,
+    path: TempPath,
+    pub sha256: BlobHash,
+    pub bytes: u64,
+}
+
+impl TempBlob {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn keep(temp: TempBlob, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        return Ok(());
+    }
+    let folder = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    if !folder.exists() {
+        fs::create_dir_all(folder)?;
+        // A new folder is durable only with its parent.
+        fs::File::open(folder.parent().unwrap_or(folder))?.sync_all()?;
+    }
+    // Whoever reads a blob must not be able to change it by mistake.
+    let mut permissions = fs::metadata(&temp.path)?.permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&temp.path, permissions)?;
+    temp.path.persist(to).map_err(|e| e.error)?;
+    fs::File::open(folder)?.sync_all()
+}
+
+fn full_or_io(error: io::Error) -> StorageError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::Full,
+        _ => StorageError::Io(error),
+    }
+}
+
+/// Bytes that an unprivileged process may still write on the file system of `path`.
+fn free_bytes(path: &Path) -> io::Result<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let mut stat = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` is a C string and `stat` has room for the answer, which is read only after success.
+    let stat = unsafe {
+        if libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        stat.assume_init()
+    };
+    Ok(stat.f_bavail as u64 * stat.f_frsize as u64)
+}

@@ -1,1 +1,53 @@
-//! (being written)
+//! Challenges: their phases, datasets and protocols.
+
+pub mod create;
+pub mod dataset;
+pub mod images;
+pub mod phase;
+pub mod protocol;
+
+use serde::Serialize;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use crate::ids::ChallengeId;
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Challenge {
+    pub id: ChallengeId,
+    pub slug: String,
+    pub title: String,
+    /// Markdown.
+    pub description: String,
+}
+
+/// Newest first.
+pub async fn list(conn: &mut PgConnection) -> sqlx::Result<Vec<Challenge>> {
+    sqlx::query_as!(
+        Challenge,
+        r#"select id as "id: _", slug, title, description from challenge order by created_at desc, id desc"#
+    )
+    .fetch_all(conn)
+    .await
+}
+
+pub async fn by_slug(conn: &mut PgConnection, slug: &str) -> sqlx::Result<Option<Challenge>> {
+    sqlx::query_as!(Challenge, r#"select id as "id: _", slug, title, description from challenge where slug = $1"#, slug)
+        .fetch_optional(conn)
+        .await
+}
+
+/// A slug that is taken breaks `challenge_slug_key`.
+pub async fn insert(conn: &mut PgConnection, slug: &str, title: &str, description: &str) -> sqlx::Result<ChallengeId> {
+    let id = ChallengeId::new();
+    sqlx::query!(
+        "insert into challenge (id, slug, title, description) values ($1, $2, $3, $4)",
+        id.0,
+        slug,
+        title,
+        description
+    )
+    .execute(conn)
+    .await?;
+    Ok(id)
+}

@@ -1,3 +1,115 @@
-//! (being written)
+//! The command line: one file a subcommand, exit codes for all of them.
+//!
+//! 0 success, 1 the input is at fault, 2 wrong usage, 3 we are at fault. With `--json` stdout holds one JSON document and
+//! nothing else, on failure `{"errors": [{"code", "message", "where", "hint"}, …]}`.
 
+pub mod admin;
+pub mod check;
+pub mod demo;
+pub mod profile;
 pub mod score;
+pub mod serve;
+pub mod store;
+pub mod submit;
+pub mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::problem::Problem;
+
+/// What a command ends with: the team's problems, or our own error.
+pub type Outcome = anyhow::Result<Result<(), Vec<Problem>>>;
+
+#[derive(Debug, Parser)]
+#[command(name = "upscore", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Cost of a model: parameters, FLOPs, activations, and with --runtime its time and memory. Needs no server.
+    Profile(profile::Args),
+    /// Fidelity of a results zip against HR images. Needs no server.
+    Score(score::Args),
+    /// All that the server would do with a submission, before uploading. Needs no server.
+    Check(check::Args),
+    /// Send an entry in from a script, and wait for its result.
+    Submit(submit::Args),
+    /// Run the web server.
+    Serve(serve::Args),
+    /// Take jobs from the queue and measure them.
+    Worker(worker::Args),
+    /// A running server with a worker, a challenge and entries, made on the spot.
+    Demo(demo::Args),
+    /// Challenges, accounts, teams and tokens from the shell.
+    Admin(AdminArgs),
+    /// The model's own process; started by an evaluation, never by hand.
+    #[command(hide = true)]
+    Runner,
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (json, outcome) = match cli.command {
+        // Before any thread exists: the sandbox binds the thread that enters it.
+        Command::Runner => return crate::evaluation::runner::main(),
+        Command::Profile(args) => (args.json, profile::run(&args)),
+        Command::Score(args) => (args.json, score::run(args)),
+        Command::Check(args) => (args.json, check::run(&args)),
+        Command::Submit(args) => (args.json, submit::run(&args)),
+        Command::Serve(args) => (false, serve::run(&args)),
+        Command::Worker(args) => (false, worker::run(&args)),
+        Command::Demo(args) => (false, demo::run(&args)),
+        Command::Admin(args) => (args.admin.json, administer(args)),
+    };
+    finish(json, outcome)
+}
+
+#[derive(Debug, clap::Args)]
+struct AdminArgs {
+    #[command(flatten)]
+    admin: admin::Args,
+    #[command(flatten)]
+    store: store::Options,
+}
+
+fn administer(args: AdminArgs) -> Outcome {
+    store::block_on(&args.store.log, async {
+        let store = store::Store::open(&args.store, &crate::config::Limits::default()).await?;
+        let outcome = admin::run(args.admin, &store.pool, &store.storage).await;
+        store.close().await?;
+        outcome
+    })
+}
+
+fn finish(json: bool, outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(problems)) => {
+            report(json, &problems);
+            ExitCode::from(1)
+        }
+        Err(error) => {
+            report(json, &[Problem::new("internal", format!("{error:#}"))]);
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn report(json: bool, problems: &[Problem]) {
+    if json {
+        println!("{}", serde_json::json!({ "errors": problems }));
+        return;
+    }
+    for problem in problems {
+        eprintln!("error: {problem}");
+        if let Some(hint) = &problem.hint {
+            eprintln!("  hint: {hint}");
+        }
+    }
+}

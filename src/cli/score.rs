@@ -45,7 +45,7 @@ pub struct Args {
     pub json: bool,
 }
 
-fn channel_parser() -> impl TypedValueParser<Value = Channel> {
+pub fn channel_parser() -> impl TypedValueParser<Value = Channel> {
     PossibleValuesParser::new(["rgb", "y", "y-float"]).map(|word| match word.as_str() {
         "y" => Channel::Y,
         "y-float" => Channel::YFloat,
@@ -204,4 +204,18 @@ fn table(report: &Report, settings: &Settings) -> String {
         let _ = writeln!(out, "readme.txt: runtime {runtime}{device}, extra data: {extra}");
     }
     out
+}
+
+/// PNG files of a folder by image id, `0901` for `0901.png` and `0901x4.png`.
+pub fn pngs(folder: &Path, scale: u32) -> Result<BTreeMap<String, PathBuf>, Problem> {
+    let list = std::fs::read_dir(folder).map_err(|e| unreadable(folder, &e))?;
+    let mut found = BTreeMap::new();
+    for path in list.flatten().map(|entry| entry.path()) {
+        let is_png = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+        if let (true, Some(stem)) = (is_png, path.file_stem().and_then(|s| s.to_str())) {
+            let id = stem.strip_suffix(&format!("x{scale}")).unwrap_or(stem).to_owned();
+            found.insert(id, path);
+        }
+    }
+    Ok(found)
 }

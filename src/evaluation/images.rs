@@ -26,6 +26,20 @@ const DECODER_BYTES: usize = 8 << 20;
 /// The largest picture that is decoded when nobody said which size to expect: 16384×16384.
 const MAX_PIXELS: u64 = 1 << 28;
 
+impl Rgb8 {
+    /// The image without what is beyond a multiple of `scale` at the right and bottom.
+    pub fn crop_to_multiple(self, scale: u32) -> Rgb8 {
+        let (width, height) = (self.width - self.width % scale, self.height - self.height % scale);
+        if (width, height) == (self.width, self.height) {
+            return self;
+        }
+        let row = 3 * self.width as usize;
+        let data = self.data.chunks(row.max(1)).take(height as usize).flat_map(|r| &r[..3 * width as usize]).copied();
+        Rgb8 { width, height, data: data.collect() }
+    }
+}
+
+
 /// The signature and the IHDR chunk: 8 + (length 4, type 4, data 13, CRC 4) bytes.
 pub const PNG_HEADER_LEN: usize = 33;
 

@@ -1,6 +1,7 @@
 //! The science: files in, a [`Measurement`] out. No SQL, no HTTP, no ids; nothing of ours but [`crate::problem`].
 
 pub mod cost;
+mod evaluate;
 pub mod fidelity;
 pub mod images;
 pub mod measurement;
@@ -11,15 +12,15 @@ pub mod results;
 pub mod runner;
 pub mod runtime;
 pub mod sandbox;
+mod statistics;
 
-use std::{path::PathBuf, sync::atomic::AtomicBool, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use evaluate::{Examined, count_model, evaluate, examine, measure_runtime, nchw, sha256, upscale};
 pub use measurement::*;
-
-use crate::problem::Problem;
 
 /// One evaluation: where its files are, and the rules it is measured by.
 #[derive(Debug, Clone)]
@@ -36,11 +37,23 @@ pub struct Job {
     /// Range the model expects, 1 or 255; `None`: found by trying.
     pub input_range: Option<u32>,
     pub timing: TimingSettings,
+    /// Whether to time the model at all.
+    pub timed: bool,
     pub limits: Limits,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    pub tools: Tools,
+}
+
+/// What an evaluation runs with.
+#[derive(Debug, Clone)]
+pub struct Tools {
     /// `libonnxruntime.so`.
     pub onnxruntime: PathBuf,
+    /// The `upscore` program, started again as the model's process.
+    pub runner: PathBuf,
+    /// Refuse to run a model where a protection of the sandbox is missing.
+    pub strict_sandbox: bool,
 }
 
 /// One image of a dataset: the id both sides are paired by, and where the files lie.
@@ -49,7 +62,8 @@ pub struct EvalImage {
     /// `0901` for `0901.png` and `0901x4.png`.
     pub name: String,
     pub lr: PathBuf,
-    pub hr: PathBuf,
+    /// Absent where only the model is checked against its images.
+    pub hr: Option<PathBuf>,
 }
 
 /// How the forward pass is timed; part of the protocol.
@@ -59,13 +73,17 @@ pub struct TimingSettings {
     pub threads: usize,
     /// Untimed runs first.
     pub warmup: usize,
-    /// Timed runs of the entry, and of the baseline.
+    /// Timed runs of the entry, and of the baseline, at most.
     pub runs: usize,
+    /// Timing ends after this many seconds, whatever the number of runs.
+    pub max_seconds: f64,
+    /// Height and width of what is fed: tiles of the phase's LR images.
+    pub input: (u32, u32),
 }
 
 impl Default for TimingSettings {
     fn default() -> Self {
-        TimingSettings { threads: 2, warmup: 3, runs: 20 }
+        TimingSettings { threads: 2, warmup: 3, runs: 40, max_seconds: 30.0, input: (256, 256) }
     }
 }
 
@@ -99,16 +117,4 @@ pub struct Progress {
     pub step: Step,
     pub done: u32,
     pub total: u32,
-}
-
-/// Measures one submission.
-///
-/// `Ok(Err(problems))` is the team's fault, final; `Err` is ours, to be retried. Blocking: call it off the async runtime.
-/// When `cancel` becomes true the child is killed within 100 ms and the call returns an error.
-pub fn evaluate(
-    _job: &Job,
-    _progress: &(dyn Fn(Progress) + Sync),
-    _cancel: &AtomicBool,
-) -> anyhow::Result<Result<Measurement, Vec<Problem>>> {
-    anyhow::bail!("being written")
 }

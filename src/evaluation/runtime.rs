@@ -1,1 +1,283 @@
-//! (being written)
+//! ONNX Runtime inside the sandboxed child: sessions, forward passes, shapes from a profile, timing, memory.
+//!
+//! Everything here blocks and may crash or hang on a hostile model, so nothing but [`super::runner`]'s child calls it.
+
+use std::{
+    collections::HashMap,
+    ffi::CStr,
+    path::Path,
+    ptr,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use ort::{
+    AsPointer, ep,
+    memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
+    session::{IoBinding, Session, builder::GraphOptimizationLevel},
+    value::{Tensor, TensorRef},
+};
+use prost::Message;
+
+use super::onnx::proto::ModelProto;
+
+/// Where the forward pass runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    Cpu,
+    /// The index of a GPU as CUDA numbers them.
+    Cuda(i32),
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("cuda:").or((text == "cuda").then_some("0")) {
+            Some(index) => index.parse().map(Device::Cuda).map_err(|_| format!("no GPU number in {text:?}")),
+            None if text == "cpu" => Ok(Device::Cpu),
+            None => Err(format!("unknown device {text:?}; known are cpu and cuda:N")),
+        }
+    }
+}
+
+/// The runtime library, loaded once per process.
+pub struct Engine {
+    environment: ort::environment::Environment,
+    device: Device,
+    threads: usize,
+}
+
+/// How a session is to be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose<'a> {
+    /// As a user would run it: every optimisation on.
+    Inference,
+    /// Node by node as written, with a row per node in a file with this prefix.
+    Profile(&'a Path),
+}
+
+/// Tensor name → dimensions, for one input size.
+pub type Shapes = HashMap<String, Vec<u64>>;
+
+impl Engine {
+    /// Loads `library` and readies the device; a missing library, GPU or driver is an error that says so.
+    pub fn load(library: &Path, device: Device, threads: usize) -> Result<Engine> {
+        let environment = ort::init_from(library)
+            .with_context(|| format!("ONNX Runtime cannot be loaded from {}", library.display()))?
+            .with_name("upscore")
+            .with_telemetry(false)
+            .build()?;
+        if let Device::Cuda(_) = device {
+            ensure!(
+                <ep::CUDA as ep::ExecutionProvider>::is_available().unwrap_or(false),
+                "{} has no CUDA support; run `UPSCORE_ORT=gpu make setup`",
+                library.display()
+            );
+        }
+        Ok(Engine { environment, device, threads })
+    }
+
+    pub fn session(&self, model: &[u8]) -> ort::Result<Session> {
+        self.build(model, Purpose::Inference)
+    }
+
+    fn build(&self, model: &[u8], purpose: Purpose) -> ort::Result<Session> {
+        // Memory patterns plan from the second run on and would double the measured peak; off for every session.
+        let mut builder =
+            Session::builder(&self.environment)?.with_intra_threads(self.threads)?.with_memory_pattern(false)?;
+        match purpose {
+            Purpose::Inference => {
+                builder = builder.with_optimization_level(GraphOptimizationLevel::All)?;
+                if let Device::Cuda(index) = self.device {
+                    // The library's defaults are TF32 on and an exhaustive search at every new size: both move figures.
+                    builder = builder.with_execution_providers([ep::CUDA::default()
+                        .with_device_id(index)
+                        .with_tf32(false)
+                        .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)
+                        .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)
+                        .build()
+                        .error_on_failure()])?;
+                }
+            }
+            Purpose::Profile(prefix) => {
+                // Prepacking would take constant weights out of the rows.
+                builder = builder
+                    .with_optimization_level(GraphOptimizationLevel::Disable)?
+                    .with_prepacking(false)?
+                    .with_profiling(prefix)?;
+            }
+        }
+        builder.commit_from_memory(model)
+    }
+
+    /// Shapes of every tensor that the nodes of `flat` write, at an input of 1×3×`height`×`width`, read from a profile of
+    /// one run. Static inference is not enough: networks of this field resize to sizes computed from shapes.
+    pub fn shapes(&self, flat: &[u8], scratch: &Path, height: u32, width: u32) -> Result<Shapes> {
+        let proto = ModelProto::decode(flat)?;
+        let nodes = proto.graph.map(|g| g.node).unwrap_or_default();
+        let mut session = self.build(flat, Purpose::Profile(&scratch.join("profile")))?;
+        let pixels = vec![0.5f32; 3 * height as usize * width as usize];
+        forward(&mut session, &pixels, height, width)?;
+        let file = session.end_profiling()?;
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(&file)?)?;
+        std::fs::remove_file(&file)?;
+        let mut shapes = Shapes::new();
+        for row in &rows {
+            let name = row["name"].as_str().and_then(|n| n.strip_suffix("_kernel_time"));
+            let index = name.and_then(|n| n.strip_prefix('n')).and_then(|n| n.parse::<usize>().ok());
+            let Some(node) = index.and_then(|i| nodes.get(i)) else { continue };
+            let written: Vec<Vec<u64>> = dims_list(&row["args"]["output_type_shape"]);
+            let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
+            // An output that nobody reads may be left out of the row: then the order is no longer certain.
+            if written.len() == outputs.len() || outputs.len() == 1 {
+                shapes.extend(outputs.into_iter().cloned().zip(written));
+            }
+            let read: Vec<Vec<u64>> = dims_list(&row["args"]["input_type_shape"]);
+            if read.len() == node.input.iter().filter(|i| !i.is_empty()).count() {
+                for (input, dims) in node.input.iter().filter(|i| !i.is_empty()).zip(read) {
+                    shapes.entry(input.clone()).or_insert(dims);
+                }
+            }
+        }
+        Ok(shapes)
+    }
+
+    /// Peak bytes in use of the device's arena during one pass of a fresh session, weights included: the analogue of
+    /// `torch.cuda.max_memory_allocated`.
+    pub fn peak_memory(&self, model: &[u8], pixels: &[f32], height: u32, width: u32) -> Result<u64> {
+        let mut session = self.session(model)?;
+        forward(&mut session, pixels, height, width)?;
+        let (device, index) = match self.device {
+            Device::Cpu => (AllocationDevice::CPU, 0),
+            Device::Cuda(index) => (AllocationDevice::CUDA, index),
+        };
+        let arena =
+            Allocator::new(&session, MemoryInfo::new(device, index, AllocatorType::Arena, MemoryType::Default)?)?;
+        let stats = arena_stats(&arena)?;
+        stats.get("MaxInUse").and_then(|v| v.parse().ok()).context("the runtime's arena reports no peak")
+    }
+}
+
+/// Wall-clock samples of two models on the same inputs, ms.
+#[derive(Debug, Default)]
+pub struct Samples {
+    pub entry: Vec<f64>,
+    pub baseline: Vec<f64>,
+}
+
+/// Times forward passes alone: inputs bound beforehand, the clock stopped when the output is complete. With a baseline the
+/// two alternate in blocks A B B A, so that a slow drift of the machine hits both alike. Each pass gets the next input.
+pub fn time(
+    entry: &mut Session,
+    baseline: Option<&mut Session>,
+    inputs: &[Vec<f32>],
+    size: (u32, u32),
+    warmup: usize,
+    runs: usize,
+    budget: Duration,
+) -> Result<Samples> {
+    ensure!(!inputs.is_empty(), "nothing to time on");
+    let mut entry = Timed::new(entry, inputs, size)?;
+    let mut baseline = baseline.map(|session| Timed::new(session, inputs, size)).transpose()?;
+    let start = Instant::now();
+    let mut samples = Samples::default();
+    for i in 0..warmup.max(1) {
+        entry.pass(i)?;
+        if let Some(baseline) = &mut baseline {
+            baseline.pass(i)?;
+        }
+        // Very slow models would spend the whole budget warming up.
+        if start.elapsed() > budget / 4 {
+            break;
+        }
+    }
+    // At least two blocks, so that there is an interval at all.
+    let mut turn = 0;
+    while samples.entry.len() < 4 || (samples.entry.len() < runs && start.elapsed() < budget) {
+        samples.entry.push(entry.pass(turn)?);
+        if let Some(baseline) = &mut baseline {
+            samples.baseline.push(baseline.pass(turn)?);
+            samples.baseline.push(baseline.pass(turn + 1)?);
+        }
+        samples.entry.push(entry.pass(turn + 1)?);
+        turn += 2;
+    }
+    Ok(samples)
+}
+
+/// A session with its inputs bound, so that a pass moves no pixels.
+struct Timed<'a> {
+    session: &'a mut Session,
+    bindings: Vec<IoBinding>,
+}
+
+impl<'a> Timed<'a> {
+    fn new(session: &'a mut Session, inputs: &[Vec<f32>], (height, width): (u32, u32)) -> Result<Self> {
+        let (Some(input), Some(output)) = (session.inputs().first(), session.outputs().first()) else {
+            bail!("the model has no input or no output");
+        };
+        let (input, output) = (input.name().to_owned(), output.name().to_owned());
+        let mut bindings = Vec::with_capacity(inputs.len());
+        for pixels in inputs {
+            // Owned: binding a borrowed tensor copies it through a session of ort's own, which deadlocks in rc.15.
+            let tensor = Tensor::from_array(([1usize, 3, height as usize, width as usize], pixels.clone()))?;
+            let mut binding = session.create_binding()?;
+            binding.bind_input(input.as_str(), &tensor)?;
+            let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
+            binding.bind_output_to_device(output.as_str(), &host)?;
+            binding.synchronize_inputs()?;
+            bindings.push(binding);
+        }
+        Ok(Timed { session, bindings })
+    }
+
+    /// Milliseconds of one pass on the `turn`th input; the clock stops when the output is complete.
+    fn pass(&mut self, turn: usize) -> Result<f64> {
+        let binding = &self.bindings[turn % self.bindings.len()];
+        let start = Instant::now();
+        let outputs = self.session.run_binding(binding)?;
+        binding.synchronize_outputs()?;
+        let elapsed = start.elapsed();
+        drop(outputs);
+        Ok(elapsed.as_secs_f64() * 1e3)
+    }
+}
+
+/// One forward pass on NCHW pixels, 1×3×height×width; the output's dimensions and values.
+pub fn forward(session: &mut Session, pixels: &[f32], height: u32, width: u32) -> Result<(Vec<i64>, Vec<f32>)> {
+    let input = TensorRef::from_array_view(([1usize, 3, height as usize, width as usize], pixels))?;
+    let Some(name) = session.inputs().first().map(|i| i.name().to_owned()) else { bail!("the model has no input") };
+    let outputs = session.run(ort::inputs![name.as_str() => input])?;
+    let (shape, values) = outputs[0].try_extract_tensor::<f32>()?;
+    Ok((shape.to_vec(), values.to_vec()))
+}
+
+fn dims_list(rows: &serde_json::Value) -> Vec<Vec<u64>> {
+    let entries = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+    entries
+        .iter()
+        .filter_map(|entry| entry.as_object()?.values().next()?.as_array())
+        .map(|dims| dims.iter().filter_map(serde_json::Value::as_u64).collect())
+        .collect()
+}
+
+/// The arena's counters; ort has no safe wrapper for them.
+fn arena_stats(arena: &Allocator) -> Result<HashMap<String, String>> {
+    let mut stats = HashMap::new();
+    // SAFETY: the pointers come from the runtime, are read while the pairs live, and the pairs are released once.
+    unsafe {
+        let api = ort::api();
+        let mut pairs = ptr::null_mut();
+        ort::Error::<()>::result_from_status((api.AllocatorGetStats)(arena.ptr(), &mut pairs))?;
+        let (mut keys, mut values, mut count) = (ptr::null(), ptr::null(), 0usize);
+        (api.GetKeyValuePairs)(pairs, &mut keys, &mut values, &mut count);
+        for i in 0..count {
+            let text = |p| CStr::from_ptr(p).to_string_lossy().into_owned();
+            stats.insert(text(*keys.add(i)), text(*values.add(i)));
+        }
+        (api.ReleaseKeyValuePairs)(pairs);
+    }
+    Ok(stats)
+}

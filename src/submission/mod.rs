@@ -1,1 +1,213 @@
-//! (being written)
+//! What a team sent in: one upload, its evaluations, and the marks on it.
+
+pub mod intake;
+pub mod quota;
+mod rejection;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, types::Json};
+use utoipa::ToSchema;
+
+pub use rejection::{Class, Rejection};
+
+use crate::{
+    ids::{AccountId, PhaseId, SubmissionId, TeamId},
+    queue::{self, Evaluation, State},
+    storage::BlobHash,
+};
+
+/// What the team says of its method: text by field name.
+pub type FactSheet = BTreeMap<String, String>;
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Submission {
+    pub id: SubmissionId,
+    pub phase: PhaseId,
+    pub challenge_slug: String,
+    pub phase_slug: String,
+    pub team: TeamId,
+    pub team_name: String,
+    /// Who uploaded it.
+    pub account: AccountId,
+    pub results_sha256: BlobHash,
+    pub results_bytes: u64,
+    pub model_sha256: BlobHash,
+    pub model_bytes: u64,
+    pub fact_sheet: FactSheet,
+    /// Self-reported figures from the zip's `readme.txt`.
+    #[schema(value_type = Option<Object>)]
+    pub readme: Option<serde_json::Value>,
+    pub created_at: DateTime<Utc>,
+    pub withdrawn_at: Option<DateTime<Utc>>,
+    /// The team's choice for the board.
+    pub chosen: bool,
+    pub mark: OrganizerStatus,
+    /// Why it was held or disqualified.
+    pub mark_reason: Option<String>,
+    /// Of the newest evaluation.
+    pub state: State,
+}
+
+/// An organizer's word on an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum OrganizerStatus {
+    None,
+    /// Not ranked until reviewed.
+    Held,
+    Disqualified,
+}
+
+struct Row {
+    id: SubmissionId,
+    phase: PhaseId,
+    challenge_slug: String,
+    phase_slug: String,
+    team: TeamId,
+    team_name: String,
+    account: AccountId,
+    results_sha256: BlobHash,
+    results_bytes: i64,
+    model_sha256: BlobHash,
+    model_bytes: i64,
+    fact_sheet: Json<FactSheet>,
+    readme: Option<serde_json::Value>,
+    created_at: DateTime<Utc>,
+    withdrawn_at: Option<DateTime<Utc>>,
+    chosen: bool,
+    mark: OrganizerStatus,
+    mark_reason: Option<String>,
+    state: State,
+}
+
+impl From<Row> for Submission {
+    fn from(r: Row) -> Self {
+        Submission {
+            id: r.id,
+            phase: r.phase,
+            challenge_slug: r.challenge_slug,
+            phase_slug: r.phase_slug,
+            team: r.team,
+            team_name: r.team_name,
+            account: r.account,
+            results_sha256: r.results_sha256,
+            results_bytes: r.results_bytes as u64,
+            model_sha256: r.model_sha256,
+            model_bytes: r.model_bytes as u64,
+            fact_sheet: r.fact_sheet.0,
+            readme: r.readme,
+            created_at: r.created_at,
+            withdrawn_at: r.withdrawn_at,
+            chosen: r.chosen,
+            mark: r.mark,
+            mark_reason: r.mark_reason,
+            state: r.state,
+        }
+    }
+}
+
+/// Newest first, of one submission, a team or a phase.
+async fn select(
+    conn: &mut PgConnection,
+    id: Option<SubmissionId>,
+    team: Option<TeamId>,
+    phase: Option<PhaseId>,
+    limit: i64,
+) -> sqlx::Result<Vec<Submission>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select s.id as "id: _", s.phase_id as "phase: _", c.slug as challenge_slug, p.slug as phase_slug,
+                  s.team_id as "team: _", t.name as team_name, s.account_id as "account: _",
+                  s.results_sha256 as "results_sha256: _", s.results_bytes, s.model_sha256 as "model_sha256: _",
+                  s.model_bytes, s.fact_sheet as "fact_sheet: _", s.readme, s.created_at, s.withdrawn_at, s.chosen,
+                  s.organizer_status as "mark: _", s.organizer_reason as mark_reason, e.state as "state: _"
+           from submission s
+           join phase p on p.id = s.phase_id join challenge c on c.id = p.challenge_id join team t on t.id = s.team_id
+           cross join lateral
+               (select state from evaluation where submission_id = s.id order by number desc limit 1) e
+           where ($1::uuid is null or s.id = $1) and ($2::uuid is null or s.team_id = $2)
+             and ($3::uuid is null or s.phase_id = $3)
+           order by s.id desc limit $4"#,
+        id.map(|id| id.0),
+        team.map(|id| id.0),
+        phase.map(|id| id.0),
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Submission::from).collect())
+}
+
+pub async fn get(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<Option<Submission>> {
+    Ok(select(conn, Some(id), None, None, 1).await?.pop())
+}
+
+/// The newest `limit` of a team, in one phase or in all.
+pub async fn of_team(
+    conn: &mut PgConnection,
+    team: TeamId,
+    phase: Option<PhaseId>,
+    limit: i64,
+) -> sqlx::Result<Vec<Submission>> {
+    select(conn, None, Some(team), phase, limit).await
+}
+
+/// The newest `limit` of a phase, all teams.
+pub async fn of_phase(conn: &mut PgConnection, phase: PhaseId, limit: i64) -> sqlx::Result<Vec<Submission>> {
+    select(conn, None, None, Some(phase), limit).await
+}
+
+/// Its evaluations, newest first; the first is its state.
+pub async fn evaluations(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<Vec<Evaluation>> {
+    queue::of_submission(conn, id).await
+}
+
+/// Takes an entry off the board, for good. What it cost of the quota stays spent.
+pub async fn withdraw(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update submission set withdrawn_at = coalesce(withdrawn_at, now()), chosen = false where id = $1",
+        id.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes an entry the one that its team chose for the board of its phase, where the protocol lets a team choose. Call it
+/// in a transaction.
+pub async fn choose(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update submission set chosen = false
+         where chosen and (phase_id, team_id) = (select phase_id, team_id from submission where id = $1)",
+        id.0
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!("update submission set chosen = true where id = $1 and withdrawn_at is null", id.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Sets an organizer's mark; the reason is shown to the team and ignored for `None`.
+pub async fn mark(
+    conn: &mut PgConnection,
+    id: SubmissionId,
+    status: OrganizerStatus,
+    reason: &str,
+) -> sqlx::Result<()> {
+    let reason = (status != OrganizerStatus::None).then_some(reason);
+    sqlx::query!(
+        "update submission set organizer_status = $2, organizer_reason = $3 where id = $1",
+        id.0,
+        status as _,
+        reason
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

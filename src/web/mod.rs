@@ -1,1 +1,131 @@
-//! (being written)
+//! Pages, REST and the server under them.
+//!
+//! ```text
+//! server   connections: time limits, caps, graceful stop
+//!   layers   request id, trace, metrics, security headers, CSRF, compression, panics
+//!     error    every refusal becomes one `Fault`, shown as a page or as JSON
+//!       extract  checked values: who asks, which phase, which submission and how much of it they may see
+//!         pages/ api/   small handlers; both call `submission::intake::accept`
+//! ```
+//!
+//! No route serves HR, anything derived from it but scores, or another team's files.
+
+pub mod api;
+pub mod assets;
+mod details;
+mod error;
+mod extract;
+mod layers;
+mod metrics;
+mod pages;
+mod plot;
+pub mod server;
+mod sight;
+mod steps;
+mod upload;
+mod view;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    http::{HeaderMap, header},
+};
+use sqlx::{PgPool, Postgres, pool::PoolConnection};
+use tokio_util::sync::CancellationToken;
+
+pub use error::Error;
+
+use crate::{config, queue::Feed, storage::Storage};
+
+/// What every handler works with; cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub pool: PgPool,
+    pub storage: Storage,
+    pub feed: Feed,
+    pub settings: Arc<Settings>,
+    /// Cancelled when the server is to stop, so that streams end.
+    pub stop: CancellationToken,
+}
+
+impl App {
+    pub(crate) async fn db(&self) -> Result<PoolConnection<Postgres>, Error> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// Where this server is found, for snippets.
+    pub(crate) fn url(&self, headers: &HeaderMap) -> String {
+        if let Some(url) = &self.settings.public_url {
+            return url.clone();
+        }
+        let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("127.0.0.1:8080");
+        format!("http://{host}")
+    }
+}
+
+/// The web's knobs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `https://sr.example.org`, without a slash at the end: in snippets and, when https, for `Secure` cookies. `None`:
+    /// taken from each request's `Host`.
+    pub public_url: Option<String>,
+    /// Connections at once; more wait in the system's backlog.
+    pub connections: usize,
+    /// A client that has not sent its whole header by then is cut off; also how long a connection may idle.
+    pub header_timeout: Duration,
+    /// An answer takes no longer, uploads and streams apart.
+    pub request_timeout: Duration,
+    /// Bytes of a results zip; a phase whose images need less allows less.
+    pub results_bytes: u64,
+    /// Bytes of a model.
+    pub model_bytes: u64,
+    /// The whole body of an upload.
+    pub upload_deadline: Duration,
+    /// An upload slower than `upload_min_rate` over this long is cut off.
+    pub upload_window: Duration,
+    /// Bytes a second.
+    pub upload_min_rate: u64,
+    /// How long open requests may go on after the stop signal.
+    pub grace: Duration,
+    /// Between looks at a row whose events may have been missed, for the live page.
+    pub events_poll: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            public_url: None,
+            connections: 2048,
+            header_timeout: Duration::from_secs(15),
+            request_timeout: Duration::from_secs(30),
+            results_bytes: config::Limits::default().results_bytes,
+            model_bytes: config::Limits::default().model_bytes,
+            upload_deadline: Duration::from_secs(600),
+            upload_window: Duration::from_secs(20),
+            upload_min_rate: 10_000,
+            grace: Duration::from_secs(10),
+            events_poll: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Settings {
+    /// Cookies travel over TLS only.
+    fn secure(&self) -> bool {
+        self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
+    }
+}
+
+/// Everything the server answers.
+pub fn router(app: App) -> Router {
+    let api = api::router(&app);
+    let routes = Router::new()
+        .merge(pages::router(&app))
+        .merge(api)
+        .merge(layers::health())
+        .route("/static/{name}", axum::routing::get(assets::serve))
+        .fallback(async || Error::PageNotFound)
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed);
+    layers::apply(routes, &app).with_state(app)
+}

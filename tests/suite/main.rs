@@ -1,4 +1,17 @@
 //! The integration tests, one binary so that the project links once. Each module speaks one area's language.
 
+mod api;
 mod archive;
+mod browser;
+mod crash;
 mod fidelity;
+mod fitting;
+mod intake;
+mod leaderboard;
+mod networks;
+mod organize;
+mod postgres;
+mod queue;
+mod submit;
+mod support;
+mod web;

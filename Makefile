@@ -1,0 +1,27 @@
+# Where cargo builds; `make demo` starts what it built.
+TARGET = $${CARGO_TARGET_DIR:-target}
+
+.PHONY: help setup demo test bench lint
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## fetch what the build does not: ONNX Runtime, Postgres, a browser for the tests
+	scripts/setup.sh
+
+demo: ## a running server with a worker and a challenge to look at; Ctrl-C stops it
+	UPSCORE_SETUP=server scripts/setup.sh
+	cargo build
+	exec $(TARGET)/debug/upscore demo
+
+test: setup ## every test, the browser flows included
+	scripts/test.sh
+
+bench: ## the benchmarks, figures to stdout
+	UPSCORE_SETUP=server scripts/setup.sh
+	cargo bench
+
+lint: ## format, clippy and documentation, warnings denied
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps

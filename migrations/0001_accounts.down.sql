@@ -1,0 +1,3 @@
+drop table api_token;
+drop table session;
+drop table account;

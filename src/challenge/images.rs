@@ -1,0 +1,182 @@
+//! From a folder of HR images to a dataset: checked, cropped to the scale, LR made where none is given, all stored.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::dataset::Image;
+use crate::{
+    evaluation::{
+        images::{decode_png, encode_png},
+        resize,
+    },
+    problem::{Problem, printable},
+    storage::Storage,
+};
+
+/// Reads the PNGs of `hr`, and of `lr` where there is one, and stores the pairs. HR is cropped at the bottom and right to a
+/// multiple of the scale; LR is MATLAB-style bicubic where none is given. One image a core is in memory at a time.
+pub async fn ingest(
+    storage: &Storage,
+    hr: &Path,
+    lr: Option<&Path>,
+    scale: u32,
+) -> anyhow::Result<Result<Vec<Image>, Vec<Problem>>> {
+    let pairs = match pairs(hr, lr, scale)? {
+        Ok(pairs) => pairs,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let read: Vec<Result<Image, Problem>> = stream::iter(pairs)
+        .map(|pair| async move {
+            let prepared = tokio::task::spawn_blocking(move || pair.prepare(scale)).await??;
+            anyhow::Ok(match prepared {
+                Ok(prepared) => Ok(prepared.store(storage).await?),
+                Err(problem) => Err(problem),
+            })
+        })
+        .buffered(cores)
+        .try_collect()
+        .await?;
+    let (images, problems): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
+    if problems.is_empty() {
+        Ok(Ok(images.into_iter().flatten().collect()))
+    } else {
+        Ok(Err(problems.into_iter().filter_map(Result::err).collect()))
+    }
+}
+
+struct Pair {
+    name: String,
+    hr: PathBuf,
+    lr: Option<PathBuf>,
+}
+
+struct Prepared {
+    name: String,
+    hr_size: [u32; 2],
+    lr_size: [u32; 2],
+    hr: Vec<u8>,
+    lr: Vec<u8>,
+}
+
+/// Pairs both folders by name, or says what does not pair.
+fn pairs(hr: &Path, lr: Option<&Path>, scale: u32) -> anyhow::Result<Result<Vec<Pair>, Vec<Problem>>> {
+    let hrs = match pngs(hr, scale)? {
+        Ok(files) => files,
+        Err(problem) => return Ok(Err(vec![problem])),
+    };
+    let mut lrs = match lr.map(|lr| pngs(lr, scale)).transpose()? {
+        Some(Ok(files)) => Some(files),
+        Some(Err(problem)) => return Ok(Err(vec![problem])),
+        None => None,
+    };
+    let mut problems = Vec::new();
+    let mut pairs = Vec::new();
+    for (name, path) in hrs {
+        let lr = lrs.as_mut().map(|lrs| lrs.remove(&name));
+        if let Some(None) = lr {
+            problems
+                .push(Problem::new("missing_lr", format!("there is no LR image for {}", printable(&name))).at(&name));
+        }
+        pairs.push(Pair { name, hr: path, lr: lr.flatten() });
+    }
+    for name in lrs.into_iter().flatten().map(|(name, _)| name) {
+        problems
+            .push(Problem::new("unexpected_lr", format!("there is no HR image for {}", printable(&name))).at(&name));
+    }
+    Ok(if problems.is_empty() { Ok(pairs) } else { Err(problems) })
+}
+
+/// The PNGs of a folder by image id: `0901.png` and `0901x4.png` are both `0901`.
+fn pngs(folder: &Path, scale: u32) -> anyhow::Result<Result<BTreeMap<String, PathBuf>, Problem>> {
+    let shown = folder.display().to_string();
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Err(Problem::new("no_such_folder", format!("{shown} is not a folder")).at(&shown)));
+        }
+        Err(e) => return Err(e).with_context(|| format!("reading {shown}")),
+    };
+    let mut files = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        if !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png")) {
+            continue;
+        }
+        let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_owned();
+        let name = stem.strip_suffix(&format!("x{scale}")).unwrap_or(&stem).to_owned();
+        let bad = name.is_empty() || name.len() > 80 || !name.bytes().all(|b| b.is_ascii_graphic());
+        if bad {
+            let problem = Problem::new("bad_image_name", "an image's name has 1 to 80 printable ASCII characters");
+            return Ok(Err(problem.at(&stem)));
+        }
+        if let Some(other) = files.insert(name, path) {
+            let problem = Problem::new("duplicate_image", "two files are the same image");
+            return Ok(Err(problem.at(other.display().to_string())));
+        }
+    }
+    if files.is_empty() {
+        return Ok(Err(Problem::new("no_images", format!("there are no PNGs in {shown}")).at(&shown)));
+    }
+    Ok(Ok(files))
+}
+
+impl Pair {
+    fn prepare(self, scale: u32) -> anyhow::Result<Result<Prepared, Problem>> {
+        let Pair { name, hr, lr } = self;
+        let hr_bytes = fs::read(&hr).with_context(|| format!("reading {}", hr.display()))?;
+        let image = match decode_png(&hr_bytes, &name) {
+            Ok(image) => image,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let size = [image.width, image.height];
+        // SSIM's window must fit inside the border that is cut off.
+        let least = 11 + 3 * scale;
+        if size.iter().any(|n| *n < least) {
+            let message = format!("{}×{} is too small; at least {least}×{least} is needed", size[0], size[1]);
+            return Ok(Err(Problem::new("image_too_small", message).at(&name)));
+        }
+        let image = image.crop_to_multiple(scale);
+        let hr_size = [image.width, image.height];
+        let hr_bytes = if hr_size == size { hr_bytes } else { encode_png(&image)? };
+        let lr_size = hr_size.map(|n| n / scale);
+        let lr_bytes = match lr {
+            None => encode_png(&resize::downscale(&image, scale))?,
+            Some(path) => {
+                let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+                match decode_png(&bytes, &name) {
+                    Ok(lr) if [lr.width, lr.height] == lr_size => bytes,
+                    Ok(lr) => {
+                        let message = format!(
+                            "the LR image is {}×{}, expected {}×{}: the HR image by {scale}",
+                            lr.width, lr.height, lr_size[0], lr_size[1]
+                        );
+                        return Ok(Err(Problem::new("lr_size", message).at(&name)));
+                    }
+                    Err(problem) => return Ok(Err(problem)),
+                }
+            }
+        };
+        Ok(Ok(Prepared { name, hr_size, lr_size, hr: hr_bytes, lr: lr_bytes }))
+    }
+}
+
+impl Prepared {
+    async fn store(self, storage: &Storage) -> anyhow::Result<Image> {
+        let Prepared { name, hr_size, lr_size, hr, lr } = self;
+        Ok(Image {
+            name,
+            hr_size,
+            lr_size,
+            hr: storage.put(&hr).await?,
+            lr: storage.put(&lr).await?,
+            lr_bytes: lr.len() as u64,
+        })
+    }
+}

@@ -1,0 +1,281 @@
+//! A phase: when it is open, what is asked for, and the gate.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, types::Json};
+use utoipa::ToSchema;
+
+use super::protocol::{Protocol, Rules};
+use crate::{
+    ids::{ChallengeId, DatasetId, PhaseId, ProtocolId, SubmissionId},
+    storage::BlobHash,
+};
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Phase {
+    pub id: PhaseId,
+    pub challenge: ChallengeId,
+    pub challenge_slug: String,
+    pub slug: String,
+    pub title: String,
+    pub position: i32,
+    pub dataset: DatasetId,
+    pub protocol: Protocol,
+    pub opens_at: Option<DateTime<Utc>>,
+    pub closes_at: Option<DateTime<Utc>>,
+    /// By the database's clock, when this was read.
+    pub state: PhaseState,
+    pub limits: QuotaLimits,
+    pub visibility: Visibility,
+    pub published_at: Option<DateTime<Utc>>,
+    pub gate: GateFigure,
+    pub baseline: Baseline,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PhaseState {
+    /// Not open yet.
+    Upcoming,
+    Open,
+    Closed,
+}
+
+/// Who sees figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Visibility {
+    /// Everybody, at once.
+    Live,
+    /// A team its own; all when published.
+    Own,
+    /// Organizers only, until published.
+    Hidden,
+}
+
+/// How much a team may send in. A completed evaluation costs one of the quota, and a queued or running one does until it
+/// ends; a run that failed through the team's file, or was cancelled while running, costs one of the attempts; a rejected
+/// upload and a fault of ours cost nothing. Days are UTC days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QuotaLimits {
+    pub daily: u32,
+    /// Over the whole phase; `None`: no such limit.
+    pub total: Option<u32>,
+    pub daily_attempts: u32,
+}
+
+impl Default for QuotaLimits {
+    fn default() -> Self {
+        QuotaLimits { daily: 5, total: None, daily_attempts: 20 }
+    }
+}
+
+/// Where the gate's figure comes from: the stated one decides where there is one, else the baseline submission's measured
+/// PSNR, else there is no gate.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+pub struct GateFigure {
+    /// dB, as 29.00.
+    pub stated: Option<f64>,
+    pub follows: Option<SubmissionId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Baseline {
+    /// `MSRResNet`.
+    pub name: String,
+    /// The entry with its figures; never ranked.
+    pub submission: Option<SubmissionId>,
+    /// Timed interleaved with each entry.
+    pub model_sha256: Option<BlobHash>,
+    pub model_bytes: Option<u64>,
+}
+
+/// What an organizer states of a new phase.
+#[derive(Debug, Clone)]
+pub struct NewPhase {
+    pub challenge: ChallengeId,
+    pub slug: String,
+    pub title: String,
+    pub dataset: DatasetId,
+    pub protocol: ProtocolId,
+    pub opens_at: Option<DateTime<Utc>>,
+    pub closes_at: Option<DateTime<Utc>>,
+    pub limits: QuotaLimits,
+    pub visibility: Visibility,
+    /// dB.
+    pub gate_psnr: Option<f64>,
+    pub baseline_name: String,
+    pub baseline_model: Option<(BlobHash, u64)>,
+}
+
+struct Row {
+    id: PhaseId,
+    challenge_id: ChallengeId,
+    challenge_slug: String,
+    slug: String,
+    title: String,
+    position: i32,
+    dataset_id: DatasetId,
+    protocol_id: ProtocolId,
+    protocol_name: String,
+    rules: Json<Rules>,
+    opens_at: Option<DateTime<Utc>>,
+    closes_at: Option<DateTime<Utc>>,
+    upcoming: bool,
+    closed: bool,
+    daily_quota: i32,
+    total_quota: Option<i32>,
+    daily_attempts: i32,
+    visibility: Visibility,
+    published_at: Option<DateTime<Utc>>,
+    gate_psnr: Option<f64>,
+    baseline_submission_id: Option<SubmissionId>,
+    baseline_name: String,
+    baseline_model_sha256: Option<BlobHash>,
+    baseline_model_bytes: Option<i64>,
+}
+
+impl From<Row> for Phase {
+    fn from(r: Row) -> Phase {
+        Phase {
+            id: r.id,
+            challenge: r.challenge_id,
+            challenge_slug: r.challenge_slug,
+            slug: r.slug,
+            title: r.title,
+            position: r.position,
+            dataset: r.dataset_id,
+            protocol: Protocol { id: r.protocol_id, name: r.protocol_name, rules: r.rules.0 },
+            opens_at: r.opens_at,
+            closes_at: r.closes_at,
+            state: match (r.upcoming, r.closed) {
+                (true, _) => PhaseState::Upcoming,
+                (_, true) => PhaseState::Closed,
+                _ => PhaseState::Open,
+            },
+            limits: QuotaLimits {
+                daily: r.daily_quota as u32,
+                total: r.total_quota.map(|n| n as u32),
+                daily_attempts: r.daily_attempts as u32,
+            },
+            visibility: r.visibility,
+            published_at: r.published_at,
+            gate: GateFigure { stated: r.gate_psnr, follows: r.baseline_submission_id },
+            baseline: Baseline {
+                name: r.baseline_name,
+                submission: r.baseline_submission_id,
+                model_sha256: r.baseline_model_sha256,
+                model_bytes: r.baseline_model_bytes.map(|n| n as u64),
+            },
+        }
+    }
+}
+
+/// The phases of a challenge, or one phase, in their order.
+async fn select(
+    conn: &mut PgConnection,
+    challenge: Option<ChallengeId>,
+    phase: Option<PhaseId>,
+    slugs: Option<(&str, &str)>,
+) -> sqlx::Result<Vec<Phase>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select p.id as "id: _", p.challenge_id as "challenge_id: _", c.slug as challenge_slug, p.slug, p.title,
+                  p.position, p.dataset_id as "dataset_id: _", p.protocol_id as "protocol_id: _",
+                  r.name as protocol_name, r.rules as "rules: _", p.opens_at, p.closes_at,
+                  coalesce(now() < p.opens_at, false) as "upcoming!",
+                  coalesce(now() >= p.closes_at, false) as "closed!",
+                  p.daily_quota, p.total_quota, p.daily_attempts, p.visibility as "visibility: _", p.published_at,
+                  p.gate_psnr, p.baseline_submission_id as "baseline_submission_id: _", p.baseline_name,
+                  p.baseline_model_sha256 as "baseline_model_sha256: _", p.baseline_model_bytes
+           from phase p join challenge c on c.id = p.challenge_id join protocol r on r.id = p.protocol_id
+           where ($1::uuid is null or p.challenge_id = $1) and ($2::uuid is null or p.id = $2)
+             and ($3::text is null or (c.slug = $3 and p.slug = $4))
+           order by p.position"#,
+        challenge.map(|id| id.0),
+        phase.map(|id| id.0),
+        slugs.map(|s| s.0),
+        slugs.map(|s| s.1)
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Phase::from).collect())
+}
+
+/// In their order.
+pub async fn of_challenge(conn: &mut PgConnection, challenge: ChallengeId) -> sqlx::Result<Vec<Phase>> {
+    select(conn, Some(challenge), None, None).await
+}
+
+pub async fn get(conn: &mut PgConnection, id: PhaseId) -> sqlx::Result<Option<Phase>> {
+    Ok(select(conn, None, Some(id), None).await?.pop())
+}
+
+pub async fn by_slug(conn: &mut PgConnection, challenge: &str, phase: &str) -> sqlx::Result<Option<Phase>> {
+    Ok(select(conn, None, None, Some((challenge, phase))).await?.pop())
+}
+
+/// Appends a phase to its challenge. A slug that is taken breaks `phase_challenge_id_slug_key`.
+pub async fn insert(conn: &mut PgConnection, new: &NewPhase) -> sqlx::Result<PhaseId> {
+    let id = PhaseId::new();
+    let NewPhase {
+        challenge,
+        slug,
+        title,
+        dataset,
+        protocol,
+        opens_at,
+        closes_at,
+        limits,
+        visibility,
+        gate_psnr,
+        baseline_name,
+        baseline_model,
+    } = new;
+    sqlx::query!(
+        "insert into phase (id, challenge_id, slug, title, position, dataset_id, protocol_id, opens_at, closes_at,
+             daily_quota, total_quota, daily_attempts, visibility, gate_psnr, baseline_name, baseline_model_sha256,
+             baseline_model_bytes)
+         values ($1, $2, $3, $4, (select count(*) + 1 from phase where challenge_id = $2), $5, $6, $7, $8, $9, $10, $11,
+             $12, $13, $14, $15, $16)",
+        id.0,
+        challenge.0,
+        slug,
+        title,
+        dataset.0,
+        protocol.0,
+        *opens_at,
+        *closes_at,
+        limits.daily as i32,
+        limits.total.map(|n| n as i32),
+        limits.daily_attempts as i32,
+        *visibility as _,
+        *gate_psnr,
+        baseline_name,
+        baseline_model.as_ref().map(|(hash, _)| hash.as_str()),
+        baseline_model.as_ref().map(|(_, bytes)| *bytes as i64)
+    )
+    .execute(conn)
+    .await?;
+    Ok(id)
+}
+
+/// Marks `submission` as the baseline of its phase, under `name`; without a stated figure the gate follows its PSNR.
+pub async fn set_baseline(
+    conn: &mut PgConnection,
+    phase: PhaseId,
+    submission: SubmissionId,
+    name: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update phase set baseline_submission_id = $2, baseline_name = $3
+         where id = $1 and exists (select from submission where id = $2 and phase_id = $1)",
+        phase.0,
+        submission.0,
+        name
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,362 @@
+//! `upscore admin`: challenges, phases, accounts, teams and tokens from the shell.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use serde::Serialize;
+use sqlx::{Acquire, PgPool};
+
+use super::Outcome;
+use crate::{
+    challenge::{
+        self,
+        create::{self, Created, NewChallenge, PhaseFiles},
+        phase::{QuotaLimits, Visibility},
+        protocol::{Comparison, DeviceClass, Metric, Rules},
+    },
+    problem::Problem,
+    storage::Storage,
+    team::{
+        self, Role, TeamError,
+        account::{self, NewAccount},
+        token::{self, Scope},
+    },
+};
+
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// One JSON document on stdout.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Challenges, each with its first phase.
+    #[command(subcommand)]
+    Challenge(ChallengeCommand),
+    /// Further phases of a challenge.
+    #[command(subcommand)]
+    Phase(PhaseCommand),
+    /// People.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Teams, one a person and challenge.
+    #[command(subcommand)]
+    Team(TeamCommand),
+    /// Keys for scripts.
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ChallengeCommand {
+    /// Makes a challenge and its first phase from a folder of HR images.
+    Create {
+        /// Lower-case letters, digits and hyphens; in addresses.
+        #[arg(long)]
+        slug: String,
+        #[arg(long)]
+        title: String,
+        /// Markdown.
+        #[arg(long, default_value = "")]
+        description: String,
+        /// Slug of the first phase.
+        #[arg(long, default_value = "validation")]
+        phase: String,
+        /// Title of the first phase; its slug where none is given.
+        #[arg(long)]
+        phase_title: Option<String>,
+        #[command(flatten)]
+        files: PhaseArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PhaseCommand {
+    /// Appends a phase to a challenge.
+    Create {
+        /// Slug of the challenge.
+        #[arg(long)]
+        challenge: String,
+        #[arg(long)]
+        slug: String,
+        /// Its slug where none is given.
+        #[arg(long)]
+        title: Option<String>,
+        #[command(flatten)]
+        files: PhaseArgs,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+struct PhaseArgs {
+    /// Folder of the hidden HR PNGs.
+    #[arg(long, value_name = "DIR")]
+    hr: PathBuf,
+    /// Folder of the LR PNGs; made by MATLAB-style bicubic where none is given.
+    #[arg(long, value_name = "DIR")]
+    lr: Option<PathBuf>,
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16))]
+    scale: u32,
+    /// PSNR that an entry must reach, dB.
+    #[arg(long, value_name = "DB")]
+    gate: Option<f64>,
+    /// Compare with the gate after rounding to so many decimals; exact where not given.
+    #[arg(long, value_name = "DECIMALS", value_parser = clap::value_parser!(u8).range(0..=6))]
+    gate_rounded: Option<u8>,
+    /// The baseline's model, timed beside each entry.
+    #[arg(long, value_name = "MODEL.onnx")]
+    baseline_model: Option<PathBuf>,
+    #[arg(long, default_value = "Baseline")]
+    baseline_name: String,
+    /// Name of the rule set, without its version.
+    #[arg(long, default_value = "aim2020")]
+    protocol: String,
+    /// What orders the board.
+    #[arg(long, value_enum, default_value_t = RankBy::Runtime)]
+    rank_by: RankBy,
+    /// Which workers measure.
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    device: Device,
+    /// Opens at, as 2026-11-24T12:00:00Z; at once where not given.
+    #[arg(long)]
+    opens: Option<DateTime<Utc>>,
+    /// Closes at; never where not given.
+    #[arg(long)]
+    closes: Option<DateTime<Utc>>,
+    /// Completed evaluations a team and UTC day.
+    #[arg(long, default_value_t = QuotaLimits::default().daily)]
+    daily: u32,
+    /// Completed evaluations a team in the whole phase.
+    #[arg(long)]
+    total: Option<u32>,
+    /// Failed runs a team and UTC day.
+    #[arg(long, default_value_t = QuotaLimits::default().daily_attempts)]
+    attempts: u32,
+    /// Keep figures from participants until they are published.
+    #[arg(long)]
+    hidden: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RankBy {
+    Runtime,
+    Params,
+    Flops,
+    Activations,
+    Memory,
+    Psnr,
+    Ssim,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Device {
+    Cpu,
+    Cuda,
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountCommand {
+    /// Makes an account.
+    Create {
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        email: Option<String>,
+        /// Read a password from the first line of stdin; without it the account signs in by token only.
+        #[arg(long)]
+        password_stdin: bool,
+        /// May run challenges.
+        #[arg(long)]
+        organizer: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TeamCommand {
+    /// Makes a team; the first member owns it.
+    Create {
+        /// Slug of the challenge.
+        #[arg(long)]
+        challenge: String,
+        #[arg(long)]
+        name: String,
+        /// Login name; may be repeated.
+        #[arg(long = "member", required = true)]
+        members: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Makes a token and prints it: the only time that it is shown.
+    Create {
+        /// Login name.
+        #[arg(long)]
+        account: String,
+        #[arg(long, default_value = "command line")]
+        name: String,
+        #[arg(long, value_enum, default_value_t = Scope::Submit)]
+        scope: Scope,
+        /// Days until it expires; never where not given.
+        #[arg(long)]
+        days: Option<u32>,
+    },
+}
+
+/// What a command made: a sentence, or with `--json` the document.
+struct Made {
+    sentence: String,
+    document: serde_json::Value,
+}
+
+impl Made {
+    fn new(sentence: String, document: impl Serialize) -> anyhow::Result<Made> {
+        Ok(Made { sentence, document: serde_json::to_value(document)? })
+    }
+}
+
+type Done = anyhow::Result<Result<Made, Vec<Problem>>>;
+
+/// Runs a command against a migrated database.
+pub async fn run(args: Args, pool: &PgPool, storage: &Storage) -> Outcome {
+    let made = match args.command {
+        Command::Challenge(ChallengeCommand::Create { slug, title, description, phase, phase_title, files }) => {
+            let new = NewChallenge { slug, title, description };
+            let files = files.files(&phase, phase_title.as_deref());
+            created(create::challenge(pool, storage, &new, &files).await?, &new.slug, &phase)
+        }
+        Command::Phase(PhaseCommand::Create { challenge, slug, title, files }) => {
+            let files = files.files(&slug, title.as_deref());
+            created(create::phase(pool, storage, &challenge, &files).await?, &challenge, &slug)
+        }
+        Command::Account(command) => account_command(command, pool).await,
+        Command::Team(command) => team_command(command, pool).await,
+        Command::Token(command) => token_command(command, pool).await,
+    }?;
+    Ok(made.map(|made| match args.json {
+        true => println!("{}", made.document),
+        false => println!("{}", made.sentence),
+    }))
+}
+
+impl PhaseArgs {
+    fn files(self, slug: &str, title: Option<&str>) -> PhaseFiles {
+        let mut rules = Rules::aim2020(self.scale);
+        rules.gate = self.gate_rounded.map_or(Comparison::Exact, |decimals| Comparison::Rounded { decimals });
+        rules.ranking.metric = match self.rank_by {
+            RankBy::Runtime => Metric::Runtime,
+            RankBy::Params => Metric::Params,
+            RankBy::Flops => Metric::Flops,
+            RankBy::Activations => Metric::Activations,
+            RankBy::Memory => Metric::Memory,
+            RankBy::Psnr => Metric::Psnr,
+            RankBy::Ssim => Metric::Ssim,
+        };
+        rules.device = match self.device {
+            Device::Cpu => DeviceClass::Cpu,
+            Device::Cuda => DeviceClass::Cuda,
+        };
+        PhaseFiles {
+            slug: slug.to_owned(),
+            title: title.unwrap_or(slug).to_owned(),
+            hr: self.hr,
+            lr: self.lr,
+            protocol: self.protocol,
+            rules,
+            opens_at: self.opens,
+            closes_at: self.closes,
+            limits: QuotaLimits { daily: self.daily, total: self.total, daily_attempts: self.attempts },
+            visibility: if self.hidden { Visibility::Hidden } else { Visibility::Live },
+            gate_psnr: self.gate,
+            baseline_name: self.baseline_name,
+            baseline_model: self.baseline_model,
+        }
+    }
+}
+
+fn created(made: Result<Created, Vec<Problem>>, challenge: &str, phase: &str) -> Done {
+    let made = match made {
+        Ok(made) => made,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let Created { images, protocol, .. } = &made;
+    let sentence = format!("Made {challenge}/{phase}: {images} images, protocol {protocol}.");
+    Ok(Ok(Made::new(sentence, &made)?))
+}
+
+async fn account_command(command: AccountCommand, pool: &PgPool) -> Done {
+    let AccountCommand::Create { name, email, password_stdin, organizer } = command;
+    let password = if password_stdin { Some(first_line()?) } else { None };
+    let new = NewAccount { name: name.clone(), email, password, is_organizer: organizer };
+    let id = match account::create(&mut *pool.acquire().await?, new).await {
+        Ok(id) => id,
+        Err(error) => return refused(error.code(), error),
+    };
+    Ok(Ok(Made::new(format!("Made account {name}."), serde_json::json!({ "id": id, "name": name }))?))
+}
+
+async fn team_command(command: TeamCommand, pool: &PgPool) -> Done {
+    let TeamCommand::Create { challenge, name, members } = command;
+    let mut conn = pool.acquire().await?;
+    let mut tx = conn.begin().await?;
+    let Some(found) = challenge::by_slug(&mut tx, &challenge).await? else {
+        return Ok(Err(vec![Problem::new("challenge_not_found", "there is no such challenge").at(challenge)]));
+    };
+    let mut accounts = Vec::new();
+    for member in members {
+        match account::by_name(&mut tx, &member).await? {
+            Some(account) => accounts.push(account.id),
+            None => return Ok(Err(vec![Problem::new("account_not_found", "there is no such account").at(member)])),
+        }
+    }
+    let made: Result<_, TeamError> = async {
+        let id = team::create(&mut tx, found.id, &name, accounts[0]).await?;
+        for member in &accounts[1..] {
+            team::join(&mut tx, id, *member, Role::Member).await?;
+        }
+        Ok(id)
+    }
+    .await;
+    match made {
+        Ok(id) => {
+            tx.commit().await?;
+            let document = serde_json::json!({ "id": id, "name": name, "challenge": challenge });
+            Ok(Ok(Made::new(format!("Made team {name} in {challenge}."), document)?))
+        }
+        Err(error) => refused(error.code(), error),
+    }
+}
+
+async fn token_command(command: TokenCommand, pool: &PgPool) -> Done {
+    let TokenCommand::Create { account, name, scope, days } = command;
+    let mut conn = pool.acquire().await?;
+    let Some(owner) = account::by_name(&mut conn, &account).await? else {
+        return Ok(Err(vec![Problem::new("account_not_found", "there is no such account").at(account)]));
+    };
+    if !(1..=100).contains(&name.chars().count()) {
+        return Ok(Err(vec![Problem::new("bad_token_name", "a token's name has 1 to 100 characters")]));
+    }
+    let expires = days.map(|days| Utc::now() + chrono::Duration::days(days.into()));
+    let (id, secret) = token::create(&mut conn, owner.id, &name, scope, expires).await?;
+    let document = serde_json::json!({ "id": id, "token": secret.expose(), "account": account, "scope": scope });
+    Ok(Ok(Made::new(secret.expose().to_owned(), document)?))
+}
+
+/// A situation is the input's fault; the rest is ours.
+fn refused(code: Option<&'static str>, error: impl std::error::Error + Send + Sync + 'static) -> Done {
+    match code {
+        Some(code) => Ok(Err(vec![Problem::new(code, error.to_string())])),
+        None => Err(error.into()),
+    }
+}
+
+fn first_line() -> anyhow::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}

@@ -1,0 +1,90 @@
+//! `upscore serve`: the web server, with a worker in the same process where asked for.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{
+    Outcome,
+    store::{self, Store},
+    worker::{self as worker_command, DeviceOptions},
+};
+use crate::{
+    config::{Limits, ListenOptions},
+    db,
+    queue::Feed,
+    web, worker,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Also work the queue, in this process.
+    #[arg(long)]
+    with_worker: bool,
+    #[command(flatten)]
+    device: DeviceOptions,
+    /// The address that participants use, as https://sr.example.org: for links in snippets, and secure cookies.
+    #[arg(long, env = "UPSCORE_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    #[command(flatten)]
+    listen: ListenOptions,
+    #[command(flatten)]
+    store: store::Options,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    store::block_on(&args.store.log, async {
+        let limits = Limits::default();
+        let store = Store::open(&args.store, &limits).await?;
+        serve(args, &limits, &store).await?;
+        store.close().await
+    })?;
+    Ok(Ok(()))
+}
+
+async fn serve(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()> {
+    let stop = worker::stop_signal()?;
+    // Bound before the worker starts: a second server must fail at once.
+    let address = args.listen.listen;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("listening at {address}"))?;
+    let work = match args.with_worker {
+        true => {
+            let pool = db::pool(store.connect.clone(), limits.worker_connections);
+            let data_dir = &args.store.data.data_dir;
+            let worker =
+                worker_command::make(&args.device, limits, pool, store.storage.clone(), data_dir, stop.clone())?;
+            Some(tokio::spawn(async move { worker.run().await }))
+        }
+        false => None,
+    };
+    info!(url = %format_args!("http://{address}"), worker = args.with_worker, "Upscore is up");
+    web::server::serve(app(store, settings(args.public_url.as_deref(), limits), stop), listener).await?;
+    if let Some(work) = work {
+        work.await.context("the worker's task ended")??;
+    }
+    Ok(())
+}
+
+/// The web application on an open store.
+pub fn app(store: &Store, settings: web::Settings, stop: CancellationToken) -> web::App {
+    web::App {
+        feed: Feed::start(store.pool.clone()),
+        pool: store.pool.clone(),
+        storage: store.storage.clone(),
+        settings: Arc::new(settings),
+        stop,
+    }
+}
+
+/// The web application's limits, from the installation's.
+pub fn settings(public_url: Option<&str>, limits: &Limits) -> web::Settings {
+    web::Settings {
+        public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
+        results_bytes: limits.results_bytes,
+        model_bytes: limits.model_bytes,
+        ..web::Settings::default()
+    }
+}

@@ -1,0 +1,184 @@
+//! Cost of a model from its graph and the shapes of one input size: parameters, convolutions, activations, the field's two
+//! FLOP counts and all multiply-adds. What cannot be counted is an error that names the node, never a smaller number.
+//!
+//! Definitions: `docs/metrics.md`; they follow KAIR's `utils_modelsummary.py`, fvcore's `flop_count.py`, and count what
+//! an ONNX file shows.
+
+mod operators;
+mod weights;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{
+    Cost, Flops, OperatorCost,
+    model::{Model, element_count, is_view},
+    onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, tensor_proto::DataType},
+    runtime::Shapes,
+};
+use crate::problem::Problem;
+
+pub use weights::weight_elements;
+
+/// Counts `model` from the shapes that a run at 1×3×`height`×`width` had.
+pub fn count(model: &Model, shapes: &Shapes, height: u32, width: u32) -> Result<Cost, Problem> {
+    let graph = &model.flat;
+    let sizes = Sizes::new(graph, shapes, &model.input, height, width);
+    let mut table: BTreeMap<&str, OperatorCost> = BTreeMap::new();
+    let mut cost = Cost {
+        input: [1, 3, u64::from(height), u64::from(width)],
+        scale: 0,
+        params: 0,
+        convs: 0,
+        activations: 0,
+        flops: Flops { kair: 0, fvcore: 0 },
+        macs: 0,
+        operators: Vec::new(),
+    };
+    let output = sizes.dims(&model.output).and_then(|d| d.get(2).copied()).unwrap_or(0);
+    cost.scale = u32::try_from(output / u64::from(height)).unwrap_or(0);
+    let weights = weight_elements(model, &sizes)?;
+    let summed = multiplied_then_summed(graph, &weights.multipliers);
+    for (i, (node, place)) in graph.node.iter().zip(&model.places).enumerate() {
+        let op = node.op_type.as_str();
+        let one = operators::cost(node, &sizes, summed.contains(&i)).map_err(|p| p.at(&place.label))?;
+        cost.convs += u64::from(one.conv);
+        cost.activations += if one.conv { one.output } else { 0 };
+        cost.flops.kair += one.kair;
+        cost.flops.fvcore += one.fvcore;
+        cost.macs += one.macs;
+        cost.params += weights.by_node[i];
+        if op != "Constant" && op != "Identity" {
+            let row = table.entry(op).or_insert_with(|| OperatorCost {
+                op: op.to_owned(),
+                calls: 0,
+                macs: 0,
+                params: 0,
+                output_elements: 0,
+            });
+            row.calls += 1;
+            row.macs += one.macs;
+            row.params += weights.by_node[i];
+            row.output_elements += one.output;
+        }
+    }
+    cost.operators = table.into_values().collect();
+    cost.operators.sort_by(|a, b| (b.macs, b.output_elements, &a.op).cmp(&(a.macs, a.output_elements, &b.op)));
+    Ok(cost)
+}
+
+/// A broadcast product with weights that a sum then collapses is a convolution or a matrix product in disguise: the nodes
+/// of such products. Views between the two do not hide it.
+fn multiplied_then_summed(graph: &GraphProto, multipliers: &HashSet<usize>) -> HashSet<usize> {
+    let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (i, node) in graph.node.iter().enumerate() {
+        for name in &node.input {
+            readers.entry(name).or_default().push(i);
+        }
+    }
+    let reaches_sum = |start: usize| {
+        let mut seen = HashSet::new();
+        let mut open = vec![start];
+        while let Some(i) = open.pop() {
+            for reader in graph.node[i].output.iter().filter_map(|o| readers.get(o.as_str())).flatten() {
+                let op = graph.node[*reader].op_type.as_str();
+                if matches!(op, "ReduceSum" | "ReduceMean" | "Sum" | "CumSum") {
+                    return true;
+                }
+                if (is_view(op) || matches!(op, "Slice" | "Split" | "Pad" | "Concat")) && seen.insert(*reader) {
+                    open.push(*reader);
+                }
+            }
+        }
+        false
+    };
+    multipliers.iter().copied().filter(|&i| reaches_sum(i)).collect()
+}
+
+/// Dimensions of every tensor of a graph at one input size.
+pub struct Sizes<'a> {
+    known: HashMap<&'a str, Vec<u64>>,
+    /// Values of stored scalars.
+    scalars: HashMap<&'a str, f32>,
+}
+
+impl<'a> Sizes<'a> {
+    fn new(graph: &'a GraphProto, shapes: &'a Shapes, input: &'a str, height: u32, width: u32) -> Self {
+        let mut known: HashMap<&str, Vec<u64>> =
+            shapes.iter().map(|(name, dims)| (name.as_str(), dims.clone())).collect();
+        let unsigned = |dims: &[i64]| dims.iter().map(|&d| d.max(0) as u64).collect::<Vec<_>>();
+        for tensor in &graph.initializer {
+            known.insert(&tensor.name, unsigned(&tensor.dims));
+        }
+        for sparse in &graph.sparse_initializer {
+            if let Some(values) = &sparse.values {
+                known.insert(&values.name, unsigned(&sparse.dims));
+            }
+        }
+        for node in graph.node.iter().filter(|n| n.op_type == "Constant") {
+            if let (Some(name), Some(dims)) = (node.output.first(), constant_dims(node)) {
+                known.insert(name, unsigned(&dims));
+            }
+        }
+        known.insert(input, vec![1, 3, u64::from(height), u64::from(width)]);
+        let stored = graph.initializer.iter().map(|t| (t.name.as_str(), t));
+        let constants =
+            graph.node.iter().filter_map(|n| Some((n.output.first()?.as_str(), n.attribute.first()?.t.as_ref()?)));
+        let scalars = stored.chain(constants).filter_map(|(name, tensor)| Some((name, scalar(tensor)?))).collect();
+        Sizes { known, scalars }
+    }
+
+    /// Value of a node's input where it is a stored float scalar.
+    fn scalar(&self, node: &NodeProto, index: usize) -> Option<f32> {
+        self.scalars.get(node.input.get(index)?.as_str()).copied()
+    }
+
+    fn dims(&self, name: &str) -> Option<&[u64]> {
+        self.known.get(name).map(Vec::as_slice)
+    }
+
+    /// Dimensions of a node's input; an unknown shape is an error, never 0.
+    fn input(&self, node: &NodeProto, index: usize) -> Result<&[u64], Problem> {
+        let name = node.input.get(index).map(String::as_str).unwrap_or_default();
+        self.dims(name).ok_or_else(|| unknown(node, name))
+    }
+
+    fn output(&self, node: &NodeProto) -> Result<&[u64], Problem> {
+        let name = node.output.first().map(String::as_str).unwrap_or_default();
+        self.dims(name).ok_or_else(|| unknown(node, name))
+    }
+
+    /// Elements of a tensor, when its shape is known.
+    fn elements(&self, name: &str) -> Option<u64> {
+        self.dims(name).map(|d| d.iter().product())
+    }
+}
+
+fn scalar(tensor: &TensorProto) -> Option<f32> {
+    if element_count(&tensor.dims) != Some(1) || tensor.data_type != DataType::Float as i32 {
+        return None;
+    }
+    let raw: Option<[u8; 4]> = tensor.raw_data.as_ref().try_into().ok();
+    raw.map(f32::from_le_bytes).or(tensor.float_data.first().copied())
+}
+
+fn unknown(node: &NodeProto, name: &str) -> Problem {
+    Problem::new("cost_unknown", format!("the shape of {name:?} at this {} is unknown, so its cost is", node.op_type))
+}
+
+fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
+    node.attribute.iter().find(|a| a.name == name)
+}
+
+/// Dimensions of a Constant node's value, in any of the ways it can be written.
+fn constant_dims(node: &NodeProto) -> Option<Vec<i64>> {
+    let value = node.attribute.first()?;
+    match value.name.as_str() {
+        "value" => value.t.as_ref().map(|t: &TensorProto| t.dims.clone()),
+        "sparse_value" => value.sparse_tensor.as_ref().map(|s| s.dims.clone()),
+        "value_floats" => Some(vec![value.floats.len() as i64]),
+        "value_ints" => Some(vec![value.ints.len() as i64]),
+        "value_float" | "value_int" => Some(vec![]),
+        _ => None,
+    }
+    .filter(|dims| element_count(dims).is_some())
+}

@@ -1,0 +1,155 @@
+//! Reads a model and vets it: bytes in, a [`Model`] that is safe to hand to the runtime out, or every problem found.
+//!
+//! Nothing here loads the model into ONNX Runtime: a 17 KB file can hang it while loading, so only the sandboxed child
+//! does that. What passes has one float32 NCHW image in and one out, allowed operators only, checked tensors, and no
+//! reference to any other file.
+
+mod external;
+mod inline;
+mod operators;
+mod tensors;
+mod vet;
+
+use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
+
+use prost::{Message, bytes::Bytes};
+
+use super::onnx::proto::{GraphProto, ModelProto};
+use crate::problem::Problem;
+
+pub use inline::Place;
+pub use operators::{ALLOWED as ALLOWED_OPERATORS, is_view, structural_inputs, weight_inputs};
+pub use tensors::element_count;
+
+/// Largest model accepted, data files included. The largest network of this field has about 70 MB of weights.
+pub const MAX_MODEL_BYTES: u64 = 512 << 20;
+/// Most nodes after every local function is expanded; the largest of 126 real networks has 1,400.
+pub const MAX_NODES: u64 = 20_000;
+/// Operator sets and file versions that the pinned ONNX Runtime takes.
+pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
+pub const IR_VERSIONS: std::ops::RangeInclusive<i64> = 3..=13;
+/// Most problems listed for one model; a broken exporter repeats itself.
+const MAX_PROBLEMS: usize = 20;
+
+/// A model that passed the vetting.
+#[derive(Debug)]
+pub struct Model {
+    /// The self-contained file: data files merged in.
+    pub bytes: Vec<u8>,
+    /// The ai.onnx operator set version.
+    pub opset: i64,
+    /// Whether `bytes` differs from the uploaded file (it came as a zip, or with data files).
+    pub merged: bool,
+    /// Names of the image input and output.
+    pub input: String,
+    pub output: String,
+    /// Height and width of the input, where the file fixes them.
+    pub size: (Option<i64>, Option<i64>),
+    /// The graph with every local function expanded and every node named `n0`, `n1`, … so that a runtime profile's rows
+    /// map back to it; `places` says where each came from.
+    pub flat: GraphProto,
+    pub places: Vec<Place>,
+    proto: ModelProto,
+}
+
+impl Model {
+    /// The flat graph as a file of its own, for profiling.
+    pub fn flat_bytes(&self) -> Vec<u8> {
+        let model = ModelProto {
+            graph: Some(self.flat.clone()),
+            functions: Vec::new(),
+            metadata_props: Vec::new(),
+            doc_string: String::new(),
+            ..self.proto.clone()
+        };
+        model.encode_to_vec()
+    }
+}
+
+/// [`load`] for a challenge: images of every size must fit, so a fixed input size is refused too.
+pub fn load_entry(path: &Path, siblings: bool) -> Result<Model, Vec<Problem>> {
+    let model = load(path, siblings)?;
+    match model.size {
+        (None, None) => Ok(model),
+        (height, width) => {
+            let text = |n: Option<i64>| n.map_or("?".into(), |n| n.to_string());
+            let message =
+                format!("the input is fixed at {}×{}; images of every size must fit", text(height), text(width));
+            Err(vec![Problem::new("onnx_fixed_shape", message).at(&model.input).hint(
+                "Export with dynamic_axes={\"input\": {2: \"height\", 3: \"width\"}}, or dynamic_shapes for the new exporter.",
+            )])
+        }
+    }
+}
+
+/// Reads and vets a model: a `.onnx` file, or a zip holding one and its data files. With `siblings`, data files beside
+/// the `.onnx` file are merged too (command line only; an upload has no siblings). Never loads it into a runtime.
+pub fn load(path: &Path, siblings: bool) -> Result<Model, Vec<Problem>> {
+    let bytes = read_limited(path).map_err(|p| vec![p])?;
+    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
+        let (model, companions) = external::unpack(path).map_err(|p| vec![p])?;
+        return vet_bytes(model, &external::Companions::Unpacked(companions), true);
+    }
+    let companions = match path.parent() {
+        Some(folder) if siblings => external::Companions::Folder(folder.to_owned()),
+        _ => external::Companions::Unpacked(BTreeMap::new()),
+    };
+    vet_bytes(bytes, &companions, false)
+}
+
+/// Vets a model held in memory, with nothing beside it.
+pub fn vet(bytes: Vec<u8>) -> Result<Model, Vec<Problem>> {
+    vet_bytes(bytes, &external::Companions::Unpacked(BTreeMap::new()), false)
+}
+
+fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) -> Result<Model, Vec<Problem>> {
+    let shared = Bytes::from(bytes);
+    let mut proto = ModelProto::decode(shared.clone()).map_err(|error| {
+        vec![
+            Problem::new("onnx_malformed", format!("not an ONNX file: {error}"))
+                .hint("Export with torch.onnx.export(model, …, \"model.onnx\"); a .pth checkpoint is no ONNX file."),
+        ]
+    })?;
+    vet::header(&proto).map_err(|p| vec![p])?;
+    let had_external = external::merge(&mut proto, companions)?;
+    let mut problems = vet::check(&proto);
+    problems.truncate(MAX_PROBLEMS);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let (flat, places) = inline::flatten(&proto).map_err(|p| vec![p])?;
+    problems = vet::flow(&flat, &places);
+    problems.truncate(MAX_PROBLEMS);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let bytes = if had_external { proto.encode_to_vec() } else { shared.to_vec() };
+    let (input, output) = vet::io_names(&flat);
+    Ok(Model {
+        bytes,
+        opset: vet::opset(&proto),
+        merged: had_external || unpacked,
+        input,
+        output,
+        size: vet::fixed_size(&flat),
+        flat,
+        places,
+        proto,
+    })
+}
+
+fn read_limited(path: &Path) -> Result<Vec<u8>, Problem> {
+    let unreadable = |error: std::io::Error| {
+        Problem::new("onnx_malformed", format!("the model cannot be read: {error}")).at(path.to_string_lossy())
+    };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|f| f.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_MODEL_BYTES {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+fn too_large() -> Problem {
+    Problem::new("onnx_too_large", format!("the model is larger than {} MiB", MAX_MODEL_BYTES >> 20))
+}

@@ -1,0 +1,140 @@
+//! The model's own process. The supervisor sends the model and pixels over a pipe and gets floats, shapes and times back;
+//! the child holds no HR, no database, no token, and is locked in by [`super::sandbox`] before it sees the model.
+//!
+//! A message is a frame: length of the JSON head (u32 LE), length of the payload (u64 LE), head, payload.
+
+mod child;
+mod parent;
+
+use std::io::{Read, Write};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::runtime::Shapes;
+
+pub use child::main;
+pub use parent::{Fault, Runner, Setup, Tensor};
+
+/// Longest head accepted; a profile of 20,000 nodes needs about 4 MB.
+const MAX_HEAD: u32 = 64 << 20;
+
+/// Said once, before anything else.
+#[derive(Debug, Serialize, Deserialize)]
+struct Hello {
+    onnxruntime: std::path::PathBuf,
+    device: String,
+    threads: usize,
+    /// Empty folder, the only place that the child may write to.
+    scratch: std::path::PathBuf,
+    memory_bytes: u64,
+    cpu_seconds: u64,
+    /// Refuse to go on when a protection is missing.
+    strict: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Slot {
+    Entry,
+    Baseline,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Request {
+    /// Payload: a model file. Makes its session.
+    Load(Slot),
+    /// Payload: the flat model. Kept for [`Request::Shapes`].
+    Flat,
+    Shapes {
+        height: u32,
+        width: u32,
+    },
+    /// Payload: 3×height×width f32.
+    Run {
+        height: u32,
+        width: u32,
+    },
+    /// Payload: 3×height×width f32.
+    Memory {
+        slot: Slot,
+        height: u32,
+        width: u32,
+    },
+    /// Payload: `inputs` × 3×height×width f32.
+    Time {
+        inputs: usize,
+        height: u32,
+        width: u32,
+        warmup: usize,
+        runs: usize,
+        seconds: f64,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Reply {
+    /// The child is locked in; the protections in force, the runtime's version.
+    Ready {
+        sandbox: String,
+        onnxruntime: String,
+    },
+    Done,
+    Shapes(Shapes),
+    /// Payload: the output's values, f32.
+    Output {
+        dims: Vec<i64>,
+    },
+    Memory {
+        peak_bytes: u64,
+    },
+    Times {
+        entry: Vec<f64>,
+        baseline: Vec<f64>,
+    },
+    /// The model's fault, with a code of [`crate::problem::Problem`].
+    Refused {
+        code: String,
+        message: String,
+    },
+    /// Ours.
+    Broken {
+        message: String,
+    },
+}
+
+fn write_frame(out: &mut impl Write, head: &impl Serialize, payload: &[u8]) -> Result<()> {
+    let head = serde_json::to_vec(head)?;
+    out.write_all(&u32::try_from(head.len())?.to_le_bytes())?;
+    out.write_all(&(payload.len() as u64).to_le_bytes())?;
+    out.write_all(&head)?;
+    out.write_all(payload)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Reads one frame; `None` at a clean end. A payload above `limit` bytes is refused before it is read.
+fn read_frame<H: DeserializeOwned>(from: &mut impl Read, limit: u64) -> Result<Option<(H, Vec<u8>)>> {
+    let mut lengths = [0u8; 12];
+    match from.read(&mut lengths)? {
+        0 => return Ok(None),
+        n => from.read_exact(&mut lengths[n..])?,
+    }
+    let (head, payload) = lengths.split_at(4);
+    let head = u32::from_le_bytes(head.try_into()?);
+    let payload = u64::from_le_bytes(payload.try_into()?);
+    ensure!(head <= MAX_HEAD && payload <= limit, "a frame of {head} + {payload} bytes is too large");
+    let mut bytes = vec![0u8; head as usize];
+    from.read_exact(&mut bytes)?;
+    let parsed = serde_json::from_slice(&bytes).context("a frame's head is no valid message")?;
+    let mut bytes = vec![0u8; payload as usize];
+    from.read_exact(&mut bytes)?;
+    Ok(Some((parsed, bytes)))
+}
+
+fn floats_to_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+fn bytes_to_floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}

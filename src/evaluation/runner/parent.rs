@@ -1,0 +1,365 @@
+//! The supervisor's side: starts the child, keeps its limits, asks, and says whose fault a failure is.
+
+use std::{
+    io::{BufReader, Read},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::{Hello, Reply, Request, Slot, bytes_to_floats, floats_to_bytes, read_frame, write_frame};
+use crate::{
+    evaluation::{Limits, runtime::Shapes, sandbox},
+    problem::Problem,
+};
+
+/// Whose fault a failure is.
+#[derive(Debug)]
+pub enum Fault {
+    /// The model's: final, shown to the team.
+    Model(Problem),
+    /// Ours: retried.
+    Ours(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Fault {
+    fn from(error: anyhow::Error) -> Self {
+        Fault::Ours(error)
+    }
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Fault::Model(problem)
+    }
+}
+
+/// How to start a child.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The `upscore` program.
+    pub program: PathBuf,
+    pub onnxruntime: PathBuf,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    pub threads: usize,
+    pub limits: Limits,
+    /// Refuse to run where a protection of the sandbox is missing.
+    pub strict: bool,
+}
+
+/// A model's output: dimensions and values.
+pub struct Tensor {
+    pub dims: Vec<i64>,
+    pub values: Vec<f32>,
+}
+
+/// A running child. Dropping it kills it.
+pub struct Runner {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    stderr: Arc<Mutex<String>>,
+    watch: Arc<Watch>,
+    watchdog: Option<JoinHandle<()>>,
+    limits: Limits,
+    /// Protections in force, as the child reported them.
+    pub sandbox: String,
+    /// The runtime's own name and version.
+    pub onnxruntime: String,
+    _scratch: tempfile::TempDir,
+}
+
+/// Why the watchdog killed the child.
+const ALIVE: u8 = 0;
+const TIME: u8 = 1;
+const MEMORY: u8 = 2;
+const CANCELLED: u8 = 3;
+
+struct Watch {
+    killed: AtomicU8,
+    over: AtomicBool,
+}
+
+impl Runner {
+    /// Starts and locks in a child. The time limit runs from here; when `cancel` becomes true the child is killed.
+    pub fn start(setup: &Setup, cancel: Arc<AtomicBool>) -> Result<Runner> {
+        let scratch = tempfile::Builder::new().prefix("upscore-run-").tempdir().context("no scratch folder")?;
+        hand_over(scratch.path())?;
+        let mut command = Command::new(&setup.program);
+        command
+            .arg("runner")
+            .env_clear()
+            .current_dir(scratch.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
+            command.env("LD_LIBRARY_PATH", path);
+        }
+        // SAFETY: prctl is async-signal-safe. The child dies with the thread that started it, so that no model outlives a
+        // killed worker; evaluations run start to end on one thread.
+        #[cfg(target_os = "linux")]
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", setup.program.display()))?;
+        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            bail!("the child has no pipes");
+        };
+        let watch = Arc::new(Watch { killed: AtomicU8::new(ALIVE), over: AtomicBool::new(false) });
+        let watchdog = std::thread::spawn({
+            let (watch, limits, pid) = (watch.clone(), setup.limits.clone(), child.id());
+            move || keep_limits(&watch, &limits, pid, &cancel)
+        });
+        let log = Arc::new(Mutex::new(String::new()));
+        std::thread::spawn({
+            let log = log.clone();
+            move || keep_tail(stderr, &log)
+        });
+        let mut runner = Runner {
+            child,
+            stdin: Some(stdin),
+            stdout: BufReader::new(stdout),
+            stderr: log,
+            watch,
+            watchdog: Some(watchdog),
+            limits: setup.limits.clone(),
+            sandbox: String::new(),
+            onnxruntime: String::new(),
+            _scratch: scratch,
+        };
+        let hello = Hello {
+            onnxruntime: std::path::absolute(&setup.onnxruntime)?,
+            device: setup.device.clone(),
+            threads: setup.threads,
+            scratch: runner._scratch.path().to_owned(),
+            memory_bytes: setup.limits.memory_bytes,
+            cpu_seconds: setup.limits.time.as_secs().saturating_mul(setup.threads.max(1) as u64) + 1,
+            strict: setup.strict,
+        };
+        match runner.exchange(&hello, &[], 0) {
+            Ok((Reply::Ready { sandbox, onnxruntime }, _)) => {
+                runner.sandbox = sandbox;
+                runner.onnxruntime = onnxruntime;
+                Ok(runner)
+            }
+            Ok((other, _)) => bail!("the child greeted with {other:?}"),
+            Err(Fault::Ours(error)) => Err(error),
+            // It has not seen a model yet.
+            Err(Fault::Model(problem)) => Err(anyhow!(problem)),
+        }
+    }
+
+    pub fn load(&mut self, slot: Slot, model: &[u8]) -> Result<(), Fault> {
+        self.expect_done(&Request::Load(slot), model)
+    }
+
+    /// Hands over the flat model that [`Runner::shapes`] profiles.
+    pub fn flat(&mut self, model: &[u8]) -> Result<(), Fault> {
+        self.expect_done(&Request::Flat, model)
+    }
+
+    /// Shapes of every tensor at an input of 1×3×`height`×`width`.
+    pub fn shapes(&mut self, height: u32, width: u32) -> Result<Shapes, Fault> {
+        match self.exchange(&Request::Shapes { height, width }, &[], 0)?.0 {
+            Reply::Shapes(shapes) => Ok(shapes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// One forward pass on NCHW pixels. The output may hold at most `most` values.
+    pub fn run(&mut self, pixels: &[f32], (height, width): (u32, u32), most: u64) -> Result<Tensor, Fault> {
+        let (reply, bytes) =
+            self.exchange(&Request::Run { height, width }, &floats_to_bytes(pixels), most.saturating_mul(4))?;
+        let Reply::Output { dims } = reply else { return Err(unexpected(&reply)) };
+        Ok(Tensor { dims, values: bytes_to_floats(&bytes) })
+    }
+
+    /// Peak bytes of the arena in one pass of a fresh session.
+    pub fn peak_memory(&mut self, slot: Slot, pixels: &[f32], (height, width): (u32, u32)) -> Result<u64, Fault> {
+        match self.exchange(&Request::Memory { slot, height, width }, &floats_to_bytes(pixels), 0)?.0 {
+            Reply::Memory { peak_bytes } => Ok(peak_bytes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Samples in ms of the entry, and of the baseline when one is loaded, on `inputs` of one size.
+    pub fn time(
+        &mut self,
+        inputs: &[Vec<f32>],
+        (height, width): (u32, u32),
+        warmup: usize,
+        runs: usize,
+        budget: Duration,
+    ) -> Result<(Vec<f64>, Vec<f64>), Fault> {
+        let request =
+            Request::Time { inputs: inputs.len(), height, width, warmup, runs, seconds: budget.as_secs_f64() };
+        match self.exchange(&request, &floats_to_bytes(&inputs.concat()), 0)?.0 {
+            Reply::Times { entry, baseline } => Ok((entry, baseline)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn expect_done(&mut self, request: &Request, payload: &[u8]) -> Result<(), Fault> {
+        match self.exchange(request, payload, 0)?.0 {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn exchange(&mut self, head: &impl serde::Serialize, payload: &[u8], most: u64) -> Result<(Reply, Vec<u8>), Fault> {
+        let Some(stdin) = &mut self.stdin else { return Err(Fault::Ours(anyhow!("the child is gone"))) };
+        let answer = write_frame(stdin, head, payload).and_then(|()| read_frame::<Reply>(&mut self.stdout, most));
+        match answer {
+            Ok(Some((Reply::Refused { code, message }, _))) => Err(Fault::Model(refused(&code, &message))),
+            Ok(Some((Reply::Broken { message }, _))) => Err(Fault::Ours(anyhow!("the model's process: {message}"))),
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(self.post_mortem(None)),
+            Err(error) => Err(self.post_mortem(Some(error))),
+        }
+    }
+
+    /// The child is dead or talks nonsense: tell time, memory, sandbox, crash and our own fault apart.
+    fn post_mortem(&mut self, error: Option<anyhow::Error>) -> Fault {
+        self.stdin = None;
+        kill_group(self.child.id());
+        let status = self.child.wait();
+        let limit = |code, message: String| Fault::Model(Problem::new(code, message));
+        match self.watch.killed.load(Ordering::SeqCst) {
+            TIME => return limit("time_limit", format!("stopped after {} s", self.limits.time.as_secs())),
+            MEMORY => return limit("memory_limit", memory_words(&self.limits)),
+            CANCELLED => return Fault::Ours(anyhow!("cancelled")),
+            _ => {}
+        }
+        let log = self.stderr.lock().map(|l| l.clone()).unwrap_or_default();
+        if log.contains("bad_alloc") || log.contains("memory allocation of") {
+            return limit("memory_limit", memory_words(&self.limits));
+        }
+        match status.map(|s| s.signal()) {
+            Ok(Some(libc::SIGXCPU)) => {
+                limit("time_limit", format!("stopped after {} s of CPU", self.limits.time.as_secs()))
+            }
+            Ok(Some(libc::SIGSYS | libc::SIGXFSZ)) => {
+                limit("sandbox_violation", "the model's process tried what the sandbox forbids".into())
+            }
+            Ok(Some(signal @ (libc::SIGSEGV | libc::SIGABRT | libc::SIGFPE | libc::SIGILL | libc::SIGBUS))) => {
+                limit("model_crashed_runtime", format!("ONNX Runtime crashed on this model (signal {signal})"))
+            }
+            other => {
+                let error = error.unwrap_or_else(|| anyhow!("the pipe closed"));
+                Fault::Ours(error.context(format!("the model's process ended: {other:?}; it said: {}", log.trim())))
+            }
+        }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.watch.over.store(true, Ordering::SeqCst);
+        self.stdin = None;
+        kill_group(self.child.id());
+        let _ = self.child.wait();
+        if let Some(watchdog) = self.watchdog.take() {
+            let _ = watchdog.join();
+        }
+    }
+}
+
+fn unexpected(reply: &Reply) -> Fault {
+    Fault::Ours(anyhow!("unexpected answer of the model's process: {reply:?}"))
+}
+
+/// The runtime's text, down to what a person can use: the node it names becomes the place, its source path and signature
+/// go, the sentence stays.
+fn refused(code: &str, message: &str) -> Problem {
+    let text: String = message.replace(['\n', '\r', '\t'], " ").chars().filter(|c| !c.is_control()).collect();
+    let node = text.split_once("Name:'").and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name.to_owned());
+    let tail = text.rsplit_once("onnxruntime/core/").map_or(text.as_str(), |(_, tail)| tail);
+    let sentence = tail.rsplit_once("was false.").or_else(|| tail.rsplit_once(") ")).map_or(tail, |(_, rest)| rest);
+    let sentence = if sentence.trim().is_empty() { tail } else { sentence.trim() };
+    let short: String = sentence.chars().take(300).collect();
+    let problem = match code {
+        "memory_limit" => Problem::new("memory_limit", format!("the model needs more memory than allowed: {short}")),
+        _ => Problem::new("runtime_error", format!("ONNX Runtime cannot run the model: {short}"))
+            .hint("`upscore check` runs it at every size of the phase before you upload."),
+    };
+    match node {
+        Some(node) if !node.is_empty() => problem.at(node),
+        _ => problem,
+    }
+}
+
+fn memory_words(limits: &Limits) -> String {
+    format!("the model needs more memory than the {} MiB allowed", limits.memory_bytes >> 20)
+}
+
+fn kill_group(pid: u32) {
+    // SAFETY: signals the group that this child leads; it is waited for only after.
+    unsafe { libc::kill(-(pid as i32), libc::SIGKILL) };
+}
+
+/// Kills the child when its time is up, its memory is too large, or the run is cancelled.
+fn keep_limits(watch: &Watch, limits: &Limits, pid: u32, cancel: &AtomicBool) {
+    let start = Instant::now();
+    while !watch.over.load(Ordering::SeqCst) {
+        let verdict = if cancel.load(Ordering::SeqCst) {
+            CANCELLED
+        } else if start.elapsed() > limits.time {
+            TIME
+        } else if resident_bytes(pid) > limits.memory_bytes {
+            MEMORY
+        } else {
+            ALIVE
+        };
+        if verdict != ALIVE {
+            watch.killed.store(verdict, Ordering::SeqCst);
+            kill_group(pid);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn resident_bytes(pid: u32) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+/// Keeps the last few kilobytes of what the child says.
+fn keep_tail(mut from: impl Read, log: &Mutex<String>) {
+    const KEEP: usize = 4096;
+    let mut buffer = [0u8; 1024];
+    while let Ok(n) = from.read(&mut buffer) {
+        let Ok(mut log) = log.lock() else { return };
+        if n == 0 {
+            return;
+        }
+        log.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        let excess = log.len().saturating_sub(KEEP);
+        let cut = (excess..=log.len()).find(|&i| log.is_char_boundary(i)).unwrap_or(0);
+        log.drain(..cut);
+    }
+}
+
+/// Started by root, the child becomes `nobody`: its folder must be that user's.
+fn hand_over(folder: &Path) -> Result<()> {
+    // SAFETY: a plain system call.
+    if unsafe { libc::geteuid() } == 0 {
+        std::os::unix::fs::chown(folder, Some(sandbox::NOBODY), Some(sandbox::NOBODY))?;
+    }
+    Ok(())
+}

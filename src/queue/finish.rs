@@ -1,0 +1,92 @@
+//! Ending a job. Each function acts only while the lease is still ours, and gives the state that results; `None`: the
+//! lease was lost, and nothing was stored.
+
+use std::time::Duration;
+
+use sqlx::{Acquire, PgConnection, types::Json};
+
+use super::{Lease, State, score};
+use crate::{evaluation::Measurement, problem::Problem};
+
+/// Stores the result and the final state in one transaction. A job that was to be cancelled meanwhile ends as cancelled,
+/// without its result.
+pub async fn finish(conn: &mut PgConnection, lease: Lease, measurement: &Measurement) -> anyhow::Result<Option<State>> {
+    let mut tx = conn.begin().await?;
+    let state = sqlx::query_scalar!(
+        r#"update evaluation set state = case when cancel_requested then 'cancelled' else 'scored' end,
+               finished_at = now(), lease_token = null, lease_until = null
+           where id = $1 and lease_token = $2 and state = 'running' returning state as "state: State""#,
+        lease.evaluation.0,
+        lease.token
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    if state == Some(State::Scored) {
+        score::insert(&mut tx, lease.evaluation, measurement).await?;
+    }
+    tx.commit().await?;
+    Ok(state)
+}
+
+/// The team's file is at fault: final, shown to them.
+pub async fn fail(conn: &mut PgConnection, lease: Lease, problems: &[Problem]) -> sqlx::Result<Option<State>> {
+    sqlx::query_scalar!(
+        r#"update evaluation set state = case when cancel_requested then 'cancelled' else 'failed' end,
+               fault = case when not cancel_requested then 'team' end,
+               problems = case when not cancel_requested then $3 else problems end,
+               finished_at = now(), lease_token = null, lease_until = null
+           where id = $1 and lease_token = $2 and state = 'running' returning state as "state: State""#,
+        lease.evaluation.0,
+        lease.token,
+        Json(problems) as _
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The worker stopped it, as it was asked to.
+pub async fn cancelled(conn: &mut PgConnection, lease: Lease) -> sqlx::Result<Option<State>> {
+    sqlx::query_scalar!(
+        r#"update evaluation set state = 'cancelled', finished_at = now(), lease_token = null, lease_until = null
+           where id = $1 and lease_token = $2 and state = 'running' returning state as "state: State""#,
+        lease.evaluation.0,
+        lease.token
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// A fault of ours: queued again, not before `pause` has passed; after `max_attempts` claims it fails, at no cost to the
+/// team.
+pub async fn retry(
+    conn: &mut PgConnection,
+    lease: Lease,
+    pause: Duration,
+    max_attempts: i32,
+) -> sqlx::Result<Option<State>> {
+    let problem = Problem::new(
+        "evaluation_error",
+        "The evaluation could not be completed, several times. This is our fault and costs nothing.",
+    )
+    .hint("The organizers can run it again.");
+    sqlx::query_scalar!(
+        r#"with mine as (
+               select id, case when cancel_requested then 'cancelled' when attempt >= $4 then 'failed' else 'queued' end
+                          as becomes
+               from evaluation where id = $1 and lease_token = $2 and state = 'running' for update)
+           update evaluation e set state = becomes, not_before = now() + make_interval(secs => $3),
+               lease_token = null, lease_until = null, step = null, step_done = 0, step_total = 0,
+               started_at = case when becomes = 'queued' then null else started_at end,
+               finished_at = case when becomes <> 'queued' then now() end,
+               fault = case when becomes = 'failed' then 'ours' end,
+               problems = case when becomes = 'failed' then $5 else problems end
+           from mine where e.id = mine.id returning e.state as "state: State""#,
+        lease.evaluation.0,
+        lease.token,
+        pause.as_secs_f64(),
+        max_attempts,
+        Json([problem]) as _
+    )
+    .fetch_optional(conn)
+    .await
+}

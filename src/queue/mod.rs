@@ -1,0 +1,261 @@
+//! The queue: submissions in, one accepted result each out. Postgres is the queue; the `evaluation` row is the job.
+//!
+//! ```text
+//!            enqueue            claim               finish
+//!  (intake) ────────▶ queued ──────────▶ running ───────────▶ scored
+//!                       ▲  │               │ │ │  fail          failed     the team's file, or ours after the last try
+//!                       │  └─ cancel ──┐   │ │ └─ cancelled ──▶ cancelled
+//!                       └──────────────┼───┴─┘
+//!                 hand_back, retry, requeue_lost
+//! ```
+//!
+//! A claim commits at once and gives a lease: a token and a time, by the database's clock. Whoever holds the token may
+//! move the row; a worker that lost it finds no row and drops its result. Attempts are counted at the claim, so that a
+//! job that kills its worker counts each time. NOTIFY is a hint, the rows are the truth, a sweep mends what was missed.
+
+mod claim;
+mod events;
+mod finish;
+pub mod score;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, types::Json};
+use utoipa::ToSchema;
+
+pub use claim::{Beat, Claimed, Lease, Swept, claim, hand_back, heartbeat, requeue_lost};
+pub use events::{Event, Feed, Wakeups};
+pub use finish::{cancelled, fail, finish, retry};
+
+use crate::{
+    db,
+    evaluation::{Progress, Step},
+    ids::{EvaluationId, SubmissionId},
+    problem::Problem,
+};
+
+/// How often a job may be claimed before it is given up; a crash counts, a hand-back does not.
+pub const MAX_ATTEMPTS: i32 = 3;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum State {
+    Queued,
+    Running,
+    Scored,
+    Failed,
+    Cancelled,
+}
+
+impl State {
+    pub fn is_final(self) -> bool {
+        matches!(self, State::Scored | State::Failed | State::Cancelled)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Running => "running",
+            State::Scored => "scored",
+            State::Failed => "failed",
+            State::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Whose a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Fault {
+    /// Their file; costs an attempt.
+    Team,
+    /// Costs nothing.
+    Ours,
+}
+
+/// One measurement of one submission: waiting, at work, or done.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Evaluation {
+    pub id: EvaluationId,
+    pub submission: SubmissionId,
+    /// 1 for the first, 2 for the first re-run …
+    pub number: i32,
+    /// `aim2020@1`.
+    pub protocol: String,
+    pub state: State,
+    pub attempt: i32,
+    pub cancel_requested: bool,
+    pub progress: Option<Progress>,
+    /// Why it failed.
+    pub problems: Vec<Problem>,
+    pub fault: Option<Fault>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// The evaluations of a submission, newest first: the first one is its state.
+pub async fn of_submission(conn: &mut PgConnection, submission: SubmissionId) -> sqlx::Result<Vec<Evaluation>> {
+    let rows = sqlx::query!(
+        r#"select e.id as "id: EvaluationId", e.number, p.name as protocol, e.state as "state: State", e.attempt,
+                  e.cancel_requested, e.step, e.step_done, e.step_total, e.problems as "problems: Json<Vec<Problem>>",
+                  e.fault as "fault: Fault", e.created_at, e.started_at, e.finished_at
+           from evaluation e join protocol p on p.id = e.protocol_id
+           where e.submission_id = $1 order by e.number desc"#,
+        submission.0
+    )
+    .fetch_all(conn)
+    .await?;
+    let evaluations = rows.into_iter().map(|r| Evaluation {
+        id: r.id,
+        submission,
+        number: r.number,
+        protocol: r.protocol,
+        state: r.state,
+        attempt: r.attempt,
+        cancel_requested: r.cancel_requested,
+        progress: progress(r.step.as_deref(), r.step_done, r.step_total),
+        problems: r.problems.0,
+        fault: r.fault,
+        created_at: r.created_at,
+        started_at: r.started_at,
+        finished_at: r.finished_at,
+    });
+    Ok(evaluations.collect())
+}
+
+/// Live progress as the columns hold it.
+pub(crate) fn progress(step: Option<&str>, done: i32, total: i32) -> Option<Progress> {
+    let step = match step? {
+        "scoring" => Step::Scoring,
+        "counting" => Step::Counting,
+        "reproducing" => Step::Reproducing,
+        "timing" => Step::Timing,
+        _ => return None,
+    };
+    Some(Progress { step, done: done.max(0) as u32, total: total.max(0) as u32 })
+}
+
+fn step_word(step: Step) -> &'static str {
+    match step {
+        Step::Scoring => "scoring",
+        Step::Counting => "counting",
+        Step::Reproducing => "reproducing",
+        Step::Timing => "timing",
+    }
+}
+
+/// Why a submission was not queued again.
+#[derive(Debug, thiserror::Error)]
+pub enum EnqueueError {
+    #[error("an evaluation of this submission is queued or running")]
+    AlreadyLive,
+    #[error(transparent)]
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for EnqueueError {
+    fn from(error: sqlx::Error) -> Self {
+        match db::broken_constraint(&error) {
+            Some("evaluation_one_live" | "evaluation_submission_id_number_key") => EnqueueError::AlreadyLive,
+            _ => EnqueueError::Database(error),
+        }
+    }
+}
+
+/// Queues an evaluation of a submission by the rules that are its phase's now: its first, or a re-run. What was measured
+/// before stays, and stands on the board until the new one is scored. Higher `priority` goes first; entries have 0.
+pub async fn enqueue(
+    conn: &mut PgConnection,
+    submission: SubmissionId,
+    priority: i16,
+) -> Result<EvaluationId, EnqueueError> {
+    let id = EvaluationId::new();
+    sqlx::query!(
+        "insert into evaluation (id, submission_id, team_id, protocol_id, device_class, number, priority)
+         select $1, s.id, s.team_id, r.id, r.rules ->> 'device',
+                (select coalesce(max(number), 0) + 1 from evaluation where submission_id = s.id), $3
+         from submission s join phase p on p.id = s.phase_id join protocol r on r.id = p.protocol_id where s.id = $2",
+        id.0,
+        submission.0,
+        priority
+    )
+    .execute(conn)
+    .await?;
+    Ok(id)
+}
+
+/// Cancels what is queued at once and asks the worker of what is running to stop. Gives the state that results;
+/// `Running`: the worker stops within 2 s; `None`: nothing was live.
+pub async fn cancel(conn: &mut PgConnection, submission: SubmissionId) -> sqlx::Result<Option<State>> {
+    sqlx::query_scalar!(
+        r#"update evaluation set cancel_requested = true,
+                  state = case when state = 'queued' then 'cancelled' else state end,
+                  finished_at = case when state = 'queued' then now() end
+           where submission_id = $1 and state in ('queued', 'running') returning state as "state: State""#,
+        submission.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// How much waits, over all phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Depth {
+    pub queued: i64,
+    pub running: i64,
+    /// Age of the oldest queued one, seconds.
+    pub oldest_s: i64,
+}
+
+pub async fn depth(conn: &mut PgConnection) -> sqlx::Result<Depth> {
+    sqlx::query_as!(
+        Depth,
+        r#"select count(*) filter (where state = 'queued') as "queued!",
+                  count(*) filter (where state = 'running') as "running!",
+                  coalesce(extract(epoch from now() - min(created_at) filter (where state = 'queued')), 0)::bigint
+                      as "oldest_s!"
+           from evaluation where state in ('queued', 'running')"#
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Where a queued submission stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Position {
+    /// 1: next.
+    pub position: i64,
+    /// How many are queued for the same kind of device.
+    pub of: i64,
+    /// Seconds until it starts, from how long the last evaluations took; `None`: none has finished yet.
+    pub estimate_s: Option<i64>,
+}
+
+/// Where a submission stands if no other joins: teams take turns, as in [`claim`]. `None`: it is not queued.
+pub async fn position(conn: &mut PgConnection, submission: SubmissionId) -> sqlx::Result<Option<Position>> {
+    let row = sqlx::query!(
+        r#"with waiting as (
+               select submission_id, device_class, priority, created_at, team_id,
+                      row_number() over (partition by device_class, team_id order by priority desc, created_at)
+                      + (select count(*) from evaluation r where r.team_id = e.team_id and r.state = 'running') as turn
+               from evaluation e where state = 'queued'),
+           ordered as (
+               select submission_id, device_class, count(*) over (partition by device_class) as of,
+                      row_number() over (partition by device_class order by priority desc, turn, created_at) as position
+               from waiting),
+           pace as (
+               select percentile_cont(0.5) within group (order by extract(epoch from finished_at - started_at)) as seconds
+               from (select finished_at, started_at from evaluation where state = 'scored'
+                     order by finished_at desc limit 20) last),
+           crew as (select greatest(count(*), 1) as workers from evaluation where state = 'running')
+           select position as "position!", of as "of!", (seconds * position / workers)::bigint as estimate_s
+           from ordered, pace, crew where submission_id = $1"#,
+        submission.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|r| Position { position: r.position, of: r.of, estimate_s: r.estimate_s }))
+}

@@ -1,0 +1,240 @@
+//! The only way in: an upload becomes a submission, or leaves no trace.
+//!
+//! Rules, then vetting, then one transaction that locks the team's row, counts the quota again, and writes submission and
+//! queue entry. The files are whole and synced in a temporary place before; the transaction renames them just before it
+//! commits, so that no row ever names a missing blob and no rejection leaves one behind.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{Acquire, PgConnection, PgPool, types::Json};
+use utoipa::ToSchema;
+
+use super::{FactSheet, Rejection, quota};
+use crate::{
+    challenge::{
+        dataset::{self, Dataset},
+        phase::{self, Phase, PhaseState},
+    },
+    evaluation::{
+        model,
+        results::{Depth, ResultsZip},
+    },
+    ids::{AccountId, PhaseId, SubmissionId, TeamId},
+    problem::Problem,
+    queue,
+    storage::{BlobHash, Storage, TempBlob},
+    team,
+};
+
+/// An upload that has arrived whole.
+#[derive(Debug)]
+pub struct Upload {
+    pub phase: PhaseId,
+    pub team: TeamId,
+    pub account: AccountId,
+    pub results: Option<TempBlob>,
+    pub model: Option<TempBlob>,
+    pub fact_sheet: FactSheet,
+    /// The client's name for this request.
+    pub idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Accepted {
+    pub submission: SubmissionId,
+    /// The same upload was accepted before; this is that submission, and nothing more was charged.
+    pub repeated: bool,
+}
+
+/// Characters of a fact sheet in all, of a field's name, and its fields.
+const FACT_SHEET: (usize, usize, usize) = (20_000, 100, 50);
+
+/// Accepts an upload and queues its evaluation.
+///
+/// The database's clock decides whether the phase is open, and which day's quota it costs: when the last byte is in, that
+/// is, when this is called. A repetition of an upload (the same key; or the same files in the same phase while they have
+/// not failed) gives the first result again, also after the phase closed or the quota is used up.
+pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<Accepted, Rejection> {
+    let Upload { phase, team, account, results, model, fact_sheet, idempotency_key } = upload;
+    let results = results.ok_or(Rejection::ArtifactMissing("results"))?;
+    let model = model.ok_or(Rejection::ArtifactMissing("model"))?;
+    check_text(&fact_sheet, idempotency_key.as_deref())?;
+
+    // No connection is held while the files are vetted.
+    let (arrived, dataset) = {
+        let mut conn = pool.acquire().await?;
+        let phase = phase::get(&mut conn, phase).await?.ok_or(Rejection::NoSuchPhase)?;
+        if !team::is_member(&mut conn, team, account).await? {
+            return Err(Rejection::NotAMember);
+        }
+        let allowed = match check_open(&phase) {
+            Ok(()) => quota::usage(&mut conn, phase.id, team, phase.limits).await?.check(),
+            closed => closed,
+        };
+        // Looked for after the count: the first of two equal uploads may have used the last of the quota just now, and
+        // the second is to hear of it, not of the quota.
+        let files = Files { team, phase: phase.id, results: &results.sha256, model: &model.sha256 };
+        if let Some(first) = earlier(&mut conn, &files, idempotency_key.as_deref()).await? {
+            return Ok(Accepted { submission: first, repeated: true });
+        }
+        allowed?;
+        let dataset = dataset::get(&mut conn, phase.dataset).await?;
+        let arrived = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&mut *conn).await?;
+        (arrived, dataset)
+    };
+
+    let uploaded_model = model.sha256.clone();
+    let Vetted { results, model, merged, readme } = vet(results, model, dataset).await?;
+    let model = match merged {
+        Some(bytes) => storage.stage(&bytes).await?,
+        None => model,
+    };
+
+    let mut conn = pool.acquire().await?;
+    let mut tx = conn.begin().await?;
+    // Every upload of this team waits here, so that the count below stays true until the row is in.
+    let member = sqlx::query_scalar!("select challenge_id from team where id = $1 for update", team.0)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let phase = phase::get(&mut tx, phase).await?.ok_or(Rejection::NoSuchPhase)?;
+    if member != Some(phase.challenge.0) {
+        return Err(Rejection::NotAMember);
+    }
+    let files = Files { team, phase: phase.id, results: &results.sha256, model: &uploaded_model };
+    if let Some(first) = earlier(&mut tx, &files, idempotency_key.as_deref()).await? {
+        return Ok(Accepted { submission: first, repeated: true });
+    }
+    quota::usage(&mut tx, phase.id, team, phase.limits).await?.check()?;
+
+    let id = SubmissionId::new();
+    sqlx::query!(
+        "insert into submission (id, phase_id, team_id, account_id, results_sha256, results_bytes, model_sha256,
+             model_bytes, uploaded_model_sha256, fact_sheet, readme, idempotency_key, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        id.0,
+        phase.id.0,
+        team.0,
+        account.0,
+        results.sha256.as_str(),
+        results.bytes as i64,
+        model.sha256.as_str(),
+        model.bytes as i64,
+        uploaded_model.as_str(),
+        Json(&fact_sheet) as _,
+        readme,
+        idempotency_key,
+        arrived
+    )
+    .execute(&mut *tx)
+    .await?;
+    queue::enqueue(&mut tx, id, 0).await.map_err(anyhow::Error::from)?;
+    storage.keep(results).await?;
+    storage.keep(model).await?;
+    tx.commit().await?;
+    tracing::info!(submission = %id, team = %team, phase = %phase.slug, "accepted a submission");
+    Ok(Accepted { submission: id, repeated: false })
+}
+
+fn check_text(fact_sheet: &FactSheet, key: Option<&str>) -> Result<(), Rejection> {
+    let (characters, name, fields) = FACT_SHEET;
+    let length: usize = fact_sheet.iter().map(|(k, v)| k.chars().count() + v.chars().count()).sum();
+    if length > characters || fact_sheet.len() > fields || fact_sheet.keys().any(|k| k.chars().count() > name) {
+        return Err(Rejection::FactSheetTooLarge);
+    }
+    match key {
+        Some(key) if key.is_empty() || key.chars().count() > 200 => Err(Rejection::BadKey),
+        _ => Ok(()),
+    }
+}
+
+fn check_open(phase: &Phase) -> Result<(), Rejection> {
+    let at = |time: Option<DateTime<Utc>>| time.unwrap_or_default();
+    match phase.state {
+        PhaseState::Open => Ok(()),
+        PhaseState::Upcoming => Err(Rejection::PhaseNotOpen { opens_at: at(phase.opens_at) }),
+        PhaseState::Closed => Err(Rejection::PhaseClosed { closed_at: at(phase.closes_at) }),
+    }
+}
+
+/// What makes two uploads the same.
+struct Files<'a> {
+    team: TeamId,
+    phase: PhaseId,
+    results: &'a BlobHash,
+    /// As uploaded.
+    model: &'a BlobHash,
+}
+
+/// The submission that this upload repeats.
+async fn earlier(
+    conn: &mut PgConnection,
+    files: &Files<'_>,
+    key: Option<&str>,
+) -> Result<Option<SubmissionId>, Rejection> {
+    let Files { team, phase, results, model } = files;
+    let by_key = sqlx::query!(
+        r#"select id as "id: SubmissionId",
+                  (phase_id = $3 and results_sha256 = $4 and uploaded_model_sha256 = $5) as "same!"
+           from submission where team_id = $1 and idempotency_key = $2"#,
+        team.0,
+        key,
+        phase.0,
+        results.as_str(),
+        model.as_str()
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    match by_key {
+        Some(first) if first.same => return Ok(Some(first.id)),
+        Some(_) => return Err(Rejection::KeyReused),
+        None => {}
+    }
+    let by_files = sqlx::query_scalar!(
+        r#"select s.id as "id: SubmissionId" from submission s
+           cross join lateral
+               (select state from evaluation where submission_id = s.id order by number desc limit 1) e
+           where s.team_id = $1 and s.phase_id = $2 and s.results_sha256 = $3 and s.uploaded_model_sha256 = $4
+             and s.withdrawn_at is null and e.state in ('queued', 'running', 'scored')
+           order by s.id limit 1"#,
+        team.0,
+        phase.0,
+        results.as_str(),
+        model.as_str()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(by_files)
+}
+
+/// Both files, found in order.
+struct Vetted {
+    results: TempBlob,
+    model: TempBlob,
+    /// The self-contained model, where the upload was not.
+    merged: Option<Vec<u8>>,
+    readme: Option<serde_json::Value>,
+}
+
+/// Reads both files and lists the problems of both at once.
+async fn vet(results: TempBlob, model: TempBlob, dataset: Dataset) -> Result<Vetted, Rejection> {
+    let vetting = move || -> anyhow::Result<Result<Vetted, Vec<Problem>>> {
+        let (zip, loaded) = (
+            ResultsZip::vet(results.path(), &dataset.expected(), dataset.scale, Depth::Pixels)?,
+            model::load_entry(model.path(), false),
+        );
+        Ok(match (zip, loaded) {
+            (Ok(zip), Ok(loaded)) => {
+                let merged = loaded.merged.then_some(loaded.bytes);
+                // Self-reported and never needed: what cannot be written down is left out.
+                let readme = zip.readme.as_ref().and_then(|readme| serde_json::to_value(readme).ok());
+                Ok(Vetted { results, model, merged, readme })
+            }
+            (zip, loaded) => {
+                let mut problems = zip.err().unwrap_or_default();
+                problems.extend(loaded.err().unwrap_or_default());
+                Err(problems)
+            }
+        })
+    };
+    tokio::task::spawn_blocking(vetting).await.map_err(anyhow::Error::from)??.map_err(Rejection::Vetting)
+}

@@ -1,0 +1,93 @@
+//! What a team has used of its quota in a phase. The rule stands at [`QuotaLimits`].
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use super::Rejection;
+use crate::{
+    challenge::phase::QuotaLimits,
+    ids::{PhaseId, TeamId},
+};
+
+/// Which limit is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Bound {
+    /// Evaluations this UTC day.
+    Daily,
+    /// Evaluations in the whole phase.
+    Total,
+    /// Failed and cancelled runs this UTC day.
+    Attempts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Quota {
+    pub limits: QuotaLimits,
+    /// Completed, queued and running, today.
+    pub daily_used: u32,
+    /// The same over the whole phase.
+    pub total_used: u32,
+    /// Of `daily_used`, those that have not ended: they may yet cost nothing.
+    pub provisional: u32,
+    /// Runs of today that failed through the team's file or were cancelled while running.
+    pub attempts_used: u32,
+    /// The next UTC midnight.
+    pub resets_at: DateTime<Utc>,
+}
+
+/// Counts by the database's clock. Exact only while the caller holds a lock on the team's row.
+pub async fn usage(conn: &mut PgConnection, phase: PhaseId, team: TeamId, limits: QuotaLimits) -> sqlx::Result<Quota> {
+    let row = sqlx::query!(
+        r#"with today as (select date_trunc('day', now() at time zone 'utc') at time zone 'utc' as begins),
+           entry as (
+               select s.created_at >= today.begins as today,
+                      bool_or(e.state in ('queued', 'running')) as live,
+                      bool_or(e.state = 'scored') as scored,
+                      bool_or(e.fault = 'team' or (e.state = 'cancelled' and e.started_at is not null)) as failed
+               from submission s cross join today join evaluation e on e.submission_id = s.id
+               where s.phase_id = $1 and s.team_id = $2
+               group by s.id, today.begins)
+           select count(*) filter (where scored or live) as "total!",
+                  count(*) filter (where (scored or live) and today) as "daily!",
+                  count(*) filter (where live and not scored and today) as "provisional!",
+                  count(*) filter (where failed and not scored and not live and today) as "attempts!",
+                  (select begins + interval '1 day' from today) as "resets_at!"
+           from entry"#,
+        phase.0,
+        team.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Quota {
+        limits,
+        daily_used: row.daily as u32,
+        total_used: row.total as u32,
+        provisional: row.provisional as u32,
+        attempts_used: row.attempts as u32,
+        resets_at: row.resets_at,
+    })
+}
+
+impl Quota {
+    /// Whether one more may be accepted.
+    pub fn check(&self) -> Result<(), Rejection> {
+        let used = |bound, used, limit, resets_at| Err(Rejection::QuotaUsed { bound, used, limit, resets_at });
+        let QuotaLimits { daily, total, daily_attempts } = self.limits;
+        if let Some(total) = total
+            && self.total_used >= total
+        {
+            return used(Bound::Total, self.total_used, total, None);
+        }
+        if self.daily_used >= daily {
+            return used(Bound::Daily, self.daily_used, daily, Some(self.resets_at));
+        }
+        // Whatever has not ended may yet fail: counted in, the cap cannot be passed by many at once.
+        if self.attempts_used + self.provisional >= daily_attempts {
+            return used(Bound::Attempts, self.attempts_used, daily_attempts, Some(self.resets_at));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,29 @@
+//! Secrets that we hand out: 256 random bits, of which only the SHA-256 is stored.
+
+use sha2::{Digest, Sha256};
+
+use crate::storage::hex;
+
+/// A secret, to be shown or set once and never stored.
+pub struct Secret(String);
+
+impl Secret {
+    /// `prefix` and 64 hexadecimal digits of the system's randomness.
+    pub fn new(prefix: &str) -> Secret {
+        let bits: [u8; 32] = rand::random();
+        Secret(format!("{prefix}{}", hex(&bits)))
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    pub fn sha256(&self) -> String {
+        digest(&self.0)
+    }
+}
+
+/// What is stored and looked up. The secret has 256 bits of its own, so that a plain hash cannot be guessed back.
+pub fn digest(secret: &str) -> String {
+    hex(&Sha256::digest(secret.as_bytes()))
+}

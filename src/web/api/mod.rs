@@ -1,0 +1,81 @@
+//! REST under `/api/v1`. Every route is registered with its OpenAPI description in one place, so that the document cannot
+//! miss one.
+
+pub mod challenges;
+mod events;
+mod leaderboard;
+pub mod submissions;
+
+use std::sync::LazyLock;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use serde_json::Value;
+use tower_http::timeout::TimeoutLayer;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{App, error::Errors};
+
+#[derive(OpenApi)]
+#[openapi(info(title = "Upscore"), components(schemas(Errors)), modifiers(&Bearer))]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        document.info.description = Some(ABOUT.into());
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API token of your account."))
+            .build();
+        document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+const ABOUT: &str = "Everything public can be read by anybody; send `Authorization: Bearer TOKEN` for your own entries and \
+to submit.\n\nEvery error is `{\"error\": {\"code\", \"message\", \"where\", \"hint\"}, \"errors\": […]}`: the first problem, \
+and all of them. Codes never change their meaning. Figures are in the units that `definitions` states; times are UTC.";
+
+fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
+    let quick = OpenApiRouter::new()
+        .routes(routes!(challenges::list))
+        .routes(routes!(challenges::show))
+        .routes(routes!(leaderboard::show))
+        .routes(routes!(submissions::show, submissions::withdraw))
+        .routes(routes!(submissions::cancel))
+        .routes(routes!(events::stream));
+    let uploads = OpenApiRouter::new().routes(routes!(submissions::submit));
+    (quick, uploads)
+}
+
+pub fn router(app: &App) -> Router<App> {
+    let (quick, uploads) = described();
+    let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.settings.request_timeout);
+    let all = quick.layer(timeout).merge(uploads.layer(DefaultBodyLimit::disable()));
+    let (router, _) = OpenApiRouter::<App>::new().nest("/api/v1", all).split_for_parts();
+    router.route("/api/v1/openapi.json", get(document))
+}
+
+/// The OpenAPI document.
+pub fn openapi() -> &'static Value {
+    static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
+        let (quick, uploads) = described();
+        let document = OpenApiRouter::<App>::with_openapi(Document::openapi()).nest("/api/v1", quick.merge(uploads));
+        serde_json::to_value(document.into_openapi()).unwrap_or_default()
+    });
+    &OPENAPI
+}
+
+async fn document() -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "public, max-age=60")], axum::Json(openapi()))
+}

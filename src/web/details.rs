@@ -1,0 +1,79 @@
+//! All that is to be told of one submission to one viewer: page and API show the same.
+
+use sqlx::PgConnection;
+
+use super::{
+    Error,
+    extract::SubmissionAt,
+    sight::{Sight, sees_board},
+    steps::Steps,
+};
+use crate::{
+    evaluation::Measurement,
+    leaderboard::{self, BaselineRow, Board, Figures, Ranks},
+    problem::Problem,
+    queue::{self, Evaluation, Position},
+    scoring::Reason,
+    submission,
+};
+
+pub struct Details {
+    /// Newest first; the first is the submission's state.
+    pub evaluations: Vec<Evaluation>,
+    pub position: Option<Position>,
+    pub steps: Steps,
+    /// Of the newest scored evaluation, where the viewer may see it.
+    pub measurement: Option<Measurement>,
+    /// By the board's FLOP profile.
+    pub figures: Option<Figures>,
+    pub standing: Standing,
+    pub baseline: Option<BaselineRow>,
+}
+
+/// Where the entry stands on the board, as far as the viewer sees it.
+pub enum Standing {
+    Ranked(u32, Ranks),
+    Unranked(Reason),
+    Baseline,
+    /// Not on the board: not scored, withdrawn, another entry of the team stands, or the board is not public.
+    Absent,
+}
+
+impl Details {
+    pub async fn load(conn: &mut PgConnection, at: &SubmissionAt) -> Result<Details, Error> {
+        let SubmissionAt { submission, phase, sight, viewer } = at;
+        let evaluations = submission::evaluations(conn, submission.id).await?;
+        let position = queue::position(conn, submission.id).await?;
+        let newest = evaluations.first();
+        let steps = Steps::of(submission.state, newest.and_then(|e| e.progress), position);
+        let scored = evaluations.iter().find(|e| e.state == queue::State::Scored).map(|e| e.id);
+        let measurement = match scored {
+            Some(id) if sight.sees_figures(phase) => queue::score::get(conn, id).await?,
+            _ => None,
+        };
+        let board = leaderboard::ranking(conn, phase).await?;
+        let figures = measurement.as_ref().map(|m| Figures::of(m, board.flops_profile));
+        let standing = if sees_board(viewer, phase) { Standing::of(&board, submission.id) } else { Standing::Absent };
+        let baseline = board.baseline.filter(|_| sight.sees_figures(phase));
+        Ok(Details { evaluations, position, steps, measurement, figures, standing, baseline })
+    }
+
+    /// Why the newest evaluation failed, for those who may know.
+    pub fn problems(&self, sight: Sight) -> Vec<Problem> {
+        let newest = self.evaluations.first().filter(|_| sight.is_full());
+        newest.map(|e| e.problems.clone()).unwrap_or_default()
+    }
+}
+
+impl Standing {
+    fn of(board: &Board, id: crate::ids::SubmissionId) -> Standing {
+        if let Some(row) = board.ranked.iter().find(|r| r.submission == id) {
+            return Standing::Ranked(row.rank, row.ranks);
+        }
+        if let Some(row) = board.unranked.iter().find(|r| r.submission == id) {
+            return Standing::Unranked(row.reason.clone());
+        }
+        let is_baseline = board.baseline.as_ref().is_some_and(|b| b.submission == Some(id));
+        if is_baseline { Standing::Baseline } else { Standing::Absent }
+    }
+}

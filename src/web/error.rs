@@ -1,0 +1,310 @@
+//! What can go wrong at the edge, as situations. A handler returns an [`Error`]; [`present`] shows it, and every refusal of
+//! the layers below, as a page or as JSON.
+
+use askama::Template;
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{Html, IntoResponse, Response},
+};
+use serde::Serialize;
+use tower_http::request_id::RequestId;
+use utoipa::ToSchema;
+
+use super::{App, view::Page};
+use crate::{db, problem::Problem, storage::StorageError, submission::Rejection};
+
+#[derive(Debug)]
+pub enum Error {
+    PageNotFound,
+    MethodNotAllowed,
+    ChallengeNotFound,
+    PhaseNotFound,
+    /// Also where it exists and the asker may not see it: the two cannot be told apart.
+    SubmissionNotFound,
+    /// Nobody is signed in, and this is not for everybody.
+    TokenNeeded,
+    /// Unknown, expired or revoked.
+    TokenRefused,
+    /// The token may read, not submit.
+    ScopeTooSmall,
+    NoTeam,
+    /// The phase's figures are not published.
+    NotPublished,
+    /// Nothing is queued or running that could be cancelled.
+    NotLive,
+    /// The body is not what was asked for.
+    BadUpload(Problem),
+    BadQuery(String),
+    UploadTooSlow,
+    TooManyParts,
+    Rejected(Rejection),
+}
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        Error::Rejected(rejection)
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        Error::Rejected(error.into())
+    }
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Self {
+        Error::Rejected(Rejection::Ours(error))
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Error::Rejected(error.into())
+    }
+}
+
+impl From<askama::Error> for Error {
+    fn from(error: askama::Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+impl Error {
+    /// What to show.
+    pub fn fault(&self) -> Fault {
+        let (status, problem) = match self {
+            Error::PageNotFound => (404, Problem::new("not_found", "There is nothing at this address.")),
+            Error::MethodNotAllowed => {
+                (405, Problem::new("method_not_allowed", "This address does not take this kind of request."))
+            }
+            Error::ChallengeNotFound => (404, Problem::new("challenge_not_found", "There is no such challenge.")),
+            Error::PhaseNotFound => (404, Problem::new("phase_not_found", "There is no such phase.")),
+            Error::SubmissionNotFound => (
+                404,
+                Problem::new("submission_not_found", "There is no such submission, or it is not yours to see.")
+                    .hint("Sign in with a token of the team that sent it in."),
+            ),
+            Error::TokenNeeded => (
+                401,
+                Problem::new("token_needed", "This needs a token of your team.")
+                    .hint("Send it as `Authorization: Bearer TOKEN`, or sign in with it."),
+            ),
+            Error::TokenRefused => (
+                401,
+                Problem::new("token_refused", "This token is unknown, expired or revoked.")
+                    .hint("Check that it was copied whole; it starts with `upscore_`."),
+            ),
+            Error::ScopeTooSmall => (
+                403,
+                Problem::new("scope_too_small", "This token may read but not submit.")
+                    .hint("Make a token with the scope `submit`."),
+            ),
+            Error::NoTeam => (
+                403,
+                Problem::new("no_team", "You are in no team of this challenge.")
+                    .hint("Join or make a team of this challenge first."),
+            ),
+            Error::NotPublished => (
+                403,
+                Problem::new("not_published", "The figures of this phase are not published yet.")
+                    .hint("They appear here when the organizers publish them."),
+            ),
+            Error::NotLive => {
+                (409, Problem::new("not_live", "This submission is final: nothing is queued or running."))
+            }
+            Error::BadUpload(problem) => (400, problem.clone()),
+            Error::BadQuery(message) => (400, Problem::new("bad_query", message.clone())),
+            Error::UploadTooSlow => (
+                408,
+                Problem::new("upload_too_slow", "The upload was too slow and was cut off; nothing was stored.")
+                    .hint("Try again over a better connection."),
+            ),
+            Error::TooManyParts => (413, Problem::new("too_many_parts", "An upload has at most 8 parts.")),
+            Error::Rejected(rejection) => return Fault::of(rejection),
+        };
+        Fault { status: StatusCode::from_u16(status).unwrap_or_default(), problems: vec![problem], retry_after: None }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        if let Error::Rejected(Rejection::Ours(error)) = &self {
+            // Once, and with everything; the client learns nothing but the request's id.
+            if db::is_away(error) {
+                tracing::warn!(error = format!("{error:#}"), "the database is away");
+            } else {
+                tracing::error!(error = format!("{error:#}"), "a request failed through us");
+            }
+        }
+        self.fault().into_response()
+    }
+}
+
+/// An error as it is shown: never empty, nothing of our insides.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub status: StatusCode,
+    pub problems: Vec<Problem>,
+    /// Seconds.
+    pub retry_after: Option<i64>,
+}
+
+impl Fault {
+    fn of(rejection: &Rejection) -> Fault {
+        let retry_after = match rejection {
+            Rejection::QuotaUsed { resets_at: Some(at), .. } => Some((*at - chrono::Utc::now()).num_seconds().max(1)),
+            Rejection::Ours(error) if db::is_away(error) => Some(5),
+            Rejection::StorageFull => Some(600),
+            _ => None,
+        };
+        let status = StatusCode::from_u16(rejection.class().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut problems = rejection.problems();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            problems =
+                vec![Problem::new("unavailable", "The server is busy for a moment.").hint("Try again in seconds.")];
+        }
+        Fault { status, problems, retry_after }
+    }
+
+    /// Of an answer that one of the layers below made, with nothing but its status.
+    fn of_status(status: StatusCode) -> Fault {
+        let (code, message) = match status.as_u16() {
+            400 => ("bad_request", "The request could not be read."),
+            403 => ("cross_site", "This request came from another site and was refused."),
+            404 => return Error::PageNotFound.fault(),
+            405 => return Error::MethodNotAllowed.fault(),
+            408 | 504 => ("timeout", "The request took too long."),
+            413 => ("too_large", "The request is larger than is allowed."),
+            415 => ("unsupported_media_type", "The request's content type is not one that is taken here."),
+            422 => ("unprocessable", "The request could not be understood."),
+            431 => ("headers_too_large", "The request's headers are larger than is allowed."),
+            _ => ("internal", "Something went wrong on our side."),
+        };
+        Fault { status, problems: vec![Problem::new(code, message)], retry_after: None }
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// An error of the API: the first problem, and all of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Errors {
+    pub error: Problem,
+    pub errors: Vec<Problem>,
+    /// Tell us this when you ask about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+impl Errors {
+    pub fn new(problems: Vec<Problem>, request_id: Option<String>) -> Errors {
+        let error = problems.first().cloned().unwrap_or_else(|| Problem::new("internal", "Something went wrong."));
+        Errors { error, errors: problems, request_id }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage {
+    page: Page,
+    status: u16,
+    heading: &'static str,
+    problems: Vec<Problem>,
+    request_id: Option<String>,
+    sign_in: bool,
+}
+
+/// Whether the asker wants JSON: the API always, a page's script when it says so.
+pub fn wants_json(path: &str, headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
+    path.starts_with("/api/v1/") || (accept.contains("application/json") && !accept.contains("text/html"))
+}
+
+/// Marks an answer that is shown as it is, as to a probe.
+#[derive(Debug, Clone, Copy)]
+pub struct AsItIs;
+
+/// Shows every refusal, whoever made it, in the asker's form.
+pub async fn present(State(app): State<App>, request: Request, next: Next) -> Response {
+    let json = wants_json(request.uri().path(), request.headers());
+    let request_id = request.extensions().get::<RequestId>();
+    let request_id = request_id.and_then(|id| id.header_value().to_str().ok()).map(str::to_owned);
+    let cookie = super::extract::cookie_token(request.headers(), &app);
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let fault = match response.extensions_mut().remove::<Fault>() {
+        Some(fault) => fault,
+        // A handler that shows its own page.
+        None if response.extensions_mut().remove::<AsItIs>().is_some() => return response,
+        None if response.headers().get(header::CONTENT_TYPE).is_some_and(is_shown) => return response,
+        None => Fault::of_status(status),
+    };
+    let ours = fault.status.is_server_error();
+    let request_id = request_id.filter(|_| ours);
+    let shown = if json {
+        (fault.status, Json(Errors::new(fault.problems, request_id))).into_response()
+    } else {
+        let page = ErrorPage {
+            page: Page::plain("Error", cookie.is_some()),
+            status: fault.status.as_u16(),
+            heading: heading(fault.status),
+            problems: fault.problems,
+            request_id,
+            sign_in: cookie.is_none() && matches!(fault.status.as_u16(), 401 | 404),
+        };
+        (fault.status, render(&page)).into_response()
+    };
+    let (mut parts, body) = shown.into_parts();
+    for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW, header::CONNECTION] {
+        if let Some(value) = response.headers().get(&name) {
+            parts.headers.insert(name, value.clone());
+        }
+    }
+    Response::from_parts(parts, body)
+}
+
+fn is_shown(content_type: &HeaderValue) -> bool {
+    let kind = content_type.as_bytes();
+    kind.starts_with(b"text/html") || kind.starts_with(b"application/json")
+}
+
+fn heading(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "A token is needed",
+        403 => "Not allowed",
+        404 => "Not found",
+        409 => "Not possible now",
+        413 => "Too large",
+        429 => "Enough for now",
+        503 => "Back in a moment",
+        500.. => "That was our fault",
+        _ => "That did not work",
+    }
+}
+
+/// A template as an answer. That a template fails to render is a fault of ours.
+pub fn render(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(html) => Html(html).into_response(),
+        Err(error) => Error::from(error).into_response(),
+    }
+}

@@ -1,0 +1,188 @@
+//! What each figure is: the one place that column headers, cards, the API and the protocol page take their words from.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::view::fixed;
+use crate::{
+    challenge::protocol::{Comparison, DeviceClass, FlopsProfile, Metric, ReproductionRule, Rules},
+    evaluation::fidelity::Channel,
+    leaderboard::{Figures, Ranks},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    Higher,
+    Lower,
+}
+
+/// A figure's name, unit and meaning under one protocol.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Definition {
+    /// The field's name in JSON.
+    pub id: &'static str,
+    pub name: &'static str,
+    /// As the pages show it; JSON holds plain units (a count, ms, MiB).
+    pub unit: &'static str,
+    pub better: Better,
+    /// One or two sentences.
+    pub text: String,
+}
+
+/// All figures of a board in the order of its columns.
+pub fn definitions(rules: &Rules) -> Vec<Definition> {
+    let define = |id, name, unit, better, text: String| Definition { id, name, unit, better, text };
+    let fidelity = &rules.fidelity;
+    let channel = match fidelity.channel {
+        Channel::Rgb => "the three RGB channels together",
+        Channel::Y => "the luma channel rounded to 8 bits",
+        Channel::YFloat => "the luma channel, not rounded",
+    };
+    let timing = &rules.timing;
+    let runs = format!("{} runs after {} to warm up", timing.runs, timing.warmup);
+    let threads = match rules.device {
+        DeviceClass::Cpu => format!(" on {} CPU threads", timing.threads),
+        DeviceClass::Cuda => " on one GPU".to_owned(),
+    };
+    let counter = match rules.flops {
+        FlopsProfile::Kair => "of AIM2020 and NTIRE2022–2023 (convolutions, linear layers, activations)",
+        FlopsProfile::Fvcore => "of NTIRE2024 on (fvcore)",
+    };
+    use Better::{Higher, Lower};
+    vec![
+        define(
+            "psnr",
+            "PSNR",
+            "dB",
+            Higher,
+            format!(
+                "Of the uploaded 8-bit images against the hidden HR, over {channel}, {} pixels at each border left out; \
+                 mean over images.",
+                fidelity.border
+            ),
+        ),
+        define("ssim", "SSIM", "", Higher, "Same pixels as the PSNR, 11×11 Gaussian window; mean over images.".into()),
+        define(
+            "runtime_ms",
+            "Runtime",
+            "ms",
+            Lower,
+            format!("Forward pass alone per image, batch 1, fp32{threads}: median of {runs}. Decoding and copies are outside."),
+        ),
+        define(
+            "runtime_ratio",
+            "× baseline",
+            "",
+            Lower,
+            "Runtime over the baseline's, both timed interleaved in the same process; ± half of the 95 % interval. Below 1 \
+             is faster than the baseline."
+                .into(),
+        ),
+        define("params", "Params", "M", Lower, "Learned values, each counted once, in the model as deployed.".into()),
+        define(
+            "flops",
+            "FLOPs",
+            "G",
+            Lower,
+            format!("At a 1×3×256×256 input, by the counter {counter}; a multiply-add counts as one."),
+        ),
+        define("activations", "Acts", "M", Lower, "Output elements of every convolution at a 1×3×256×256 input.".into()),
+        define("memory_mib", "Memory", "MiB", Lower, "Peak of the forward pass by the runtime's own allocator.".into()),
+        define("convs", "Convs", "", Lower, "Two-dimensional convolutions executed in one forward pass.".into()),
+    ]
+}
+
+/// One sentence of the gate's comparison.
+pub fn comparison(gate: Comparison) -> String {
+    match gate {
+        Comparison::Exact => "compared as measured, not rounded".into(),
+        Comparison::Rounded { decimals } => format!("both rounded to {decimals} decimals"),
+    }
+}
+
+pub fn reproduction(rule: ReproductionRule) -> &'static str {
+    match rule {
+        ReproductionRule::Required => {
+            "Your model is run on the LR images and must make the images you upload, within one grey level; otherwise the \
+             entry is not ranked."
+        }
+        ReproductionRule::Shown => {
+            "Your model is run on the LR images; whether it makes the images you upload is shown beside the entry."
+        }
+    }
+}
+
+/// What a board is ordered by, in words.
+pub fn ranked_by(metric: Metric, against_baseline: bool) -> &'static str {
+    match metric {
+        Metric::Runtime if against_baseline => "runtime relative to the baseline",
+        Metric::Runtime => "runtime",
+        Metric::Params => "parameters",
+        Metric::Flops => "FLOPs",
+        Metric::Activations => "activations",
+        Metric::Memory => "peak memory",
+        Metric::Psnr => "PSNR",
+        Metric::Ssim => "SSIM",
+    }
+}
+
+pub fn device(class: DeviceClass) -> &'static str {
+    match class {
+        DeviceClass::Cpu => "CPU",
+        DeviceClass::Cuda => "GPU (CUDA)",
+    }
+}
+
+/// One value as a table shows it.
+#[derive(Debug, Clone, Default)]
+pub struct Cell {
+    /// The definition's id.
+    pub id: &'static str,
+    pub text: String,
+    /// All digits, for a tooltip and for sorting; empty: there is no value.
+    pub exact: String,
+    /// `± 0.01`, where there is an interval.
+    pub spread: Option<String>,
+    pub rank: Option<u32>,
+}
+
+impl Cell {
+    pub fn is_best(&self) -> bool {
+        self.rank == Some(1)
+    }
+}
+
+/// The figures in the order of [`definitions`].
+pub fn cells(figures: &Figures, ranks: Option<&Ranks>, against_baseline: bool) -> Vec<Cell> {
+    let f = figures;
+    let cell = |id, value: f64, scale: f64, decimals, rank: fn(&Ranks) -> Option<u32>| Cell {
+        id,
+        text: fixed(value / scale, decimals),
+        exact: value.to_string(),
+        spread: None,
+        rank: ranks.and_then(rank),
+    };
+    let none = |_: &Ranks| None;
+    let runtime: fn(&Ranks) -> Option<u32> = |r| r.runtime;
+    let (by_ms, by_ratio) = if against_baseline { (none as fn(&Ranks) -> _, runtime) } else { (runtime, none as _) };
+    let ratio = match f.runtime_ratio {
+        Some(ratio) => {
+            let spread = f.runtime_ratio_ci95.map(|[low, high]| (high - low) / 2.0);
+            let spread = spread.map(|half| fixed(half, if half < 0.005 { 3 } else { 2 }));
+            Cell { spread, ..cell("runtime_ratio", ratio, 1.0, 2, by_ratio) }
+        }
+        None => Cell { id: "runtime_ratio", text: "–".into(), ..Cell::default() },
+    };
+    vec![
+        cell("psnr", f.psnr, 1.0, 2, |r| r.psnr),
+        cell("ssim", f.ssim, 1.0, 4, |r| r.ssim),
+        cell("runtime_ms", f.runtime_ms, 1.0, if f.runtime_ms < 10.0 { 2 } else { 1 }, by_ms),
+        ratio,
+        cell("params", f.params as f64, 1e6, 3, |r| r.params),
+        cell("flops", f.flops as f64, 1e9, 2, |r| r.flops),
+        cell("activations", f.activations as f64, 1e6, 2, |r| r.activations),
+        cell("memory_mib", f.memory_mib, 1.0, 0, |r| r.memory),
+        cell("convs", f.convs as f64, 1.0, 0, none),
+    ]
+}

@@ -1,0 +1,112 @@
+//! `/challenges/{slug}`: what it is about, the phases, and the protocol in plain words.
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+
+use super::{
+    super::{
+        App, Error,
+        error::render,
+        extract::Viewer,
+        metrics::{self, Definition},
+        view::{Page, markdown},
+    },
+    phase::{PhaseView, current, gate_words},
+};
+use crate::{
+    challenge::{
+        self, Challenge,
+        phase::{self, Phase},
+        protocol::EntryRule,
+    },
+    leaderboard::{self, GateView},
+};
+
+#[derive(Template)]
+#[template(path = "challenge.html")]
+struct ChallengePage {
+    page: Page,
+    challenge: Challenge,
+    about: String,
+    phases: Vec<PhaseView>,
+    rules: Option<RulesView>,
+}
+
+struct RulesView {
+    protocol: String,
+    scale: u32,
+    words: Vec<Rule>,
+    definitions: Vec<Definition>,
+}
+
+struct Rule {
+    title: &'static str,
+    text: String,
+}
+
+pub async fn show(State(app): State<App>, viewer: Viewer, Path(slug): Path<String>) -> Result<Response, Error> {
+    let mut conn = app.db().await?;
+    let challenge = challenge::by_slug(&mut conn, &slug).await?.ok_or(Error::ChallengeNotFound)?;
+    let phases = phase::of_challenge(&mut conn, challenge.id).await?;
+    let mut views = Vec::new();
+    let mut rules = None;
+    let now = current(&phases).map(|p| p.id);
+    for phase in &phases {
+        let gate = leaderboard::gate_view(&mut conn, phase).await?;
+        views.push(PhaseView::load(&app, &mut conn, phase, gate).await?);
+        if now == Some(phase.id) {
+            rules = Some(rules_view(phase, gate));
+        }
+    }
+    let page = Page::of(&challenge.title, &viewer);
+    let about = markdown(&challenge.description);
+    Ok(render(&ChallengePage { page, challenge, about, phases: views, rules }))
+}
+
+fn rules_view(phase: &Phase, gate: Option<GateView>) -> RulesView {
+    let rules = &phase.protocol.rules;
+    let baseline = &phase.baseline.name;
+    let gate = match gate {
+        None => "There is no gate: every entry is ranked.".into(),
+        Some(view) => format!(
+            "An entry is ranked only with a {}, {}. The others are listed with what they lack.",
+            gate_words(Some(view), baseline),
+            metrics::comparison(view.comparison)
+        ),
+    };
+    let against = phase.baseline.model_sha256.is_some();
+    let entry = match rules.ranking.entry {
+        EntryRule::Best => "Of each team, its best entry stands.",
+        EntryRule::Chosen => "Of each team, the entry stands that it chose; without a choice, its best.",
+    };
+    let ranking =
+        format!("By {}. Equal values share a rank. {entry}", metrics::ranked_by(rules.ranking.metric, against));
+    let limits = format!(
+        "{:.0} GiB of memory and {} for the whole evaluation; past them it fails.",
+        rules.limits.memory_bytes as f64 / f64::from(1 << 30),
+        super::super::view::span(rules.limits.seconds)
+    );
+    let device = match (rules.device, against) {
+        (class, true) => format!(
+            "{}, with {baseline} timed beside each entry, so that boards of two machines compare.",
+            metrics::device(class)
+        ),
+        (class, false) => format!("{}.", metrics::device(class)),
+    };
+    let rule = |title, text| Rule { title, text };
+    RulesView {
+        protocol: phase.protocol.name.clone(),
+        scale: rules.fidelity.scale,
+        words: vec![
+            rule("Gate.", gate),
+            rule("Order.", ranking),
+            rule("Reproduction.", metrics::reproduction(rules.reproduction).into()),
+            rule("Device.", device),
+            rule("Limits.", limits),
+        ],
+        definitions: metrics::definitions(rules),
+    }
+}

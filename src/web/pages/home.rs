@@ -1,0 +1,132 @@
+//! `/`: the challenges as cards.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use sqlx::PgConnection;
+
+use super::{
+    super::{
+        App, Error,
+        error::render,
+        extract::Viewer,
+        metrics,
+        sight::sees_board,
+        view::{Page, When},
+    },
+    phase::{current, until},
+};
+use crate::{
+    challenge::{
+        self, Challenge,
+        phase::{self, Phase, PhaseState},
+        protocol::Metric,
+    },
+    leaderboard, team,
+};
+
+#[derive(Template)]
+#[template(path = "home.html")]
+struct Home {
+    page: Page,
+    current: Vec<Card>,
+    past: Vec<Card>,
+}
+
+struct Card {
+    slug: String,
+    title: String,
+    scale: Option<u32>,
+    teams: i64,
+    phase: Option<CardPhase>,
+}
+
+struct CardPhase {
+    slug: String,
+    title: String,
+    state: PhaseState,
+    until: Option<When>,
+    until_word: &'static str,
+    ranked: usize,
+    gate: Option<String>,
+    /// The best three.
+    first: Vec<Best>,
+}
+
+struct Best {
+    rank: u32,
+    team: String,
+    psnr: String,
+    cost: String,
+}
+
+impl CardPhase {
+    fn is_open(&self) -> bool {
+        self.state == PhaseState::Open
+    }
+}
+
+pub async fn show(State(app): State<App>, viewer: Viewer) -> Result<Response, Error> {
+    let mut conn = app.db().await?;
+    let mut cards = Vec::new();
+    for challenge in challenge::list(&mut conn).await? {
+        cards.push(card(&mut conn, &viewer, challenge).await?);
+    }
+    let is_past = |card: &Card| card.phase.as_ref().is_some_and(|p| p.state == PhaseState::Closed);
+    let (past, current) = cards.into_iter().partition(is_past);
+    Ok(render(&Home { page: Page::of("Challenges", &viewer), current, past }))
+}
+
+async fn card(conn: &mut PgConnection, viewer: &Viewer, challenge: Challenge) -> Result<Card, Error> {
+    let phases = phase::of_challenge(conn, challenge.id).await?;
+    let teams = team::count(conn, challenge.id).await?;
+    let now = current(&phases);
+    let phase = match now {
+        Some(phase) => Some(card_phase(conn, viewer, phase).await?),
+        None => None,
+    };
+    let scale = now.map(|p| p.protocol.rules.fidelity.scale);
+    Ok(Card { slug: challenge.slug, title: challenge.title, scale, teams, phase })
+}
+
+async fn card_phase(conn: &mut PgConnection, viewer: &Viewer, phase: &Phase) -> Result<CardPhase, Error> {
+    let board = leaderboard::ranking(conn, phase).await?;
+    let shown = sees_board(viewer, phase);
+    let against = phase.baseline.model_sha256.is_some();
+    let id = cost_id(board.metric, against);
+    let unit = metrics::definitions(&phase.protocol.rules).into_iter().find(|d| d.id == id);
+    let unit = unit.map_or_else(String::new, |d| if d.unit.is_empty() { d.name.to_owned() } else { d.unit.to_owned() });
+    let first = board.ranked.iter().filter(|_| shown).take(3).map(|row| {
+        let cell = metrics::cells(&row.figures, None, against).into_iter().find(|c| c.id == id);
+        let cost = cell.map(|c| c.text).unwrap_or_default();
+        Best {
+            rank: row.rank,
+            team: row.team.clone(),
+            psnr: format!("{:.2}", row.figures.psnr),
+            cost: format!("{cost} {unit}"),
+        }
+    });
+    let first = first.collect();
+    let (until, until_word) = until(phase);
+    Ok(CardPhase {
+        slug: phase.slug.clone(),
+        title: phase.title.clone(),
+        state: phase.state,
+        until,
+        until_word,
+        ranked: if shown { board.ranked.len() } else { 0 },
+        gate: board.gate.and_then(|g| g.psnr).map(|psnr| format!("{psnr:.2}")),
+        first,
+    })
+}
+
+/// The column of the cost that orders the board; runtime where fidelity does.
+fn cost_id(metric: Metric, against_baseline: bool) -> &'static str {
+    match metric {
+        Metric::Params => "params",
+        Metric::Flops => "flops",
+        Metric::Activations => "activations",
+        Metric::Memory => "memory_mib",
+        Metric::Runtime | Metric::Psnr | Metric::Ssim if against_baseline => "runtime_ratio",
+        Metric::Runtime | Metric::Psnr | Metric::Ssim => "runtime_ms",
+    }
+}

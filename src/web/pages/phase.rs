@@ -1,0 +1,103 @@
+//! A phase as several pages show it.
+
+use sqlx::PgConnection;
+
+use super::super::{
+    App, Error, metrics,
+    upload::Limits,
+    view::{When, bytes},
+};
+use crate::{
+    challenge::{
+        dataset,
+        phase::{Phase, PhaseState},
+    },
+    leaderboard::GateView,
+};
+
+/// A phase's rules of entry in words.
+pub struct PhaseView {
+    pub slug: String,
+    pub title: String,
+    pub state: PhaseState,
+    pub opens: Option<When>,
+    pub closes: Option<When>,
+    /// The next of the two, or when it closed.
+    pub until: Option<When>,
+    pub until_word: &'static str,
+    pub images: usize,
+    pub scale: u32,
+    pub lr_size: String,
+    pub results_limit: String,
+    pub model_limit: String,
+    pub quota: String,
+    pub attempts: u32,
+    pub device: &'static str,
+    pub gate: String,
+}
+
+impl PhaseView {
+    pub async fn load(
+        app: &App,
+        conn: &mut PgConnection,
+        phase: &Phase,
+        gate: Option<GateView>,
+    ) -> Result<PhaseView, Error> {
+        let dataset = dataset::get(conn, phase.dataset).await?;
+        let limits = Limits::of(&dataset, &app.settings);
+        let (until, until_word) = until(phase);
+        let quota = match phase.limits.total {
+            Some(total) => format!("{} evaluations a day, {total} in all", phase.limits.daily),
+            None => format!("{} evaluations a day", phase.limits.daily),
+        };
+        Ok(PhaseView {
+            slug: phase.slug.clone(),
+            title: phase.title.clone(),
+            state: phase.state,
+            opens: phase.opens_at.map(When::new),
+            closes: phase.closes_at.map(When::new),
+            until,
+            until_word,
+            images: dataset.images.len(),
+            scale: dataset.scale,
+            lr_size: bytes(dataset.images.iter().map(|i| i.lr_bytes).sum()),
+            results_limit: bytes(limits.results),
+            model_limit: bytes(limits.model),
+            quota,
+            attempts: phase.limits.daily_attempts,
+            device: metrics::device(phase.protocol.rules.device),
+            gate: gate_words(gate, &phase.baseline.name),
+        })
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.state == PhaseState::Open
+    }
+}
+
+/// The next moment that matters of a phase, and the word before it.
+pub fn until(phase: &Phase) -> (Option<When>, &'static str) {
+    match phase.state {
+        PhaseState::Upcoming => (phase.opens_at.map(When::new), "opens"),
+        PhaseState::Open => (phase.closes_at.map(When::new), "closes"),
+        PhaseState::Closed => (phase.closes_at.map(When::new), "closed"),
+    }
+}
+
+/// The gate in one line.
+pub fn gate_words(gate: Option<GateView>, baseline: &str) -> String {
+    match gate {
+        None => "none: every entry is ranked".into(),
+        Some(GateView { psnr: None, .. }) => format!("the PSNR of {baseline}, not measured yet"),
+        Some(GateView { psnr: Some(psnr), follows_baseline, .. }) => {
+            let whose = if follows_baseline { format!(", measured of {baseline}") } else { String::new() };
+            format!("PSNR ≥ {psnr:.2} dB{whose}")
+        }
+    }
+}
+
+/// The phase that a visitor means: the first that is open, else the next, else the last.
+pub fn current(phases: &[Phase]) -> Option<&Phase> {
+    let of = |state| phases.iter().find(move |p| p.state == state);
+    of(PhaseState::Open).or_else(|| of(PhaseState::Upcoming)).or(phases.last())
+}

@@ -1,0 +1,340 @@
+//! `/submissions/{id}`: live while it waits and runs, then its results.
+
+use askama::Template;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Redirect, Response},
+};
+
+use super::super::{
+    App, Error,
+    details::{Details, Standing},
+    error::render,
+    extract::SubmissionAt,
+    metrics::{self, Better},
+    plot::{self, Strip},
+    sight::Sight,
+    steps::StepView,
+    view::{Page, When, fixed, grouped},
+};
+use crate::{
+    challenge,
+    evaluation::{Db, Measurement, Verdict},
+    leaderboard::{BaselineRow, Figures},
+    problem::Problem,
+    queue::{self, Fault},
+    submission::Submission,
+};
+
+#[derive(Template)]
+#[template(path = "submission.html")]
+struct SubmissionPage {
+    page: Page,
+    at: Submission,
+    challenge_title: String,
+    phase_title: String,
+    state: &'static str,
+    submitted: When,
+    /// The viewer is of its team, or an organizer.
+    full: bool,
+    live: bool,
+    may_cancel: bool,
+    steps: Vec<StepView>,
+    percent: u8,
+    live_line: String,
+    standing: Option<Line>,
+    problems: Vec<Problem>,
+    /// The fault is not the team's.
+    ours: bool,
+    /// Why its figures are not shown.
+    hidden: Option<&'static str>,
+    results: Option<Results>,
+    facts: Vec<(String, String)>,
+    history: Vec<Past>,
+}
+
+struct Line {
+    class: &'static str,
+    text: String,
+}
+
+struct Past {
+    number: i32,
+    state: &'static str,
+    protocol: String,
+    queued: When,
+}
+
+struct Results {
+    cards: Vec<Card>,
+    baseline_name: String,
+    /// The cards show the baseline's figures.
+    beside: bool,
+    verdict: VerdictLine,
+    images: Option<Images>,
+    cost_input: String,
+    operators: Vec<Operator>,
+    provenance: Vec<(&'static str, String)>,
+}
+
+struct Card {
+    name: &'static str,
+    unit: &'static str,
+    text: String,
+    value: String,
+    spread: Option<String>,
+    rank: Option<u32>,
+    baseline: Option<String>,
+    delta: Option<Line>,
+}
+
+struct VerdictLine {
+    class: &'static str,
+    word: &'static str,
+    text: String,
+}
+
+struct Images {
+    rows: Vec<ImageRow>,
+    strip: Option<Strip>,
+}
+
+struct ImageRow {
+    name: String,
+    psnr: String,
+    psnr_exact: String,
+    ssim: String,
+    /// Largest difference between the uploaded image and the model's.
+    apart: String,
+}
+
+struct Operator {
+    op: String,
+    calls: u64,
+    macs: String,
+    macs_exact: u64,
+    share: Option<String>,
+    params: String,
+    params_exact: u64,
+    output: String,
+    output_exact: u64,
+}
+
+pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
+    let mut conn = app.db().await?;
+    let details = Details::load(&mut conn, &at).await?;
+    let challenge = challenge::by_slug(&mut conn, &at.submission.challenge_slug).await?;
+    drop(conn);
+    let full = at.sight.is_full();
+    let live = full && !at.submission.state.is_final();
+    let hidden = (details.measurement.is_none() && at.submission.state == queue::State::Scored).then_some(
+        "The entry was accepted, vetted and measured. The organizers publish the figures of this phase later.",
+    );
+    let results = match (&details.measurement, &details.figures) {
+        (Some(m), Some(figures)) => Some(results(&at, &details, m, figures)),
+        _ => None,
+    };
+    let history = details.evaluations.iter().filter(|_| full).map(|e| Past {
+        number: e.number,
+        state: e.state.as_str(),
+        protocol: e.protocol.clone(),
+        queued: When::new(e.created_at),
+    });
+    let page = SubmissionPage {
+        page: Page::of(format!("{} · submission", at.submission.team_name), &at.viewer),
+        challenge_title: challenge.map_or_else(|| at.submission.challenge_slug.clone(), |c| c.title),
+        phase_title: at.phase.title.clone(),
+        state: at.submission.state.as_str(),
+        submitted: When::new(at.submission.created_at),
+        full,
+        live,
+        may_cancel: live,
+        percent: details.steps.percent,
+        live_line: details.steps.line.clone(),
+        standing: standing(&details.standing),
+        problems: details.problems(at.sight),
+        ours: details.evaluations.first().is_some_and(|e| e.fault == Some(Fault::Ours)),
+        hidden,
+        results,
+        facts: at.submission.fact_sheet.clone().into_iter().filter(|_| full).collect(),
+        history: history.collect(),
+        steps: details.steps.steps,
+        at: at.submission,
+    };
+    Ok(render(&page))
+}
+
+/// A form's way to cancel: shows the page again.
+pub async fn cancel(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
+    super::super::api::submissions::stop(&app, &at).await?;
+    Ok(Redirect::to(&format!("/submissions/{}", at.submission.id)).into_response())
+}
+
+fn standing(standing: &Standing) -> Option<Line> {
+    match standing {
+        Standing::Ranked(rank, _) => Some(Line { class: "good", text: format!("Rank {rank} on the board.") }),
+        Standing::Unranked(reason) => Some(Line { class: "bad", text: format!("Not ranked: {}.", reason.message) }),
+        Standing::Baseline => Some(Line { class: "", text: "This is the baseline of the phase.".into() }),
+        Standing::Absent => None,
+    }
+}
+
+fn results(at: &SubmissionAt, details: &Details, m: &Measurement, figures: &Figures) -> Results {
+    let rules = &at.phase.protocol.rules;
+    let against = figures.runtime_ratio.is_some();
+    let ranks = match &details.standing {
+        Standing::Ranked(_, ranks) => Some(ranks),
+        _ => None,
+    };
+    // The runtime and memory beside which this very run was measured; the rest from the baseline's own entry.
+    let beside = details.baseline.as_ref().and_then(|b| b.figures).map(|mut f| {
+        if let Some(base) = &m.runtime.baseline {
+            f.runtime_ms = base.median_ms;
+        }
+        f.memory_mib = m.memory.baseline_peak_bytes.map_or(f.memory_mib, |b| b as f64 / f64::from(1 << 20));
+        f
+    });
+    let is_baseline = matches!(details.standing, Standing::Baseline);
+    let cells = metrics::cells(figures, ranks, against);
+    let base = beside.filter(|_| !is_baseline).map(|f| metrics::cells(&f, None, false));
+    let cards = metrics::definitions(rules).into_iter().zip(cells).enumerate().map(|(i, (d, cell))| {
+        let base = base.as_ref().and_then(|b| b.get(i)).filter(|b| b.id != "runtime_ratio" && !b.exact.is_empty());
+        Card {
+            delta: base.and_then(|b| delta(d.id, d.better, &cell.exact, &b.exact)),
+            baseline: base.map(|b| b.text.clone()),
+            name: d.name,
+            unit: d.unit,
+            text: d.text,
+            value: cell.text,
+            spread: cell.spread,
+            rank: cell.rank,
+        }
+    });
+    let macs = m.cost.macs.max(1) as f64;
+    let operators = m.cost.operators.iter().map(|o| Operator {
+        op: o.op.clone(),
+        calls: o.calls,
+        macs: fixed(o.macs as f64 / 1e6, 1),
+        macs_exact: o.macs,
+        share: (o.macs > 0).then(|| format!("{:.0}", 100.0 * o.macs as f64 / macs)),
+        params: grouped(o.params),
+        params_exact: o.params,
+        output: fixed(o.output_elements as f64 / 1e6, 2),
+        output_exact: o.output_elements,
+    });
+    Results {
+        beside: base.is_some(),
+        cards: cards.collect(),
+        baseline_name: baseline_name(details.baseline.as_ref()),
+        verdict: verdict(m),
+        images: (at.sight != Sight::Public).then(|| images(m)),
+        cost_input: m.cost.input.map(|n| n.to_string()).join("×"),
+        operators: operators.collect(),
+        provenance: provenance(at, m),
+    }
+}
+
+fn baseline_name(baseline: Option<&BaselineRow>) -> String {
+    baseline.map_or_else(|| "Baseline".into(), |b| b.team.clone())
+}
+
+/// How the figure compares with the baseline's: in dB where it is one, else as a factor.
+fn delta(id: &str, better: Better, value: &str, base: &str) -> Option<Line> {
+    let (value, base): (f64, f64) = (value.parse().ok()?, base.parse().ok()?);
+    let text = match id {
+        "psnr" => format!("{:+.2} dB", value - base),
+        "ssim" => format!("{:+.4}", value - base),
+        _ if base > 0.0 => format!("× {}", fixed(value / base, 2)),
+        _ => return None,
+    };
+    let good = match better {
+        Better::Higher => value > base,
+        Better::Lower => value < base,
+    };
+    let class = if value == base {
+        "even"
+    } else if good {
+        "good"
+    } else {
+        "bad"
+    };
+    let word = if value == base {
+        ""
+    } else if good {
+        " ▲"
+    } else {
+        " ▼"
+    };
+    Some(Line { class, text: text + word })
+}
+
+fn verdict(m: &Measurement) -> VerdictLine {
+    let r = &m.reproduction;
+    let share = |fraction: f64| format!("{:.4} %", 100.0 * fraction);
+    let differ = share(1.0 - r.identical_fraction);
+    let range = if r.input_range == 1 { "0…1" } else { "0…255" };
+    let (class, word, text) = match r.verdict {
+        Verdict::Reproduced => (
+            "good",
+            "Reproduced.",
+            format!("The model makes every sample of the uploaded images (input range {range})."),
+        ),
+        Verdict::WithinRounding => (
+            "near",
+            "Within rounding.",
+            format!(
+                "The model makes the uploaded images but for one grey level in {differ} of the samples (input range {range})."
+            ),
+        ),
+        Verdict::Differs => (
+            "bad",
+            "Not reproduced.",
+            format!("The model's own images are up to {} grey levels away, in {differ} of the samples.", r.max_abs),
+        ),
+    };
+    VerdictLine { class, word, text }
+}
+
+fn images(m: &Measurement) -> Images {
+    let mut scores = m.fidelity.images.clone();
+    scores.sort_by(|a, b| a.psnr.0.total_cmp(&b.psnr.0));
+    let apart = |name: &str| m.reproduction.images.iter().find(|i| i.name == name).map(|i| i.max_abs);
+    let psnr = |db: Db| if db.0.is_infinite() { ("identical".into(), Db::CAP) } else { (format!("{:.2}", db.0), db.0) };
+    let values: Vec<(String, f64)> = scores.iter().map(|i| (i.name.clone(), i.psnr.0)).collect();
+    let rows = scores.iter().map(|i| {
+        let (text, exact) = psnr(i.psnr);
+        ImageRow {
+            name: i.name.clone(),
+            psnr: text,
+            psnr_exact: exact.to_string(),
+            ssim: format!("{:.4}", i.ssim),
+            apart: apart(&i.name).map_or_else(|| "–".into(), |n| n.to_string()),
+        }
+    });
+    Images { rows: rows.collect(), strip: plot::strip(&values, m.fidelity.psnr) }
+}
+
+fn provenance(at: &SubmissionAt, m: &Measurement) -> Vec<(&'static str, String)> {
+    let p = &m.provenance;
+    let timed = format!(
+        "{} runs on {}, median {} ms, 95 % interval {}…{} ms",
+        m.runtime.runs,
+        m.runtime.input,
+        fixed(m.runtime.median_ms, 2),
+        fixed(m.runtime.ci95_ms[0], 2),
+        fixed(m.runtime.ci95_ms[1], 2)
+    );
+    let mut lines = vec![
+        ("Protocol", at.phase.protocol.name.clone()),
+        ("Device", format!("{} ({}), {} threads", p.device_name, m.runtime.device, p.threads)),
+        ("Timing", timed),
+        ("Memory", m.memory.method.clone()),
+        ("Software", format!("Upscore {}, ONNX Runtime {}, {}", p.upscore, p.onnxruntime, p.os)),
+        ("Sandbox", p.sandbox.clone()),
+    ];
+    if at.sight.is_full() {
+        lines.push(("Model SHA-256", p.model_sha256.clone()));
+        lines.push(("Results SHA-256", p.results_sha256.clone()));
+    }
+    lines
+}

@@ -1,0 +1,137 @@
+//! `/challenges/{slug}/{phase}/submit`: the form, and what it posts.
+
+use askama::Template;
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use axum_extra::extract::CookieJar;
+
+use super::{
+    super::{
+        App, Error,
+        api::submissions::{Receipt, receive},
+        error::{render, wants_json},
+        extract::{PhaseAt, Signed, Viewer, token_cookie},
+        upload::{self, Limits},
+        view::{Page, When},
+    },
+    phase::PhaseView,
+};
+use crate::{
+    challenge::{Challenge, dataset, phase::Phase},
+    ids::SubmissionId,
+    problem::Problem,
+    submission::{self, quota},
+    team::Team,
+};
+
+/// Entries of the team that are listed below the form.
+const RECENT: i64 = 10;
+
+#[derive(Template)]
+#[template(path = "submit.html")]
+struct SubmitPage {
+    page: Page,
+    challenge: Challenge,
+    phase: PhaseView,
+    /// Whom the browser is signed in for.
+    team: Option<String>,
+    quota: String,
+    problems: Vec<Problem>,
+    recent: Vec<Recent>,
+    url: String,
+}
+
+struct Recent {
+    id: SubmissionId,
+    state: &'static str,
+    when: When,
+}
+
+pub async fn show(State(app): State<App>, viewer: Viewer, at: PhaseAt, request: Request) -> Result<Response, Error> {
+    let url = app.url(request.headers());
+    Ok(render(&form(&app, &viewer, at, url, Vec::new()).await?))
+}
+
+async fn form(
+    app: &App,
+    viewer: &Viewer,
+    at: PhaseAt,
+    url: String,
+    problems: Vec<Problem>,
+) -> Result<SubmitPage, Error> {
+    let PhaseAt { challenge, phase } = at;
+    let team = viewer.team(app, &challenge).await?;
+    let mut conn = app.db().await?;
+    let gate = crate::leaderboard::gate_view(&mut conn, &phase).await?;
+    let view = PhaseView::load(app, &mut conn, &phase, gate).await?;
+    let (quota, recent) = match &team {
+        Some(team) => history(&mut conn, team, &phase).await?,
+        None => Default::default(),
+    };
+    Ok(SubmitPage {
+        page: Page::of(format!("Submit · {}", challenge.title), viewer),
+        challenge,
+        phase: view,
+        team: team.map(|t| t.name),
+        quota,
+        problems,
+        recent,
+        url,
+    })
+}
+
+async fn history(conn: &mut sqlx::PgConnection, team: &Team, phase: &Phase) -> Result<(String, Vec<Recent>), Error> {
+    let used = quota::usage(conn, phase.id, team.id, phase.limits).await?;
+    let mut words = format!("{} of {} evaluations of today are used", used.daily_used, used.limits.daily);
+    if let Some(total) = used.limits.total {
+        words += &format!(", {} of {total} in all", used.total_used);
+    }
+    words += &format!("; the day ends {}.", When::new(used.resets_at).relative);
+    let recent = submission::of_team(conn, team.id, Some(phase.id), RECENT).await?.into_iter();
+    let recent = recent.map(|s| Recent { id: s.id, state: s.state.as_str(), when: When::new(s.created_at) });
+    Ok((words, recent.collect()))
+}
+
+/// The form as posted: with a token in its first field, or by a browser that is signed in. Leads to the submission's page;
+/// a refused one shows the form again with every problem. A script that asks for JSON gets the API's answer.
+pub async fn accept(
+    State(app): State<App>,
+    viewer: Viewer,
+    at: PhaseAt,
+    jar: CookieJar,
+    request: Request,
+) -> Result<Response, Error> {
+    let json = wants_json(request.uri().path(), request.headers());
+    let url = app.url(request.headers());
+    let limits = Limits::of(&dataset::get(&mut *app.db().await?, at.phase.dataset).await?, &app.settings);
+    let mut jar = jar;
+    let accepted = upload::answering(&app, request, limits, async |incoming| {
+        let signed = match &viewer.0 {
+            Some(signed) => signed.clone(),
+            None => {
+                let token = incoming.first_text("token").await?.ok_or(Error::TokenNeeded)?;
+                let signed = Signed::of_token(&app, &token).await?;
+                jar = std::mem::take(&mut jar).add(token_cookie(&app, &token));
+                signed
+            }
+        };
+        receive(&app, signed.may_submit()?, &at.challenge, &at.phase, incoming, None).await
+    });
+    match accepted.await {
+        Ok(receipt) if json => Ok((StatusCode::ACCEPTED, jar, Json(receipt)).into_response()),
+        Ok(Receipt { url, .. }) => Ok((jar, Redirect::to(&url)).into_response()),
+        Err(error) if json => Err(error),
+        Err(error) => {
+            let fault = error.fault();
+            if fault.status.is_server_error() {
+                return Err(error);
+            }
+            let page = form(&app, &viewer, at, url, fault.problems).await?;
+            Ok((fault.status, jar, render(&page)).into_response())
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Plots as plain numbers: the templates draw SVG from them, with classes and no inline style.
+
+/// A point to be plotted.
+#[derive(Debug, Clone)]
+pub struct Point {
+    /// Above 0: the axis is logarithmic.
+    pub x: f64,
+    pub y: f64,
+    pub label: String,
+    /// Where a click leads.
+    pub href: Option<String>,
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Ranked,
+    Unranked,
+    Baseline,
+}
+
+impl Kind {
+    pub fn class(&self) -> &'static str {
+        match self {
+            Kind::Ranked => "ranked",
+            Kind::Unranked => "unranked",
+            Kind::Baseline => "baseline",
+        }
+    }
+}
+
+/// A point in the picture's own coordinates.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    pub x: f64,
+    pub y: f64,
+    pub label: String,
+    pub label_x: f64,
+    pub label_y: f64,
+    /// `start` or `end`.
+    pub anchor: &'static str,
+    pub title: String,
+    pub href: Option<String>,
+    pub kind: Kind,
+    pub on_front: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Tick {
+    pub at: f64,
+    pub text: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Scatter {
+    pub marks: Vec<Mark>,
+    pub x_ticks: Vec<Tick>,
+    pub y_ticks: Vec<Tick>,
+    /// `x,y x,y …` of the Pareto front's steps.
+    pub front: String,
+    /// The baseline's place, for its cross-hair.
+    pub cross: Option<(f64, f64)>,
+    pub frame: Frame,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Frame {
+    pub width: f64,
+    pub height: f64,
+    pub left: f64,
+    pub right: f64,
+    pub top: f64,
+    pub bottom: f64,
+}
+
+pub const FRAME: Frame = Frame { width: 760.0, height: 420.0, left: 58.0, right: 744.0, top: 18.0, bottom: 372.0 };
+
+/// Characters of a label; the tooltip has the whole name.
+const LABEL: usize = 20;
+
+/// `None`: nothing to show. The axes are made for what competes: an entry far below it is drawn at the edge, with an arrow
+/// and its figure, so that it does not squeeze the rest into a line.
+pub fn scatter(points: &[Point], frame: Frame, describe: impl Fn(&Point) -> String) -> Option<Scatter> {
+    let points: Vec<&Point> = points.iter().filter(|p| p.x > 0.0 && p.x.is_finite() && p.y.is_finite()).collect();
+    let competes = |p: &Point| p.kind != Kind::Unranked;
+    let floor = bounds(points.iter().filter(|p| competes(p)).map(|p| p.y), 1.2, 1.0).map_or(f64::MIN, |(low, _)| low);
+    let shown = |p: &Point| p.y >= floor;
+    let (x_low, x_high) = bounds(points.iter().filter(|p| shown(p)).map(|p| p.x.log10()), 0.08, 0.15)?;
+    let (y_low, y_high) = bounds(points.iter().filter(|p| shown(p)).map(|p| p.y), 0.12, 0.2)?;
+    let to_x = |x: f64| frame.left + (x.log10() - x_low) / (x_high - x_low) * (frame.right - frame.left);
+    let to_y = |y: f64| frame.bottom - (y - y_low) / (y_high - y_low) * (frame.bottom - frame.top);
+
+    // What is not ranked beats nobody.
+    let beats = |q: &Point, p: &Point| competes(q) && q.x <= p.x && q.y >= p.y && (q.x < p.x || q.y > p.y);
+    let on_front = |p: &Point| competes(p) && !points.iter().any(|q| beats(q, p));
+    let mut marks: Vec<Mark> = points
+        .iter()
+        .map(|p| Mark {
+            x: to_x(p.x).clamp(frame.left + 6.0, frame.right - 6.0),
+            y: to_y(p.y).min(frame.bottom - 8.0),
+            label: label(p, shown(p)),
+            label_x: 0.0,
+            label_y: 0.0,
+            anchor: "start",
+            title: describe(p),
+            href: p.href.clone(),
+            kind: p.kind,
+            on_front: on_front(p),
+        })
+        .collect();
+    place_labels(&mut marks, frame);
+
+    let mut front: Vec<(f64, f64)> = marks.iter().filter(|m| m.on_front).map(|m| (m.x, m.y)).collect();
+    front.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut steps = Vec::new();
+    for (i, &(x, y)) in front.iter().enumerate() {
+        if let Some(&(_, before)) = i.checked_sub(1).and_then(|i| front.get(i)) {
+            steps.push(format!("{x:.1},{before:.1}"));
+        }
+        steps.push(format!("{x:.1},{y:.1}"));
+    }
+    if let Some(&(_, y)) = front.last() {
+        steps.push(format!("{:.1},{y:.1}", frame.right));
+    }
+    let baseline = points.iter().find(|p| p.kind == Kind::Baseline);
+    Some(Scatter {
+        x_ticks: log_ticks(x_low, x_high).into_iter().map(|x| Tick { at: to_x(x), text: short(x) }).collect(),
+        y_ticks: linear_ticks(y_low, y_high, 5).into_iter().map(|(y, text)| Tick { at: to_y(y), text }).collect(),
+        front: steps.join(" "),
+        cross: baseline.map(|b| (to_x(b.x), to_y(b.y))),
+        marks,
+        frame,
+    })
+}
+
+fn label(point: &Point, shown: bool) -> String {
+    let mut label: String = point.label.chars().take(LABEL).collect();
+    if label.len() < point.label.len() {
+        label = format!("{}…", label.trim_end());
+    }
+    if shown { label } else { format!("{label} ↓ {:.2}", point.y) }
+}
+
+/// One line of values, as a strip of marks.
+#[derive(Debug, Clone)]
+pub struct Strip {
+    /// Place and tooltip.
+    pub marks: Vec<(f64, String)>,
+    pub ticks: Vec<Tick>,
+    pub mean: f64,
+    pub width: f64,
+}
+
+pub fn strip(values: &[(String, f64)], mean: f64) -> Option<Strip> {
+    const WIDTH: f64 = 760.0;
+    const MARGIN: f64 = 20.0;
+    let finite = values.iter().filter(|(_, v)| v.is_finite());
+    let (low, high) = bounds(finite.clone().map(|(_, v)| *v), 0.04, 0.2)?;
+    let at = |v: f64| MARGIN + (v - low) / (high - low) * (WIDTH - 2.0 * MARGIN);
+    Some(Strip {
+        marks: finite.map(|(name, v)| (at(*v), format!("{name}: {v:.2} dB"))).collect(),
+        ticks: linear_ticks(low, high, 7).into_iter().map(|(v, text)| Tick { at: at(v), text }).collect(),
+        mean: at(mean).clamp(MARGIN, WIDTH - MARGIN),
+        width: WIDTH,
+    })
+}
+
+/// Lowest and highest with some room around, never of no width.
+fn bounds(values: impl Iterator<Item = f64>, room: f64, least: f64) -> Option<(f64, f64)> {
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    if !low.is_finite() || !high.is_finite() {
+        return None;
+    }
+    let margin = ((high - low) * room).max(least / 2.0);
+    Some((low - margin, high + margin))
+}
+
+/// 1, 2, 5 of each decade in between; only 1 where that would be many.
+fn log_ticks(low: f64, high: f64) -> Vec<f64> {
+    let steps: &[f64] = if high - low > 2.2 {
+        &[1.0]
+    } else if high - low > 0.9 {
+        &[1.0, 2.0, 5.0]
+    } else {
+        &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]
+    };
+    let decades = low.floor() as i32..=high.ceil() as i32;
+    let all = decades.flat_map(|d| steps.iter().map(move |s| s * 10f64.powi(d)));
+    all.filter(|v| (low..=high).contains(&v.log10())).collect()
+}
+
+fn linear_ticks(low: f64, high: f64, about: u32) -> Vec<(f64, String)> {
+    let rough = (high - low) / f64::from(about);
+    let decade = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|s| s * decade).find(|s| *s >= rough).unwrap_or(decade);
+    let decimals = (-step.log10().floor()).max(0.0) as usize;
+    let first = (low / step).ceil() as i64;
+    (first..).map(|i| i as f64 * step).take_while(|v| *v <= high).map(|v| (v, format!("{v:.decimals$}"))).collect()
+}
+
+fn short(value: f64) -> String {
+    let (scaled, unit) = match value {
+        v if v >= 1e9 => (v / 1e9, " G"),
+        v if v >= 1e6 => (v / 1e6, " M"),
+        v if v >= 1e3 => (v / 1e3, " k"),
+        v => (v, ""),
+    };
+    let text = format!("{scaled:.6}");
+    format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Right of the mark where there is room, else left, else above or below; what still collides keeps its tooltip only.
+fn place_labels(marks: &mut [Mark], frame: Frame) {
+    const GLYPH: f64 = 6.6;
+    const LINE: f64 = 14.0;
+    let mut taken: Vec<[f64; 4]> = marks.iter().map(|m| [m.x - 6.0, m.y - 6.0, m.x + 6.0, m.y + 6.0]).collect();
+    let mut order: Vec<usize> = (0..marks.len()).collect();
+    // The front and the baseline matter most.
+    order.sort_by_key(|&i| (!(marks[i].on_front || marks[i].kind == Kind::Baseline), i));
+    for i in order {
+        let mark = &mut marks[i];
+        let width = mark.label.chars().count() as f64 * GLYPH;
+        let candidates = [
+            (mark.x + 10.0, mark.y + 4.0, "start"),
+            (mark.x - 10.0, mark.y + 4.0, "end"),
+            (mark.x + 8.0, mark.y - 10.0, "start"),
+            (mark.x + 8.0, mark.y + 18.0, "start"),
+            (mark.x - 8.0, mark.y - 10.0, "end"),
+            (mark.x - 8.0, mark.y + 18.0, "end"),
+        ];
+        let free = candidates.into_iter().find_map(|(x, y, anchor)| {
+            let left = if anchor == "end" { x - width } else { x };
+            let area = [left, y - LINE + 3.0, left + width, y + 3.0];
+            let inside = area[0] >= frame.left && area[2] <= frame.right + 8.0 && area[1] >= frame.top - 8.0;
+            let own = i;
+            let hits = taken.iter().enumerate().any(|(j, other)| j != own && overlap(&area, other));
+            (inside && !hits).then_some((x, y, anchor, area))
+        });
+        match free {
+            Some((x, y, anchor, area)) => {
+                (mark.label_x, mark.label_y, mark.anchor) = (x, y, anchor);
+                taken.push(area);
+            }
+            None => mark.label.clear(),
+        }
+    }
+}
+
+fn overlap(a: &[f64; 4], b: &[f64; 4]) -> bool {
+    a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(x: f64, y: f64, kind: Kind) -> Point {
+        Point { x, y, label: format!("{x}"), href: None, kind }
+    }
+
+    #[test]
+    fn the_front_is_what_nothing_beats() {
+        let points = [point(0.5, 29.0, Kind::Ranked), point(1.0, 29.2, Kind::Baseline), point(2.0, 29.1, Kind::Ranked)];
+        let plot = scatter(&points, FRAME, |p| p.label.clone()).unwrap();
+        let front: Vec<bool> = plot.marks.iter().map(|m| m.on_front).collect();
+        assert_eq!(front, [true, true, false]);
+        assert!(plot.marks[0].x < plot.marks[1].x && plot.marks[0].y > plot.marks[1].y);
+        // What is not ranked neither stands on the front nor sets the scale.
+        let low = [&points[..], &[point(0.1, 20.0, Kind::Unranked)]].concat();
+        let plot = scatter(&low, FRAME, |p| p.label.clone()).unwrap();
+        assert_eq!(plot.marks.iter().map(|m| m.on_front).collect::<Vec<_>>(), [true, true, false, false]);
+        assert_eq!((plot.marks[3].y, plot.marks[3].label.as_str()), (FRAME.bottom - 8.0, "0.1 ↓ 20.00"));
+        assert!(scatter(&[], FRAME, |p| p.label.clone()).is_none());
+    }
+
+    #[test]
+    fn ticks_are_round() {
+        assert_eq!(log_ticks(-0.8, 0.4), [0.2, 0.5, 1.0, 2.0]);
+        let texts: Vec<String> = linear_ticks(26.31, 27.02, 5).into_iter().map(|(_, t)| t).collect();
+        assert_eq!(texts, ["26.4", "26.6", "26.8", "27.0"]);
+    }
+}

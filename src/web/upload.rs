@@ -1,0 +1,271 @@
+//! An upload, part by part: bytes stream to the storage, never whole in memory, with a limit on each part, on the whole,
+//! on what stands between parts, and on slowness.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{FromRequest, Multipart, Request, multipart::Field},
+    http::header,
+};
+use futures::{Stream, StreamExt, stream};
+use tokio::time::{Instant, timeout_at};
+
+use super::{App, Error, Settings};
+use crate::{
+    challenge::dataset::Dataset,
+    evaluation::model::MAX_MODEL_BYTES,
+    problem::Problem,
+    storage::{Storage, TempBlob},
+    submission::{FactSheet, Rejection},
+};
+
+const MAX_PARTS: usize = 8;
+/// Bytes of a text field.
+const MAX_TEXT: u64 = 64 << 10;
+/// Bytes that may stand between two parts: a boundary and the head of the next part.
+const MAX_PART_HEAD: u64 = 16 << 10;
+/// Bytes of a refused upload that are read and dropped, so that a browser gets to read the answer.
+const DRAIN: u64 = 8 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Bytes that a challenge's files may have; shown on its pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub results: u64,
+    pub model: u64,
+}
+
+impl Limits {
+    /// A PNG is at most a little larger than its samples; the rest is room for a readme and the archive itself.
+    pub fn of(dataset: &Dataset, settings: &Settings) -> Limits {
+        let samples: u64 = dataset.images.iter().map(|i| u64::from(i.hr_size[0]) * u64::from(i.hr_size[1]) * 3).sum();
+        let results = samples + samples / 10 + (16 << 20);
+        Limits { results: results.min(settings.results_bytes), model: settings.model_bytes.min(MAX_MODEL_BYTES) }
+    }
+
+    fn whole(self) -> u64 {
+        self.results + self.model + MAX_PARTS as u64 * (MAX_TEXT + MAX_PART_HEAD)
+    }
+}
+
+/// What arrived.
+#[derive(Debug, Default)]
+pub struct Files {
+    pub results: Option<TempBlob>,
+    pub model: Option<TempBlob>,
+    pub fact_sheet: FactSheet,
+}
+
+/// An upload that is coming in.
+pub struct Incoming {
+    multipart: Multipart,
+    gauge: Arc<Gauge>,
+    parts: usize,
+    limits: Limits,
+}
+
+/// What the watched body and its reader tell each other.
+#[derive(Default)]
+struct Gauge {
+    /// Whether a part's bytes are being read, or what stands between parts.
+    in_part: AtomicBool,
+    between: AtomicU64,
+    slow: AtomicBool,
+    too_large: AtomicBool,
+}
+
+impl Incoming {
+    pub async fn open(request: Request, limits: Limits, settings: &Settings) -> Result<Incoming, Error> {
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|n| n > limits.whole()) {
+            return Err(Rejection::TooLarge { limit: limits.whole() }.into());
+        }
+        let gauge = Arc::<Gauge>::default();
+        let (parts, body) = request.into_parts();
+        let watched = Body::from_stream(watch(body, gauge.clone(), limits.whole(), settings));
+        let multipart = Multipart::from_request(Request::from_parts(parts, watched), &()).await.map_err(|_| {
+            let problem = Problem::new("not_multipart", "The upload is not a multipart form.");
+            Error::BadUpload(problem.hint("Send `multipart/form-data` with the files `results` and `model`."))
+        })?;
+        Ok(Incoming { multipart, gauge, parts: 0, limits })
+    }
+
+    /// The text of the first part, which must be called `name`: a form puts its token before its files.
+    pub async fn first_text(&mut self, name: &str) -> Result<Option<String>, Error> {
+        let Some(mut field) = next(&mut self.multipart, &self.gauge, &mut self.parts).await? else { return Ok(None) };
+        if field.name() != Some(name) {
+            return Ok(None);
+        }
+        text(&mut field, &self.gauge).await.map(Some)
+    }
+
+    /// Streams the files to the storage. A part `skip` is left out.
+    pub async fn files(&mut self, storage: &Storage, skip: &str) -> Result<Files, Error> {
+        let mut files = Files::default();
+        while let Some(mut field) = next(&mut self.multipart, &self.gauge, &mut self.parts).await? {
+            let name = field.name().unwrap_or_default().to_owned();
+            let (slot, limit) = match name.as_str() {
+                "results" => (&mut files.results, self.limits.results),
+                "model" => (&mut files.model, self.limits.model),
+                _ if field.file_name().is_some() => return Err(unexpected(&name)),
+                _ => {
+                    let words = text(&mut field, &self.gauge).await?;
+                    if name != skip && !words.trim().is_empty() {
+                        files.fact_sheet.insert(name, words);
+                    }
+                    continue;
+                }
+            };
+            let file = file(&mut field, &self.gauge, storage, limit).await?;
+            // A browser sends a file that was not chosen as one without a byte.
+            if file.bytes > 0 && slot.replace(file).is_some() {
+                let problem = Problem::new("duplicate_part", "The upload has this part twice.");
+                return Err(Error::BadUpload(problem.at(&name)));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Reads on for a moment after a refusal: a browser that is still sending would see a lost connection instead of the
+    /// answer.
+    pub async fn drain(mut self) {
+        let reading = async {
+            let mut left = DRAIN;
+            while let Ok(Some(mut field)) = next(&mut self.multipart, &self.gauge, &mut self.parts).await {
+                while let Ok(Some(chunk)) = field.chunk().await {
+                    left = left.saturating_sub(chunk.len() as u64);
+                    if left == 0 {
+                        return;
+                    }
+                }
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
+    }
+}
+
+async fn next<'a>(multipart: &'a mut Multipart, gauge: &Gauge, parts: &mut usize) -> Result<Option<Field<'a>>, Error> {
+    gauge.in_part.store(false, Ordering::Relaxed);
+    gauge.between.store(0, Ordering::Relaxed);
+    let field = multipart.next_field().await.map_err(|_| gauge.error())?;
+    gauge.in_part.store(true, Ordering::Relaxed);
+    *parts += usize::from(field.is_some());
+    if *parts > MAX_PARTS { Err(Error::TooManyParts) } else { Ok(field) }
+}
+
+async fn text(field: &mut Field<'_>, gauge: &Gauge) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(|_| gauge.error())? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() as u64 > MAX_TEXT {
+            return Err(Rejection::FactSheetTooLarge.into());
+        }
+    }
+    // Postgres stores no NUL.
+    String::from_utf8(bytes).ok().filter(|t| !t.contains('\0')).ok_or_else(|| {
+        let problem = Problem::new("bad_text", "A text field is not UTF-8 text.");
+        Error::BadUpload(problem.at(field.name().unwrap_or_default()))
+    })
+}
+
+async fn file(field: &mut Field<'_>, gauge: &Gauge, storage: &Storage, limit: u64) -> Result<TempBlob, Error> {
+    let mut writer = storage.writer(limit).await?;
+    while let Some(chunk) = field.chunk().await.map_err(|_| gauge.error())? {
+        writer.write(&chunk).await?;
+    }
+    Ok(writer.finish().await?)
+}
+
+fn unexpected(name: &str) -> Error {
+    let problem = Problem::new("unexpected_file", "The upload has a file that is not asked for.").at(name);
+    Error::BadUpload(problem.hint("Send the files `results` and `model`."))
+}
+
+impl Gauge {
+    /// Why reading failed; the multipart reader's own error does not say.
+    fn error(&self) -> Error {
+        if self.slow.load(Ordering::Relaxed) {
+            return Error::UploadTooSlow;
+        }
+        if self.too_large.load(Ordering::Relaxed) {
+            return Rejection::TooLarge { limit: MAX_PART_HEAD }.into();
+        }
+        let problem = Problem::new("upload_broken", "The upload ended early or is not a well-formed multipart form.");
+        Error::BadUpload(problem.hint("Send it again; nothing was stored."))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the upload was cut off")]
+struct CutOff;
+
+/// The body, cut off where it is too slow, too long, or has too much between its parts.
+fn watch(
+    body: Body,
+    gauge: Arc<Gauge>,
+    whole: u64,
+    settings: &Settings,
+) -> impl Stream<Item = Result<Bytes, axum::BoxError>> + Send + use<> {
+    let deadline = Instant::now() + settings.upload_deadline;
+    let (window, rate) = (settings.upload_window, settings.upload_min_rate);
+    let least = rate * window.as_secs();
+    let state = (body.into_data_stream(), 0u64, 0u64, Instant::now() + window);
+    stream::try_unfold(state, move |(mut body, total, in_window, window_ends)| {
+        let gauge = gauge.clone();
+        async move {
+            let Ok(chunk) = timeout_at(window_ends.min(deadline), body.next()).await else {
+                if in_window < least || Instant::now() >= deadline {
+                    gauge.slow.store(true, Ordering::Relaxed);
+                    return Err(CutOff.into());
+                }
+                let next = (body, total, 0, Instant::now() + window);
+                return Ok(Some((Bytes::new(), next)));
+            };
+            let Some(chunk) = chunk.transpose()? else { return Ok(None) };
+            let n = chunk.len() as u64;
+            let (total, mut in_window, mut window_ends) = (total + n, in_window + n, window_ends);
+            if !gauge.in_part.load(Ordering::Relaxed) {
+                // The chunk that ends a head may hold much of what follows, so a chunk's worth is let pass.
+                let before = gauge.between.fetch_add(n, Ordering::Relaxed);
+                if before > MAX_PART_HEAD {
+                    gauge.too_large.store(true, Ordering::Relaxed);
+                    return Err(CutOff.into());
+                }
+            }
+            if total > whole {
+                gauge.too_large.store(true, Ordering::Relaxed);
+                return Err(CutOff.into());
+            }
+            if Instant::now() >= window_ends {
+                if in_window < least {
+                    gauge.slow.store(true, Ordering::Relaxed);
+                    return Err(CutOff.into());
+                }
+                (in_window, window_ends) = (0, Instant::now() + window);
+            }
+            Ok(Some((chunk, (body, total, in_window, window_ends))))
+        }
+    })
+}
+
+/// Runs `work` on an upload; a refusal is answered only after a moment of reading on.
+pub async fn answering<T>(
+    app: &App,
+    request: Request,
+    limits: Limits,
+    work: impl AsyncFnOnce(&mut Incoming) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut incoming = Incoming::open(request, limits, &app.settings).await?;
+    let outcome = work(&mut incoming).await;
+    if outcome.is_err() {
+        incoming.drain().await;
+    }
+    outcome
+}

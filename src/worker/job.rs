@@ -1,0 +1,49 @@
+//! From a claimed row to the files and rules that the evaluator needs.
+
+use anyhow::Context;
+use sqlx::{PgConnection, types::Json};
+
+use super::Worker;
+use crate::{
+    challenge::{dataset, protocol::Rules},
+    evaluation::{EvalImage, Job},
+    ids::{DatasetId, EvaluationId},
+    storage::BlobHash,
+};
+
+impl Worker {
+    /// The job of an evaluation, by the protocol it was queued under.
+    pub(super) async fn load(&self, conn: &mut PgConnection, evaluation: EvaluationId) -> anyhow::Result<Job> {
+        let row = sqlx::query!(
+            r#"select s.model_sha256 as "model: BlobHash", s.results_sha256 as "results: BlobHash",
+                      p.baseline_model_sha256 as "baseline: BlobHash", p.dataset_id as "dataset: DatasetId",
+                      r.rules as "rules: Json<Rules>"
+               from evaluation e join submission s on s.id = e.submission_id join phase p on p.id = s.phase_id
+               join protocol r on r.id = e.protocol_id where e.id = $1"#,
+            evaluation.0
+        )
+        .fetch_one(&mut *conn)
+        .await
+        .context("loading the job")?;
+        let dataset = dataset::get(conn, row.dataset).await.context("loading the dataset")?;
+        let images = dataset.images.into_iter().map(|image| EvalImage {
+            name: image.name,
+            lr: self.storage.path(&image.lr),
+            hr: Some(self.storage.path(&image.hr)),
+        });
+        let Rules { fidelity, timing, limits, gate: _, ranking: _, reproduction: _, flops: _, device: _ } = row.rules.0;
+        Ok(Job {
+            model: self.storage.path(&row.model),
+            results: self.storage.path(&row.results),
+            baseline: row.baseline.map(|hash| self.storage.path(&hash)),
+            images: images.collect(),
+            fidelity,
+            input_range: None,
+            timing,
+            timed: true,
+            limits: limits.into(),
+            device: self.settings.device.clone(),
+            tools: self.settings.tools.clone(),
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! `upscore submit` and `upscore serve`, as somebody runs them.
+
+use std::{path::PathBuf, process::Stdio};
+
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+use upscore::{challenge::phase::Phase, problem::Problem};
+
+use crate::support::{
+    app::{Plan, Team},
+    files::{results, tiny_model},
+    web::Web,
+};
+
+struct Ran {
+    code: Option<i32>,
+    json: serde_json::Value,
+    stderr: String,
+}
+
+struct Shell {
+    web: Web,
+    phase: Phase,
+    team: Team,
+    token: String,
+    url: String,
+    folder: TempDir,
+    /// Ends the worker.
+    stop: CancellationToken,
+}
+
+impl Shell {
+    /// A server with a worker, and a team's folder.
+    async fn open() -> Shell {
+        let web = Web::start().await;
+        let phase = web.app.phase().await;
+        let team = web.app.team(&phase, "Shell").await;
+        let (token, url) = (web.token(team).await, web.listen().await);
+        let stop = CancellationToken::new();
+        let worker = web.app.worker(&stop);
+        tokio::spawn(async move { worker.run().await });
+        Shell { web, phase, team, token, url, folder: tempfile::tempdir().expect("a folder"), stop }
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        path
+    }
+
+    async fn submit(&self, zip: &[u8], model: &[u8], url: &str) -> Ran {
+        let (zip, model) = (self.file("results.zip", zip), self.file("model.onnx", model));
+        let output = Command::new(env!("CARGO_BIN_EXE_upscore"))
+            .args(["submit", "--url", url, "--challenge", &self.phase.challenge_slug, "--phase", &self.phase.slug])
+            .args(["--fact", "method=nearest", "--wait", "--json"])
+            .arg("--results")
+            .arg(zip)
+            .arg("--model")
+            .arg(model)
+            .env("UPSCORE_TOKEN", &self.token)
+            .output()
+            .await
+            .expect("it runs");
+        let stdout = String::from_utf8(output.stdout).expect("text");
+        let json = serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("one JSON document, {e}: {stdout:?}"));
+        Ran { code: output.status.code(), json, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_submits_waits_and_learns_how_it_went() {
+    let shell = Shell::open().await;
+    let ran = shell.submit(&results(1), &tiny_model(), &shell.url).await;
+    assert_eq!((ran.code, &ran.json["state"]), (Some(0), &"scored".into()), "{}", ran.stderr);
+    assert_eq!((&ran.json["metrics"]["psnr"], &ran.json["fact_sheet"]["method"]), (&29.04.into(), &"nearest".into()));
+
+    // Refused at once: the server's problems, and those that are found before the upload.
+    let refused = shell.submit(b"no zip", &tiny_model(), &shell.url).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.json["errors"][0]["code"].is_string());
+    let broken = shell.submit(&results(3), b"no model", &shell.url).await;
+    assert_eq!((broken.code, &broken.json["errors"][0]["code"]), (Some(1), &"onnx_malformed".into()));
+
+    // Accepted, and then failed through its own file.
+    let hash = upscore::storage::BlobHash::of(&tiny_model());
+    let fault = Problem::new("onnx_runtime_error", "the model failed while it ran");
+    shell.web.app.evaluator.plan_model(&shell.web.app.storage, &hash, Plan::Fails(fault));
+    let failed = shell.submit(&results(5), &tiny_model(), &shell.url).await;
+    assert_eq!((failed.code, &failed.json["errors"][0]["code"]), (Some(1), &"onnx_runtime_error".into()));
+
+    let nobody = shell.submit(&results(7), &tiny_model(), "http://127.0.0.1:9").await;
+    assert_eq!(nobody.code, Some(3), "the server cannot be reached");
+    let stored = upscore::submission::of_team(&mut *shell.web.app.conn().await, shell.team.id, None, 10).await;
+    assert_eq!(stored.expect("read").len(), 2);
+    shell.stop.cancel();
+}
+
+#[tokio::test]
+async fn serve_comes_up_with_a_database_of_its_own_and_stops_when_told() {
+    let folder = tempfile::tempdir_in("/tmp").expect("a folder");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let address = format!("127.0.0.1:{port}");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_upscore"))
+        .args(["serve", "--listen", &address, "--data-dir"])
+        .arg(folder.path())
+        .env_remove("DATABASE_URL")
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let url = format!("http://{address}/readyz");
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !ready(url.clone()).await {
+        assert!(tokio::time::Instant::now() < deadline, "it does not come up");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let pid = server.id().expect("it runs").to_string();
+    Command::new("kill").args(["-TERM", &pid]).status().await.expect("told");
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(30), server.wait()).await;
+    assert!(ended.expect("in time").expect("a status").success());
+}
+
+async fn ready(url: String) -> bool {
+    tokio::task::spawn_blocking(move || ureq::get(&url).call().is_ok_and(|r| r.status() == 200)).await.expect("asked")
+}
