@@ -134,9 +134,9 @@ struct PhaseArgs {
     /// Completed evaluations a team in the whole phase.
     #[arg(long)]
     total: Option<u32>,
-    /// Failed runs a team and UTC day.
-    #[arg(long, default_value_t = QuotaLimits::default().daily_attempts)]
-    attempts: u32,
+    /// Failed runs a team and UTC day; four times the evaluations where not given, at least 20.
+    #[arg(long)]
+    attempts: Option<u32>,
     /// Keep figures from participants until they are published.
     #[arg(long)]
     hidden: bool,
@@ -270,7 +270,8 @@ impl PhaseArgs {
             rules,
             opens_at: self.opens,
             closes_at: self.closes,
-            limits: QuotaLimits { daily: self.daily, total: self.total, daily_attempts: self.attempts },
+            limits: QuotaLimits { daily: self.daily, total: self.total, daily_attempts: self.attempts.unwrap_or(self.daily.saturating_mul(4).max(QuotaLimits::default().daily_attempts)),
+            },
             visibility: if self.hidden { Visibility::Hidden } else { Visibility::Live },
             gate_psnr: self.gate,
             baseline_name: self.baseline_name,

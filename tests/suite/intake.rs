@@ -130,7 +130,7 @@ async fn all_problems_of_both_files_are_listed_at_once_and_nothing_is_left() {
     let zip = zipped(&[("0901x4.png", &png(96, 60, 1))]);
     let rejection = app.submit_as(&phase, team, &zip, b"no model", None).await.expect_err("refused");
     assert_eq!(rejection.class(), Class::Unprocessable);
-    assert_eq!(codes(&rejection), ["missing_image", "onnx_malformed"]);
+    assert_eq!(codes(&rejection), ["missing_image", "image_size", "onnx_malformed"]);
     assert_eq!(app.quota(&phase, team).await.daily_used, 0);
     drop(rejection);
     app.assert_untouched().await;
