@@ -270,7 +270,12 @@ impl PhaseArgs {
             rules,
             opens_at: self.opens,
             closes_at: self.closes,
-            limits: QuotaLimits { daily: self.daily, total: self.total, daily_attempts: self.attempts.unwrap_or(self.daily.saturating_mul(4).max(QuotaLimits::default().daily_attempts)),
+            limits: QuotaLimits {
+                daily: self.daily,
+                total: self.total,
+                daily_attempts: self
+                    .attempts
+                    .unwrap_or(self.daily.saturating_mul(4).max(QuotaLimits::default().daily_attempts)),
             },
             visibility: if self.hidden { Visibility::Hidden } else { Visibility::Live },
             gate_psnr: self.gate,

@@ -26,7 +26,7 @@ pub struct Args {
     with_worker: bool,
     #[command(flatten)]
     device: DeviceOptions,
-    /// The address that participants use, as https://sr.example.org: for links in snippets, and secure cookies.
+    /// The address that participants use, as `https://sr.example.org`: for links in snippets, and secure cookies.
     #[arg(long, env = "UPSCORE_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
     #[command(flatten)]

@@ -20,7 +20,7 @@ use crate::{evaluation::model, problem::Problem};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The server, as https://sr.example.org.
+    /// The server, as `https://sr.example.org`.
     #[arg(long, env = "UPSCORE_URL", value_name = "URL")]
     url: String,
     /// A token that may submit; better in the variable than on the command line, where others on the machine see it.

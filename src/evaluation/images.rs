@@ -39,7 +39,6 @@ impl Rgb8 {
     }
 }
 
-
 /// The signature and the IHDR chunk: 8 + (length 4, type 4, data 13, CRC 4) bytes.
 pub const PNG_HEADER_LEN: usize = 33;
 

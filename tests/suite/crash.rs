@@ -93,7 +93,6 @@ async fn killed_workers_lose_and_double_nothing() {
 
 /// The real thing: `upscore worker` with ONNX Runtime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs ONNX Runtime and minutes: run with --ignored"]
 async fn killed_real_workers_lose_and_double_nothing() {
     let app = App::start().await;
     let phase = app.real_phase().await;
