@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::bail;
 
-use crate::telemetry::LogFormat;
+use crate::{submission::uploads::Allowance, telemetry::LogFormat};
 
 /// Where everything is kept that must outlive the process: blobs, and the private Postgres cluster.
 #[derive(Debug, Clone, clap::Args)]
@@ -101,6 +101,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What an account may have open of resumable uploads: two entries of the largest size, in pieces.
+    pub fn uploads(&self) -> Allowance {
+        Allowance { uploads: 12, bytes: 2 * (self.results_bytes + self.model_bytes) }
+    }
+
     /// Small enough that a test can exceed them, short enough that it need not wait.
     pub fn for_tests() -> Limits {
         Limits {

@@ -56,5 +56,6 @@ id! {
     DatasetId
     TeamId
     SubmissionId
+    UploadId
     EvaluationId
 }

@@ -3,9 +3,13 @@
 //! An upload is written to an unnamed place first ([`Storage::writer`] → [`TempBlob`]) and becomes a blob only when the
 //! intake keeps it ([`Storage::keep`]): one rename, so a row never names a blob that is not whole on disk. A temporary
 //! file dies with its [`TempBlob`], or, after a crash, at the next [`Storage::sweep`].
+//!
+//! A resumable upload grows over several requests ([`Storage::grow`]) in a file of its own, whose length is how far it has
+//! come; [`Storage::stage_grown`] makes it a [`TempBlob`] without copying it.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Seek, SeekFrom},
     path::{Path, PathBuf},
     str::FromStr,
     time::{Duration, SystemTime},
@@ -18,6 +22,7 @@ use tempfile::TempPath;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// The SHA-256 of a blob, 64 lower-case hexadecimal digits: its only name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -82,7 +87,8 @@ pub enum Storage {
     Local(Local),
 }
 
-/// `<root>/blobs/ab/cdef…` and, on the same file system so that a rename is enough, `<root>/tmp`.
+/// `<root>/blobs/ab/cdef…` and, on the same file system so that a rename or a link is enough, `<root>/tmp` and
+/// `<root>/uploads`.
 #[derive(Debug, Clone)]
 pub struct Local {
     root: PathBuf,
@@ -101,7 +107,7 @@ impl Storage {
     /// The folder `root`, made where it is missing. Below `free_floor` free bytes nothing is accepted.
     pub fn local(root: impl Into<PathBuf>, free_floor: u64) -> anyhow::Result<Storage> {
         let root = root.into();
-        for folder in ["blobs", "tmp"] {
+        for folder in ["blobs", "tmp", "uploads"] {
             let folder = root.join(folder);
             fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         }
@@ -142,6 +148,22 @@ impl Storage {
         writer.finish().await
     }
 
+    /// A temporary file that `write` fills, off the runtime.
+    pub async fn stage_with<W>(&self, write: W) -> Result<TempBlob, StorageError>
+    where
+        W: FnOnce(&mut fs::File) -> io::Result<()> + Send + 'static,
+    {
+        self.check_space()?;
+        let folder = self.folder("tmp");
+        let work = move || {
+            let mut temp = tempfile::Builder::new().prefix("upload-").tempfile_in(folder)?;
+            temp.as_file().lock()?;
+            write(temp.as_file_mut())?;
+            finished(temp)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(full_or_io)
+    }
+
     pub async fn open(&self, hash: &BlobHash) -> io::Result<tokio::fs::File> {
         tokio::fs::File::open(self.path(hash)).await
     }
@@ -155,8 +177,111 @@ impl Storage {
 
     /// Whether there is room above the floor. Workers ask it before they claim.
     pub fn check_space(&self) -> Result<(), StorageError> {
+        self.check_space_for(0)
+    }
+
+    /// Whether so many bytes fit above the floor.
+    pub fn check_space_for(&self, bytes: u64) -> Result<(), StorageError> {
         let Storage::Local(local) = self;
-        if free_bytes(&local.root)? < local.free_floor { Err(StorageError::Full) } else { Ok(()) }
+        let needed = local.free_floor.saturating_add(bytes);
+        if free_bytes(&local.root)? < needed { Err(StorageError::Full) } else { Ok(()) }
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        let Storage::Local(local) = self;
+        local.root.join(name)
+    }
+
+    fn growing_path(&self, id: Uuid) -> PathBuf {
+        self.folder("uploads").join(id.to_string())
+    }
+
+    /// Makes the empty file of a resumable upload that is to have `length` bytes.
+    pub async fn begin_growing(&self, id: Uuid, length: u64) -> Result<(), StorageError> {
+        self.check_space_for(length)?;
+        let (path, folder) = (self.growing_path(id), self.folder("uploads"));
+        let make = move || {
+            fs::File::create_new(path)?;
+            fs::File::open(folder)?.sync_all()
+        };
+        tokio::task::spawn_blocking(make).await.map_err(io::Error::other)?.map_err(full_or_io)
+    }
+
+    /// How many bytes of a resumable upload are here; `None`: it has no file.
+    pub async fn grown(&self, id: Uuid) -> io::Result<Option<u64>> {
+        match tokio::fs::metadata(self.growing_path(id)).await {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A resumable upload to append to, for one writer at a time; `None`: somebody else has it.
+    pub async fn grow(&self, id: Uuid) -> Result<Option<Growing>, StorageError> {
+        let path = self.growing_path(id);
+        let open = move || {
+            let mut file = fs::File::options().append(true).open(path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+            }
+            let bytes = file.seek(SeekFrom::End(0))?;
+            Ok(Some((file, bytes)))
+        };
+        let opened = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
+        let growing = |(file, bytes)| Growing {
+            storage: self.clone(),
+            file: tokio::fs::File::from_std(file),
+            bytes,
+            checked: bytes,
+        };
+        Ok(opened.map(growing))
+    }
+
+    /// A whole resumable upload as a temporary file, to be kept or dropped; the upload itself stays. `None`: somebody is
+    /// writing it.
+    pub async fn stage_grown(&self, id: Uuid) -> Result<Option<TempBlob>, StorageError> {
+        let (path, folder) = (self.growing_path(id), self.folder("tmp"));
+        let link = move || {
+            let file = fs::File::open(&path)?;
+            // Of the file itself, whatever its name: held before the link exists, so that no sweep takes that.
+            match file.try_lock_shared() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+            }
+            let mut file = Some(file);
+            let temp = tempfile::Builder::new().prefix("upload-").make_in(folder, |link| {
+                fs::hard_link(&path, link)?;
+                file.take().ok_or_else(|| io::ErrorKind::AlreadyExists.into())
+            })?;
+            finished(temp).map(Some)
+        };
+        Ok(tokio::task::spawn_blocking(link).await.map_err(io::Error::other)??)
+    }
+
+    /// Removes a resumable upload; that there is none is as good.
+    pub async fn drop_grown(&self, id: Uuid) -> io::Result<()> {
+        match tokio::fs::remove_file(self.growing_path(id)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The resumable uploads whose file has not been written for so long.
+    pub fn grown_untouched(&self, since: Duration) -> io::Result<Vec<Uuid>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.folder("uploads"))? {
+            let entry = entry?;
+            // Another process may remove it between the listing and here.
+            let Ok(modified) = entry.metadata().and_then(|m| m.modified()) else { continue };
+            let old = SystemTime::now().duration_since(modified).is_ok_and(|age| age > since);
+            if let (true, Some(id)) = (old, entry.file_name().to_str().and_then(|name| name.parse().ok())) {
+                found.push(id);
+            }
+        }
+        Ok(found)
     }
 
     /// Removes temporary files whose process died; returns how many.
@@ -216,6 +341,67 @@ impl BlobWriter {
         let file = self.file.into_std().await;
         Ok(TempBlob { _lock: file, path: self.path, sha256, bytes: self.bytes })
     }
+}
+
+/// A resumable upload in the hands of its one writer. What was written stays, whatever becomes of the writer.
+pub struct Growing {
+    storage: Storage,
+    /// Holds the lock; appends only.
+    file: tokio::fs::File,
+    bytes: u64,
+    /// Bytes when free space was last looked at.
+    checked: u64,
+}
+
+impl Growing {
+    pub async fn write(&mut self, chunk: &[u8]) -> Result<(), StorageError> {
+        if self.bytes - self.checked >= CHECK_EVERY {
+            self.storage.check_space()?;
+            self.checked = self.bytes;
+        }
+        self.file.write_all(chunk).await.map_err(full_or_io)?;
+        self.bytes += chunk.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Waits until the bytes are on disk.
+    pub async fn sync(&mut self) -> Result<(), StorageError> {
+        self.file.flush().await.map_err(full_or_io)?;
+        self.file.sync_all().await.map_err(full_or_io)
+    }
+
+    /// Forgets what came after the first `bytes`.
+    pub async fn cut(&mut self, bytes: u64) -> Result<(), StorageError> {
+        self.file.flush().await.map_err(full_or_io)?;
+        self.file.set_len(bytes).await?;
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+/// Waits until a temporary file is on disk, and names it by its bytes.
+fn finished(temp: tempfile::NamedTempFile) -> io::Result<TempBlob> {
+    use io::Read;
+    let (mut file, path) = temp.into_parts();
+    file.sync_all()?;
+    file.rewind()?;
+    let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        let read = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hash.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+    Ok(TempBlob { _lock: file, path, sha256: BlobHash(hex(&hash.finalize())), bytes })
 }
 
 /// A whole file on disk that nothing names yet; dropped, it is gone.

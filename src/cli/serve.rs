@@ -1,11 +1,12 @@
 //! `upscore serve`: the web server, with a worker in the same process where asked for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     Outcome,
@@ -16,8 +17,13 @@ use crate::{
     config::{Limits, ListenOptions},
     db,
     queue::Feed,
+    storage::Storage,
+    submission::uploads,
     web, worker,
 };
+
+/// Between looks for expired uploads.
+const SWEEP: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -61,11 +67,27 @@ async fn serve(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()
         false => None,
     };
     info!(url = %format_args!("http://{address}"), worker = args.with_worker, "Upscore is up");
+    tokio::spawn(sweep_uploads(store.pool.clone(), store.storage.clone(), stop.clone()));
     web::server::serve(app(store, settings(args.public_url.as_deref(), limits), stop), listener).await?;
     if let Some(work) = work {
         work.await.context("the worker's task ended")??;
     }
     Ok(())
+}
+
+/// Removes expired uploads now and then, until the stop.
+pub async fn sweep_uploads(pool: PgPool, storage: Storage, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match uploads::sweep(&pool, &storage).await {
+            Ok(0) => {}
+            Ok(removed) => info!(removed, "removed expired uploads"),
+            Err(error) => warn!(error = format!("{error:#}"), "expired uploads were not removed"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP) => {}
+            () = stop.cancelled() => {}
+        }
+    }
 }
 
 /// The web application on an open store.
@@ -75,6 +97,7 @@ pub fn app(store: &Store, settings: web::Settings, stop: CancellationToken) -> w
         pool: store.pool.clone(),
         storage: store.storage.clone(),
         settings: Arc::new(settings),
+        turns: web::Turns::default(),
         stop,
     }
 }
@@ -85,6 +108,7 @@ pub fn settings(public_url: Option<&str>, limits: &Limits) -> web::Settings {
         public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
         results_bytes: limits.results_bytes,
         model_bytes: limits.model_bytes,
+        uploads: limits.uploads(),
         ..web::Settings::default()
     }
 }

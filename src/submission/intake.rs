@@ -4,10 +4,13 @@
 //! queue entry. The files are whole and synced in a temporary place before; the transaction renames them just before it
 //! commits, so that no row ever names a missing blob and no rejection leaves one behind.
 
+use std::{fs, io};
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{Acquire, PgConnection, PgPool, types::Json};
 use utoipa::ToSchema;
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{FactSheet, Rejection, quota};
 use crate::{
@@ -133,6 +136,25 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
     tx.commit().await?;
     tracing::info!(submission = %id, team = %team, phase = %phase.slug, "accepted a submission");
     Ok(Accepted { submission: id, repeated: false })
+}
+
+/// The model as one file: the one that came, or a zip of the graph and its data file, which came apart.
+pub async fn one_model(storage: &Storage, mut files: Vec<(String, TempBlob)>) -> Result<Option<TempBlob>, Rejection> {
+    if files.len() < 2 {
+        return Ok(files.pop().map(|(_, file)| file));
+    }
+    let zip = storage.stage_with(move |to| {
+        let mut zip = ZipWriter::new(to);
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        for (name, file) in &files {
+            // A graph names its data file without a folder.
+            zip.start_file(name.rsplit(['/', '\\']).next().unwrap_or(name), options)?;
+            io::copy(&mut fs::File::open(file.path())?, &mut zip)?;
+        }
+        zip.finish()?;
+        Ok(())
+    });
+    Ok(Some(zip.await?))
 }
 
 fn check_text(fact_sheet: &FactSheet, key: Option<&str>) -> Result<(), Rejection> {

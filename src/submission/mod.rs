@@ -3,6 +3,7 @@
 pub mod intake;
 pub mod quota;
 mod rejection;
+pub mod uploads;
 
 use std::collections::BTreeMap;
 

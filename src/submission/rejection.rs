@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::quota::Bound;
-use crate::{db, problem::Problem, storage::StorageError};
+use super::{quota::Bound, uploads::Allowance};
+use crate::{db, ids::UploadId, problem::Problem, storage::StorageError};
 
 /// An upload that was not accepted. But for `Ours` it is final and the client's to mend, left nothing on disk and cost
 /// nothing.
@@ -40,6 +40,16 @@ pub enum Rejection {
     /// Every problem of the zip and of the model.
     #[error("{} problems in the files", .0.len())]
     Vetting(Vec<Problem>),
+    /// Not there, of somebody else, expired, or for another phase or part.
+    #[error("there is no upload {0}")]
+    NoSuchUpload(UploadId),
+    #[error("{have} of {length} bytes of the upload {id} are here")]
+    UploadIncomplete { id: UploadId, have: u64, length: u64 },
+    /// Its bytes are not those that the client announced.
+    #[error("the upload {id} has another SHA-256 than was announced")]
+    UploadCorrupt { id: UploadId },
+    #[error("{open} uploads are open")]
+    TooManyUploads { open: u64, allowance: Allowance },
     #[error("the storage is nearly full")]
     StorageFull,
     #[error(transparent)]
@@ -89,6 +99,8 @@ impl Rejection {
     pub fn class(&self) -> Class {
         match self {
             Rejection::NoSuchPhase => Class::NotFound,
+            Rejection::UploadIncomplete { .. } => Class::Conflict,
+            Rejection::TooManyUploads { .. } => Class::TooMany,
             Rejection::NotAMember | Rejection::PhaseNotOpen { .. } | Rejection::PhaseClosed { .. } => Class::Forbidden,
             Rejection::QuotaUsed { .. } => Class::TooMany,
             Rejection::KeyReused => Class::Conflict,
@@ -96,6 +108,8 @@ impl Rejection {
             Rejection::ArtifactMissing(_)
             | Rejection::FactSheetTooLarge
             | Rejection::BadKey
+            | Rejection::NoSuchUpload(_)
+            | Rejection::UploadCorrupt { .. }
             | Rejection::Vetting(_) => Class::Unprocessable,
             Rejection::StorageFull => Class::StorageFull,
             Rejection::Ours(error) if db::is_away(error) => Class::Unavailable,
@@ -145,6 +159,29 @@ impl Rejection {
             Rejection::TooLarge { limit } => {
                 Problem::new("too_large", format!("The upload is larger than the {limit} bytes that are allowed."))
             }
+            Rejection::NoSuchUpload(id) => {
+                Problem::new("upload_not_found", "There is no such upload of yours for this part of this phase.")
+                    .at(id.to_string())
+                    .hint("It may have expired or been used already; upload the file again.")
+            }
+            Rejection::UploadIncomplete { id, have, length } => {
+                Problem::new("upload_incomplete", format!("{have} of {length} bytes of this upload are here."))
+                    .at(id.to_string())
+                    .hint("Send the rest first.")
+            }
+            Rejection::UploadCorrupt { id } => {
+                Problem::new("upload_corrupt", "The bytes that arrived have another SHA-256 than was announced.")
+                    .at(id.to_string())
+                    .hint("Delete this upload and send the file again; it may have changed while it was sent.")
+            }
+            Rejection::TooManyUploads { open, allowance } => Problem::new(
+                "too_many_uploads",
+                format!(
+                    "You have {open} open uploads; {} with {} bytes in all are allowed.",
+                    allowance.uploads, allowance.bytes
+                ),
+            )
+            .hint("Submit or delete one; an upload that nothing happens to expires after a day."),
             Rejection::StorageFull => Problem::new("storage_full", "The server's storage is nearly full.")
                 .hint("Try again later; the organizers have been told."),
             Rejection::Ours(_) => Problem::new("internal", "Something went wrong on our side; nothing was charged."),

@@ -5,7 +5,7 @@ use askama::Template;
 use axum::{
     Json,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
@@ -15,6 +15,9 @@ use utoipa::ToSchema;
 
 use super::{App, view::Page};
 use crate::{db, problem::Problem, storage::StorageError, submission::Rejection};
+
+/// What tells a client which version of tus to speak.
+const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
 
 #[derive(Debug)]
 pub enum Error {
@@ -40,6 +43,15 @@ pub enum Error {
     BadQuery(String),
     UploadTooSlow,
     TooManyParts,
+    /// A resumable upload that is not there, expired, or somebody else's.
+    UploadNotFound,
+    /// Another request is writing it and does not let go.
+    UploadBusy,
+    /// The piece does not begin where the upload ends.
+    UploadOffset(u64),
+    /// The client speaks another version of tus.
+    TusVersion,
+    NotOctets,
     Rejected(Rejection),
 }
 
@@ -120,10 +132,33 @@ impl Error {
             Error::BadQuery(message) => (400, Problem::new("bad_query", message.clone())),
             Error::UploadTooSlow => (
                 408,
-                Problem::new("upload_too_slow", "The upload was too slow and was cut off; nothing was stored.")
-                    .hint("Try again over a better connection."),
+                Problem::new("upload_too_slow", "The upload was too slow and was cut off.")
+                    .hint("Try again over a better connection; a resumable upload goes on where it stopped."),
             ),
-            Error::TooManyParts => (413, Problem::new("too_many_parts", "An upload has at most 8 parts.")),
+            Error::TooManyParts => (413, Problem::new("too_many_parts", "An upload has at most 32 parts.")),
+            Error::UploadNotFound => (
+                404,
+                Problem::new("upload_not_found", "There is no such upload, or it is not yours.")
+                    .hint("It may have expired or been used already; begin a new one."),
+            ),
+            Error::UploadBusy => (
+                423,
+                Problem::new("upload_busy", "Another request is writing to this upload.")
+                    .hint("Ask for its offset in a moment and go on from there."),
+            ),
+            Error::UploadOffset(have) => (
+                409,
+                Problem::new("upload_offset", format!("The upload has {have} bytes; a piece begins there."))
+                    .hint("Ask for the offset with HEAD and go on from there."),
+            ),
+            Error::TusVersion => (
+                412,
+                Problem::new("tus_version", "This server speaks version 1.0.0 of tus.")
+                    .hint("Send the header `Tus-Resumable: 1.0.0`."),
+            ),
+            Error::NotOctets => {
+                (415, Problem::new("unsupported_media_type", "A piece is sent as `application/offset+octet-stream`."))
+            }
             Error::Rejected(rejection) => return Fault::of(rejection),
         };
         Fault { status: StatusCode::from_u16(status).unwrap_or_default(), problems: vec![problem], retry_after: None }
@@ -158,7 +193,7 @@ impl Fault {
         let retry_after = match rejection {
             Rejection::QuotaUsed { resets_at: Some(at), .. } => Some((*at - chrono::Utc::now()).num_seconds().max(1)),
             Rejection::Ours(error) if db::is_away(error) => Some(5),
-            Rejection::StorageFull => Some(600),
+            Rejection::StorageFull | Rejection::TooManyUploads { .. } => Some(600),
             _ => None,
         };
         let status = StatusCode::from_u16(rejection.class().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -193,6 +228,9 @@ impl IntoResponse for Fault {
         let mut response = self.status.into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::PRECONDITION_FAILED {
+            response.headers_mut().insert(TUS_VERSION, HeaderValue::from_static("1.0.0"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -274,7 +312,8 @@ pub async fn present(State(app): State<App>, request: Request, next: Next) -> Re
         (fault.status, render(&page)).into_response()
     };
     let (mut parts, body) = shown.into_parts();
-    for name in [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW, header::CONNECTION] {
+    let kept = [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW, header::CONNECTION, TUS_VERSION];
+    for name in kept {
         if let Some(value) = response.headers().get(&name) {
             parts.headers.insert(name, value.clone());
         }

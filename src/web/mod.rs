@@ -22,6 +22,7 @@ mod plot;
 pub mod server;
 mod sight;
 mod steps;
+mod turns;
 mod upload;
 mod view;
 
@@ -36,7 +37,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
 
-use crate::{config, queue::Feed, storage::Storage};
+pub use turns::Turns;
+
+use crate::{config, queue::Feed, storage::Storage, submission::uploads::Allowance};
 
 /// What every handler works with; cheap to clone.
 #[derive(Clone)]
@@ -45,6 +48,8 @@ pub struct App {
     pub storage: Storage,
     pub feed: Feed,
     pub settings: Arc<Settings>,
+    /// Which request is writing which resumable upload.
+    pub turns: Turns,
     /// Cancelled when the server is to stop, so that streams end.
     pub stop: CancellationToken,
 }
@@ -80,6 +85,8 @@ pub struct Settings {
     pub results_bytes: u64,
     /// Bytes of a model.
     pub model_bytes: u64,
+    /// Resumable uploads that an account may have open: a few entries at once, and no more disk than they need.
+    pub uploads: Allowance,
     /// The whole body of an upload.
     pub upload_deadline: Duration,
     /// An upload slower than `upload_min_rate` over this long is cut off.
@@ -101,6 +108,7 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(30),
             results_bytes: config::Limits::default().results_bytes,
             model_bytes: config::Limits::default().model_bytes,
+            uploads: config::Limits::default().uploads(),
             upload_deadline: Duration::from_secs(600),
             upload_window: Duration::from_secs(20),
             upload_min_rate: 10_000,

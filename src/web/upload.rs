@@ -1,5 +1,5 @@
 //! An upload, part by part: bytes stream to the storage, never whole in memory, with a limit on each part, on the whole,
-//! on what stands between parts, and on slowness.
+//! on what stands between parts, and on slowness. A part may also name a file that came in by a resumable upload.
 
 use std::{
     sync::{
@@ -14,19 +14,26 @@ use axum::{
     extract::{FromRequest, Multipart, Request, multipart::Field},
     http::header,
 };
-use futures::{Stream, StreamExt, stream};
+use futures::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use tokio::time::{Instant, timeout_at};
 
 use super::{App, Error, Settings};
 use crate::{
     challenge::dataset::Dataset,
     evaluation::model::MAX_MODEL_BYTES,
+    ids::UploadId,
     problem::Problem,
     storage::{Storage, TempBlob},
-    submission::{FactSheet, Rejection},
+    submission::{FactSheet, Rejection, uploads::Part},
 };
 
-const MAX_PARTS: usize = 8;
+/// Two files, or their uploads' names, and a fact sheet.
+const MAX_PARTS: usize = 32;
+/// A model is one file, or a graph and its data file.
+const MODEL_FILES: usize = 2;
 /// Bytes of a text field.
 const MAX_TEXT: u64 = 64 << 10;
 /// Bytes that may stand between two parts: a boundary and the head of the next part.
@@ -50,6 +57,15 @@ impl Limits {
         Limits { results: results.min(settings.results_bytes), model: settings.model_bytes.min(MAX_MODEL_BYTES) }
     }
 
+    /// Bytes of one part.
+    pub fn of_part(self, part: Part) -> u64 {
+        match part {
+            Part::Results => self.results,
+            Part::Model => self.model,
+            Part::Bundle => self.results + self.model,
+        }
+    }
+
     fn whole(self) -> u64 {
         self.results + self.model + MAX_PARTS as u64 * (MAX_TEXT + MAX_PART_HEAD)
     }
@@ -59,7 +75,10 @@ impl Limits {
 #[derive(Debug, Default)]
 pub struct Files {
     pub results: Option<TempBlob>,
-    pub model: Option<TempBlob>,
+    /// With the names that the client gave them.
+    pub model: Vec<(String, TempBlob)>,
+    /// Resumable uploads that stand for files.
+    pub uploads: Vec<(Part, UploadId)>,
     pub fact_sheet: FactSheet,
 }
 
@@ -111,23 +130,36 @@ impl Incoming {
         let mut files = Files::default();
         while let Some(mut field) = next(&mut self.multipart, &self.gauge, &mut self.parts).await? {
             let name = field.name().unwrap_or_default().to_owned();
-            let (slot, limit) = match name.as_str() {
-                "results" => (&mut files.results, self.limits.results),
-                "model" => (&mut files.model, self.limits.model),
-                _ if field.file_name().is_some() => return Err(unexpected(&name)),
-                _ => {
-                    let words = text(&mut field, &self.gauge).await?;
-                    if name != skip && !words.trim().is_empty() {
-                        files.fact_sheet.insert(name, words);
-                    }
-                    continue;
+            if field.file_name().is_none() && !matches!(name.as_str(), "results" | "model") {
+                let words = text(&mut field, &self.gauge).await?;
+                match name.as_str() {
+                    // A field that was left empty says nothing.
+                    _ if name == skip || words.trim().is_empty() => {}
+                    "results_upload" => files.uploads.push((Part::Results, upload_id(&name, &words)?)),
+                    "model_upload" => files.uploads.push((Part::Model, upload_id(&name, &words)?)),
+                    _ => drop(files.fact_sheet.insert(name, words)),
                 }
+                continue;
+            }
+            let limit = match name.as_str() {
+                "results" => self.limits.results,
+                "model" => self.limits.model,
+                _ => return Err(unexpected(&name)),
             };
+            let file_name = field.file_name().unwrap_or("model.onnx").to_owned();
             let file = file(&mut field, &self.gauge, storage, limit).await?;
             // A browser sends a file that was not chosen as one without a byte.
-            if file.bytes > 0 && slot.replace(file).is_some() {
-                let problem = Problem::new("duplicate_part", "The upload has this part twice.");
-                return Err(Error::BadUpload(problem.at(&name)));
+            match name.as_str() {
+                _ if file.bytes == 0 => {}
+                "results" if files.results.is_none() => files.results = Some(file),
+                "model" if files.model.len() < MODEL_FILES => files.model.push((file_name, file)),
+                _ => return Err(duplicate(&name)),
+            }
+        }
+        for (part, most) in [(Part::Results, 1), (Part::Model, MODEL_FILES)] {
+            let sent = if part == Part::Results { files.results.iter().count() } else { files.model.len() };
+            if sent + files.uploads.iter().filter(|(p, _)| *p == part).count() > most {
+                return Err(duplicate(if part == Part::Results { "results" } else { "model" }));
             }
         }
         Ok(files)
@@ -183,6 +215,18 @@ async fn file(field: &mut Field<'_>, gauge: &Gauge, storage: &Storage, limit: u6
     Ok(writer.finish().await?)
 }
 
+fn duplicate(name: &str) -> Error {
+    let hint = "Send one `results` file, and one `model` or the two files that it consists of.";
+    Error::BadUpload(Problem::new("duplicate_part", "The upload has this part too often.").at(name).hint(hint))
+}
+
+fn upload_id(name: &str, words: &str) -> Result<UploadId, Error> {
+    words.trim().parse().map_err(|_| {
+        let problem = Problem::new("bad_upload_id", "This is not the id of an upload.").at(name);
+        Error::BadUpload(problem.hint("It is the last part of the address that the upload was given."))
+    })
+}
+
 fn unexpected(name: &str) -> Error {
     let problem = Problem::new("unexpected_file", "The upload has a file that is not asked for.").at(name);
     Error::BadUpload(problem.hint("Send the files `results` and `model`."))
@@ -199,6 +243,33 @@ impl Gauge {
         }
         let problem = Problem::new("upload_broken", "The upload ended early or is not a well-formed multipart form.");
         Error::BadUpload(problem.hint("Send it again; nothing was stored."))
+    }
+}
+
+/// One piece of a resumable upload: a body of at most `most` bytes, watched like a whole upload.
+pub struct Piece {
+    body: BoxStream<'static, Result<Bytes, axum::BoxError>>,
+    gauge: Arc<Gauge>,
+    most: u64,
+}
+
+impl Piece {
+    pub fn open(body: Body, most: u64, settings: &Settings) -> Piece {
+        let gauge = Arc::new(Gauge { in_part: true.into(), ..Gauge::default() });
+        let body = watch(body, gauge.clone(), most, settings).boxed();
+        Piece { body, gauge, most }
+    }
+
+    /// The next bytes; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        match self.body.next().await {
+            None => Ok(None),
+            Some(Ok(bytes)) => Ok(Some(bytes)),
+            Some(Err(_)) if self.gauge.too_large.load(Ordering::Relaxed) => {
+                Err(Rejection::TooLarge { limit: self.most }.into())
+            }
+            Some(Err(_)) => Err(self.gauge.error()),
+        }
     }
 }
 

@@ -14,4 +14,5 @@ mod postgres;
 mod queue;
 mod submit;
 mod support;
+mod uploads;
 mod web;

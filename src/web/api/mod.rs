@@ -5,6 +5,7 @@ pub mod challenges;
 mod events;
 mod leaderboard;
 pub mod submissions;
+mod uploads;
 
 use std::sync::LazyLock;
 
@@ -53,15 +54,17 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(leaderboard::show))
         .routes(routes!(submissions::show, submissions::withdraw))
         .routes(routes!(submissions::cancel))
-        .routes(routes!(events::stream));
-    let uploads = OpenApiRouter::new().routes(routes!(submissions::submit));
-    (quick, uploads)
+        .routes(routes!(events::stream))
+        .routes(routes!(uploads::list, uploads::create, uploads::options))
+        .routes(routes!(uploads::offset, uploads::terminate));
+    let slow = OpenApiRouter::new().routes(routes!(submissions::submit)).routes(routes!(uploads::append));
+    (quick, slow)
 }
 
 pub fn router(app: &App) -> Router<App> {
-    let (quick, uploads) = described();
+    let (quick, slow) = described();
     let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.settings.request_timeout);
-    let all = quick.layer(timeout).merge(uploads.layer(DefaultBodyLimit::disable()));
+    let all = quick.layer(timeout).merge(slow.layer(DefaultBodyLimit::disable()));
     let (router, _) = OpenApiRouter::<App>::new().nest("/api/v1", all).split_for_parts();
     router.route("/api/v1/openapi.json", get(document))
 }
@@ -69,8 +72,8 @@ pub fn router(app: &App) -> Router<App> {
 /// The OpenAPI document.
 pub fn openapi() -> &'static Value {
     static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
-        let (quick, uploads) = described();
-        let document = OpenApiRouter::<App>::with_openapi(Document::openapi()).nest("/api/v1", quick.merge(uploads));
+        let (quick, slow) = described();
+        let document = OpenApiRouter::<App>::with_openapi(Document::openapi()).nest("/api/v1", quick.merge(slow));
         serde_json::to_value(document.into_openapi()).unwrap_or_default()
     });
     &OPENAPI

@@ -22,7 +22,7 @@ use super::super::{
 use crate::{
     challenge::{Challenge, dataset, phase::Phase},
     evaluation::{Cost, ImageScore, Memory, Progress, Provenance, Reproduction, Runtime},
-    ids::SubmissionId,
+    ids::{SubmissionId, UploadId},
     leaderboard::{Figures, Ranks},
     problem::Problem,
     queue::{self, Position, State as RunState},
@@ -30,6 +30,7 @@ use crate::{
     submission::{
         self, FactSheet, OrganizerStatus,
         intake::{self, Upload},
+        uploads::{self, Part, Taken},
     },
     team,
 };
@@ -53,17 +54,21 @@ pub struct UploadForm {
     /// A zip of the SR images, one PNG for each LR image.
     #[schema(value_type = String, format = Binary)]
     results: Vec<u8>,
-    /// An `.onnx` file, or a zip with it and its data file.
+    /// An `.onnx` file, or a zip with it and its data file; or this part twice, once for each of the two files.
     #[schema(value_type = String, format = Binary)]
     model: Vec<u8>,
+    /// Instead of `results`: the id of a resumable upload.
+    results_upload: Option<UploadId>,
+    /// Instead of `model`: the id of a resumable upload; twice for two files.
+    model_upload: Option<UploadId>,
     /// A field of the fact sheet.
     method: Option<String>,
 }
 
 /// Submit an entry
 ///
-/// Files are vetted at once: a refused upload lists every problem, costs nothing and leaves nothing behind. At most 8
-/// parts. A repetition with the same `Idempotency-Key`, or of the same files, gives the first submission again.
+/// Files are vetted at once: a refused upload lists every problem, costs nothing and leaves nothing behind. At most
+/// 32 parts. Large files come in better by a resumable upload, which a submission then names. A repetition with the same `Idempotency-Key`, or of the same files, gives the first submission again.
 #[utoipa::path(post, path = "/challenges/{slug}/phases/{phase}/submissions", tag = "submissions",
     params(
         ("slug" = String, Path, description = "The challenge"),
@@ -113,10 +118,32 @@ pub async fn receive(
     idempotency_key: Option<String>,
 ) -> Result<Receipt, Error> {
     let team = team::of_account(&mut *app.db().await?, challenge.id, signed.account.id).await?.ok_or(Error::NoTeam)?;
-    let upload::Files { results, model, fact_sheet } = incoming.files(&app.storage, "token").await?;
+    let upload::Files { mut results, mut model, uploads: named, fact_sheet } =
+        incoming.files(&app.storage, "token").await?;
     let account = signed.account.id;
+    match uploads::take(&app.pool, &app.storage, account, phase.id, &named).await? {
+        Taken::UsedBy(first) => {
+            let state = submission::get(&mut *app.db().await?, first).await?.map_or(RunState::Queued, |s| s.state);
+            return Ok(Receipt { id: first, state, url: format!("/submissions/{first}"), repeated: true });
+        }
+        Taken::Files(files) => {
+            for (part, name, file) in files {
+                match part {
+                    Part::Results => results = Some(file),
+                    Part::Model | Part::Bundle => model.push((name, file)),
+                }
+            }
+        }
+    }
+    let model = intake::one_model(&app.storage, model).await?;
     let upload = Upload { phase: phase.id, team: team.id, account, results, model, fact_sheet, idempotency_key };
     let accepted = intake::accept(&app.pool, &app.storage, upload).await?;
+    if !named.is_empty()
+        && let Err(error) = uploads::used(&mut *app.db().await?, &app.storage, &named, accepted.submission).await
+    {
+        // The submission stands; what is left of its uploads expires.
+        tracing::warn!(error = format!("{error:#}"), "uploads of a submission were not removed");
+    }
     let id = accepted.submission;
     let state = match accepted.repeated {
         true => submission::get(&mut *app.db().await?, id).await?.map_or(RunState::Queued, |s| s.state),

@@ -6,8 +6,8 @@ use prost::Message;
 use upscore::evaluation::{
     images::{Rgb8, encode_png},
     onnx::proto::{
-        AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
-        TypeProto, ValueInfoProto, attribute_proto::AttributeType, tensor_shape_proto::Dimension,
+        AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+        TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto::AttributeType, tensor_shape_proto::Dimension,
         tensor_shape_proto::dimension::Value, type_proto,
     },
 };
@@ -57,6 +57,18 @@ pub fn tiny_model() -> Vec<u8> {
     };
     let opset = OperatorSetIdProto { domain: String::new(), version: 17 };
     ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(graph), ..Default::default() }.encode_to_vec()
+}
+
+/// The same with its weights in a file of their own, as the new exporter of PyTorch writes it: the graph, and the data.
+pub fn external_model(data_file: &str) -> (Vec<u8>, Vec<u8>) {
+    let mut model = ModelProto::decode(&*tiny_model()).expect("a model");
+    let tensor = &mut model.graph.as_mut().expect("a graph").initializer[0];
+    let data: Vec<u8> = tensor.float_data.drain(..).flat_map(f32::to_le_bytes).collect();
+    tensor.data_location = 1;
+    let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
+    tensor.external_data =
+        vec![entry("location", data_file), entry("offset", "0"), entry("length", &data.len().to_string())];
+    (model.encode_to_vec(), data)
 }
 
 /// A zip of these files.

@@ -52,7 +52,10 @@ impl Web {
     }
 
     pub async fn with(edit: impl FnOnce(&mut Settings)) -> Web {
-        let app = App::start().await;
+        Web::on(App::start().await, edit).await
+    }
+
+    pub async fn on(app: App, edit: impl FnOnce(&mut Settings)) -> Web {
         let mut settings = Settings::default();
         edit(&mut settings);
         let stop = CancellationToken::new();
@@ -61,6 +64,7 @@ impl Web {
             storage: app.storage.clone(),
             feed: Feed::start(app.pool.clone()),
             settings: settings.into(),
+            turns: web::Turns::default(),
             stop: stop.clone(),
         };
         Web { router: web::router(state.clone()), app, stop, state }
