@@ -146,11 +146,12 @@ impl Incoming {
                 "model" => self.limits.model,
                 _ => return Err(unexpected(&name)),
             };
+            // A browser sends a file that was not chosen as one without a name and without a byte.
+            let named = field.file_name().is_some_and(|name| !name.is_empty());
             let file_name = field.file_name().unwrap_or("model.onnx").to_owned();
             let file = file(&mut field, &self.gauge, storage, limit).await?;
-            // A browser sends a file that was not chosen as one without a byte.
             match name.as_str() {
-                _ if file.bytes == 0 => {}
+                _ if file.bytes == 0 && !named => {}
                 "results" if files.results.is_none() => files.results = Some(file),
                 "model" if files.model.len() < MODEL_FILES => files.model.push((file_name, file)),
                 _ => return Err(duplicate(&name)),

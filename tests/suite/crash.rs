@@ -130,24 +130,43 @@ impl Drop for Crew {
     }
 }
 
-/// Which of the crew has a job, if one has: where a job takes milliseconds, a kill at random would hit none.
+/// Which of the crew has a job, as soon as one has; `None`: no job is left. Where a job takes milliseconds and a start
+/// takes longer, kills at random could hit none.
 async fn busy(app: &App, crew: &Crew) -> Option<usize> {
-    let workers: Vec<String> = sqlx::query_scalar("select worker from evaluation where state = 'running'")
-        .fetch_all(&app.pool)
-        .await
-        .expect("the running jobs");
-    crew.0.iter().position(|child| workers.iter().any(|name| name.contains(&format!(" {} ", child.id()))))
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline {
+        let live: Vec<(String, Option<String>)> =
+            sqlx::query_as("select state, worker from evaluation where state in ('queued', 'running')")
+                .fetch_all(&app.pool)
+                .await
+                .expect("the jobs");
+        if live.is_empty() {
+            return None;
+        }
+        let running = live.iter().filter(|(state, _)| state == "running").filter_map(|(_, worker)| worker.as_deref());
+        let names: Vec<&str> = running.collect();
+        let has_job = |child: &Child| names.iter().any(|name| name.contains(&format!(" {} ", child.id())));
+        if let Some(found) = crew.0.iter().position(has_job) {
+            return Some(found);
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("no worker takes a job");
 }
 
-/// Kills a worker, a busy one if there is one, every so many milliseconds and starts another, then lets them finish, then checks the history.
+/// Kills a worker every so many milliseconds and starts another, then lets them finish, then checks the history. Every
+/// other kill waits for a worker that has a job; the rest hit wherever they hit, between two jobs too.
 async fn kill_until_done(app: &App, entries: &[SubmissionId], spawn: impl Fn() -> Child, pause: std::ops::Range<u64>) {
     let feed = Feed::start(app.pool.clone());
     tokio::time::sleep(Duration::from_millis(300)).await;
     let mut events = feed.subscribe();
     let mut crew = Crew((0..WORKERS).map(|_| spawn()).collect());
-    for _ in 0..KILLS {
+    for kill in 0..KILLS {
         tokio::time::sleep(Duration::from_millis(rand::random_range(pause.clone()))).await;
-        let victim = busy(app, &crew).await.unwrap_or_else(|| rand::random_range(0..WORKERS));
+        let victim = match kill % 2 {
+            0 => busy(app, &crew).await.unwrap_or(0),
+            _ => rand::random_range(0..WORKERS),
+        };
         // Child::kill is SIGKILL.
         crew.0[victim].kill().expect("killed");
         crew.0[victim].wait().expect("gone");

@@ -3,6 +3,7 @@
 mod api;
 mod archive;
 mod browser;
+mod corpus;
 mod crash;
 mod fidelity;
 mod fitting;

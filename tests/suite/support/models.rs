@@ -5,22 +5,32 @@ use std::sync::{Arc, atomic::AtomicBool};
 use upscore::{
     config,
     evaluation::{
-        Cost, Limits, cost, count_model,
+        Cost, Limits, Tools, cost, count_model,
         model::{self, Model},
         onnx::build::{Attribute, GraphBuilder, Value},
         runner::{Fault, Runner, Setup, Slot, Tensor},
     },
 };
 
+/// The program and the runtime library.
+pub fn tools() -> Tools {
+    Tools {
+        onnxruntime: config::find_onnxruntime().expect("run `make setup` first"),
+        runner: env!("CARGO_BIN_EXE_upscore").into(),
+        strict_sandbox: false,
+    }
+}
+
 /// A fresh child on CPU, as lenient as a laptop.
 pub fn runner() -> Runner {
+    let Tools { onnxruntime, runner, strict_sandbox } = tools();
     let setup = Setup {
-        program: env!("CARGO_BIN_EXE_upscore").into(),
-        onnxruntime: config::find_onnxruntime().expect("run `make setup` first"),
+        program: runner,
+        onnxruntime,
         device: "cpu".into(),
         threads: 1,
         limits: Limits::default(),
-        strict: false,
+        strict: strict_sandbox,
     };
     Runner::start(&setup, Arc::new(AtomicBool::new(false))).expect("the child starts")
 }
