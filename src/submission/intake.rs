@@ -12,7 +12,11 @@ use sqlx::{Acquire, PgConnection, PgPool, types::Json};
 use utoipa::ToSchema;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::{FactSheet, Rejection, quota};
+use super::{
+    FactSheet, Rejection,
+    fact_sheet::{self, Field},
+    quota,
+};
 use crate::{
     challenge::{
         dataset::{self, Dataset},
@@ -64,7 +68,7 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
     check_text(&fact_sheet, idempotency_key.as_deref())?;
 
     // No connection is held while the files are vetted.
-    let (arrived, dataset) = {
+    let (arrived, dataset, fields) = {
         let mut conn = pool.acquire().await?;
         let phase = phase::get(&mut conn, phase).await?.ok_or(Rejection::NoSuchPhase)?;
         if !team::is_member(&mut conn, team, account).await? {
@@ -83,11 +87,13 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
         allowed?;
         let dataset = dataset::get(&mut conn, phase.dataset).await?;
         let arrived = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&mut *conn).await?;
-        (arrived, dataset)
+        let fields = fact_sheet::fields(&mut conn, phase.challenge).await?;
+        (arrived, dataset, fields)
     };
 
     let uploaded_model = model.sha256.clone();
-    let Vetted { results, model, merged, readme } = vet(results, model, dataset).await?;
+    let Vetted { results, model, merged, readme, fact_sheet } =
+        vet((results, model), dataset, (fields, fact_sheet)).await?;
     let model = match merged {
         Some(bytes) => storage.stage(&bytes).await?,
         None => model,
@@ -235,25 +241,33 @@ struct Vetted {
     /// The self-contained model, where the upload was not.
     merged: Option<Vec<u8>>,
     readme: Option<serde_json::Value>,
+    fact_sheet: FactSheet,
 }
 
-/// Reads both files and lists the problems of both at once.
-async fn vet(results: TempBlob, model: TempBlob, dataset: Dataset) -> Result<Vetted, Rejection> {
+/// Reads both files and the fact sheet, and lists the problems of all at once.
+async fn vet(
+    (results, model): (TempBlob, TempBlob),
+    dataset: Dataset,
+    (fields, said): (Vec<Field>, FactSheet),
+) -> Result<Vetted, Rejection> {
     let vetting = move || -> anyhow::Result<Result<Vetted, Vec<Problem>>> {
         let (zip, loaded) = (
             ResultsZip::vet(results.path(), &dataset.expected(), dataset.scale, Depth::Pixels)?,
             model::load_entry(model.path(), false),
         );
-        Ok(match (zip, loaded) {
-            (Ok(zip), Ok(loaded)) => {
+        let readme = zip.as_ref().ok().and_then(|zip| zip.readme.as_ref());
+        let sheet = fact_sheet::complete(&fields, &said, readme);
+        Ok(match (zip, loaded, sheet) {
+            (Ok(zip), Ok(loaded), Ok(fact_sheet)) => {
                 let merged = loaded.merged.then_some(loaded.bytes);
                 // Self-reported and never needed: what cannot be written down is left out.
                 let readme = zip.readme.as_ref().and_then(|readme| serde_json::to_value(readme).ok());
-                Ok(Vetted { results, model, merged, readme })
+                Ok(Vetted { results, model, merged, readme, fact_sheet })
             }
-            (zip, loaded) => {
+            (zip, loaded, sheet) => {
                 let mut problems = zip.err().unwrap_or_default();
                 problems.extend(loaded.err().unwrap_or_default());
+                problems.extend(sheet.err().unwrap_or_default());
                 Err(problems)
             }
         })

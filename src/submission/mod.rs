@@ -1,5 +1,6 @@
 //! What a team sent in: one upload, its evaluations, and the marks on it.
 
+pub mod fact_sheet;
 pub mod intake;
 pub mod quota;
 mod rejection;

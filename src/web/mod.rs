@@ -15,6 +15,7 @@ pub mod assets;
 mod details;
 mod error;
 mod extract;
+mod facts;
 mod layers;
 mod metrics;
 mod pages;

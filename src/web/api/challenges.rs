@@ -25,7 +25,10 @@ use crate::{
         protocol::Rules,
     },
     leaderboard::{self, GateView},
-    submission::quota::{self, Quota},
+    submission::{
+        fact_sheet::{self, Field},
+        quota::{self, Quota},
+    },
     team::Team,
 };
 
@@ -48,6 +51,8 @@ pub struct ChallengeDetail {
     /// The asker's team.
     pub team: Option<String>,
     pub phases: Vec<PhaseDetail>,
+    /// What a submission is asked to say of its method.
+    pub fact_sheet: Vec<Field>,
 }
 
 /// A phase: when it is open, what it asks for, and its rules.
@@ -135,6 +140,7 @@ pub async fn show(
         protocol,
         team: team.map(|t| t.name),
         phases,
+        fact_sheet: fact_sheet::fields(&mut conn, challenge.id).await?,
     }))
 }
 

@@ -15,6 +15,7 @@ use super::{
         api::submissions::{Receipt, receive},
         error::{render, wants_json},
         extract::{PhaseAt, Signed, Viewer, token_cookie},
+        facts::{self, FactField},
         upload::{self, Limits},
         view::{Page, When},
     },
@@ -24,7 +25,7 @@ use crate::{
     challenge::{Challenge, dataset, phase::Phase},
     ids::SubmissionId,
     problem::Problem,
-    submission::{self, quota},
+    submission::{self, FactSheet, fact_sheet, quota},
     team::Team,
 };
 
@@ -39,7 +40,9 @@ struct SubmitPage {
     phase: PhaseView,
     /// Whom the browser is signed in for.
     team: Option<String>,
-    quota: String,
+    /// What is used of the quota, and when the day ends.
+    quota: Option<(String, When)>,
+    fields: Vec<FactField>,
     problems: Vec<Problem>,
     recent: Vec<Recent>,
     url: String,
@@ -69,31 +72,39 @@ async fn form(
     let gate = crate::leaderboard::gate_view(&mut conn, &phase).await?;
     let view = PhaseView::load(app, &mut conn, &phase, gate).await?;
     let (quota, recent) = match &team {
-        Some(team) => history(&mut conn, team, &phase).await?,
+        Some(team) => {
+            let (quota, recent) = history(&mut conn, team, &phase).await?;
+            (Some(quota), recent)
+        }
         None => Default::default(),
     };
+    let fields = facts::of(fact_sheet::fields(&mut conn, challenge.id).await?, &FactSheet::new());
     Ok(SubmitPage {
         page: Page::of(format!("Submit · {}", challenge.title), viewer),
         challenge,
         phase: view,
         team: team.map(|t| t.name),
         quota,
+        fields,
         problems,
         recent,
         url,
     })
 }
 
-async fn history(conn: &mut sqlx::PgConnection, team: &Team, phase: &Phase) -> Result<(String, Vec<Recent>), Error> {
+async fn history(
+    conn: &mut sqlx::PgConnection,
+    team: &Team,
+    phase: &Phase,
+) -> Result<((String, When), Vec<Recent>), Error> {
     let used = quota::usage(conn, phase.id, team.id, phase.limits).await?;
     let mut words = format!("{} of {} evaluations of today are used", used.daily_used, used.limits.daily);
     if let Some(total) = used.limits.total {
         words += &format!(", {} of {total} in all", used.total_used);
     }
-    words += &format!("; the day ends {}.", When::new(used.resets_at).relative);
     let recent = submission::of_team(conn, team.id, Some(phase.id), RECENT).await?.into_iter();
     let recent = recent.map(|s| Recent { id: s.id, state: s.state.as_str(), when: When::new(s.created_at) });
-    Ok((words, recent.collect()))
+    Ok(((words, When::new(used.resets_at)), recent.collect()))
 }
 
 /// The form as posted: with a token in its first field, or by a browser that is signed in. Leads to the submission's page;

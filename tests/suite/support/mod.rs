@@ -4,6 +4,7 @@ pub mod app;
 pub mod browser;
 pub mod files;
 pub mod models;
+pub mod proxy;
 pub mod scratch;
 pub mod showcase;
 pub mod web;
