@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod check;
 pub mod demo;
+pub mod login;
 pub mod profile;
 pub mod score;
 pub mod serve;
@@ -39,6 +40,8 @@ enum Command {
     Check(check::Args),
     /// Send an entry in from a script, and wait for its result.
     Submit(submit::Args),
+    /// Keep a server's token for `upscore submit`.
+    Login(login::Args),
     /// Run the web server.
     Serve(serve::Args),
     /// Take jobs from the queue and measure them.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Score(args) => (args.json, score::run(args)),
         Command::Check(args) => (args.json, check::run(&args)),
         Command::Submit(args) => (args.json, submit::run(&args)),
+        Command::Login(args) => (false, login::run(&args)),
         Command::Serve(args) => (false, serve::run(&args)),
         Command::Worker(args) => (false, worker::run(&args)),
         Command::Demo(args) => (false, demo::run(&args)),

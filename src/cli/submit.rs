@@ -1,8 +1,11 @@
 //! `upscore submit`: sends an entry in from a script and, where asked, waits for its result.
 //!
+//! The files go up in pieces: a lost connection and a server that restarts are waited for, and a run that was broken off goes
+//! on where it stopped when it is started again.
+//!
 //! Exit code: 0 accepted, with `--wait` scored; 1 refused, failed or cancelled; 3 the server is at fault or out of reach.
 
-mod client;
+pub mod client;
 mod report;
 
 use std::{
@@ -14,18 +17,19 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use self::client::{Answer, Client};
-use super::Outcome;
+use self::client::{Answer, Client, Source, Target};
+use super::{Outcome, login};
 use crate::{evaluation::model, problem::Problem};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The server, as `https://sr.example.org`.
+    /// The server, as `https://sr.example.org`; that of `upscore login` where none is given.
     #[arg(long, env = "UPSCORE_URL", value_name = "URL")]
-    url: String,
-    /// A token that may submit; better in the variable than on the command line, where others on the machine see it.
+    url: Option<String>,
+    /// A token that may submit; that of `upscore login` where none is given. Better in the variable than on the command
+    /// line, where others on the machine see it.
     #[arg(long, env = "UPSCORE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    token: String,
+    token: Option<String>,
     /// Slug of the challenge.
     #[arg(long)]
     challenge: String,
@@ -78,7 +82,11 @@ pub fn run(args: &Args) -> Outcome {
     if !problems.is_empty() {
         return Ok(Err(problems));
     }
-    let client = Client::new(&args.url, &args.token);
+    let (url, token) = match login::resolve(args.url.as_deref(), args.token.as_deref())? {
+        Ok(both) => both,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let client = Client::new(&url, &token);
     let receipt = match upload(args, &client, merged)? {
         Answer::Done(receipt) => receipt,
         Answer::Refused(problems) => return Ok(Err(problems)),
@@ -108,18 +116,30 @@ fn say(args: &Args, words: &str) {
 }
 
 fn upload(args: &Args, client: &Client, merged: Option<Vec<u8>>) -> anyhow::Result<Answer> {
-    let parts = client::Parts::new(&args.results, &args.model, merged, &args.facts)?;
+    let target = Target { challenge: &args.challenge, phase: &args.phase };
+    // The model first: it is small, and refused sooner.
+    let mut sources = [Source::new("model", &args.model, merged)?, Source::new("results", &args.results, None)?];
     let bar = match args.json {
         true => ProgressBar::hidden(),
-        false => ProgressBar::new(parts.length()),
+        false => ProgressBar::new(sources.iter().map(|source| source.length).sum()),
     };
     bar.set_style(ProgressStyle::with_template(
         "Uploading {bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} left",
     )?);
-    let path = format!("/api/v1/challenges/{}/phases/{}/submissions", args.challenge, args.phase);
-    let answer = client.upload(&path, parts, args.idempotency_key.as_deref(), &bar);
+    let mut fields = args.facts.clone();
+    for source in &mut sources {
+        match client.upload(target, source, &bar)? {
+            Ok(id) => fields.push((format!("{}_upload", source.part), id)),
+            Err(problems) => {
+                bar.finish_and_clear();
+                return Ok(Answer::Refused(problems));
+            }
+        }
+    }
     bar.finish_and_clear();
-    answer
+    say(args, "Uploaded; the server looks at the files.");
+    let path = format!("/api/v1/challenges/{}/phases/{}/submissions", args.challenge, args.phase);
+    client.submit(&path, &fields, args.idempotency_key.as_deref())
 }
 
 /// Looks at the submission until it is final; a server that is away for a moment is waited for.

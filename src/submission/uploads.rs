@@ -113,15 +113,28 @@ pub async fn begin(
     // Every new upload of this account waits here, so that the count stays true until the row is in.
     sqlx::query!("select id from account where id = $1 for update", new.account.0).fetch_optional(&mut *tx).await?;
     let open = sqlx::query!(
-        r#"select count(*) as "uploads!", coalesce(sum(length), 0)::bigint as "bytes!" from upload
-           where account_id = $1 and expires_at > now() and submission_id is null"#,
+        r#"select id as "id: UploadId", length from upload
+           where account_id = $1 and expires_at > now() and submission_id is null order by id"#,
         new.account.0
     )
-    .fetch_one(&mut *tx)
+    .fetch_all(&mut *tx)
     .await?;
-    let bytes = (open.bytes as u64).saturating_add(new.length);
-    if open.uploads >= i64::from(allowance.uploads) || bytes > allowance.bytes {
-        return Err(Rejection::TooManyUploads { open: open.uploads as u64, allowance });
+    let mut count = open.len() as u64;
+    let mut bytes = open.iter().fold(new.length, |sum, upload| sum.saturating_add(upload.length as u64));
+    let fits = |count, bytes| count < u64::from(allowance.uploads) && bytes <= allowance.bytes;
+    // A whole upload that no submission used was refused, or given up: the oldest make room.
+    for upload in &open {
+        if fits(count, bytes) {
+            break;
+        }
+        let length = upload.length as u64;
+        if storage.grown(upload.id.0).await.map_err(anyhow::Error::from)?.is_none_or(|have| have >= length) {
+            end(&mut tx, storage, &[upload.id]).await?;
+            (count, bytes) = (count - 1, bytes - length);
+        }
+    }
+    if !fits(count, bytes) {
+        return Err(Rejection::TooManyUploads { open: count, allowance });
     }
     sqlx::query!(
         "insert into upload (id, account_id, phase_id, part, filename, length, sha256, expires_at)

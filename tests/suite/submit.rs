@@ -1,6 +1,6 @@
 //! `upscore submit` and `upscore serve`, as somebody runs them.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{path::PathBuf, process::Stdio, sync::atomic::Ordering::SeqCst};
 
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -9,7 +9,8 @@ use upscore::{challenge::phase::Phase, problem::Problem};
 
 use crate::support::{
     app::{Plan, Team},
-    files::{results, tiny_model},
+    files::{png, results, tiny_model, zipped},
+    proxy::Proxy,
     web::Web,
 };
 
@@ -93,6 +94,80 @@ async fn a_script_submits_waits_and_learns_how_it_went() {
     assert_eq!(nobody.code, Some(3), "the server cannot be reached");
     let stored = upscore::submission::of_team(&mut *shell.web.app.conn().await, shell.team.id, None, 10).await;
     assert_eq!(stored.expect("read").len(), 2);
+    shell.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_upload_goes_on_and_a_second_run_sends_only_what_is_new() {
+    let shell = Shell::open().await;
+    let proxy = Proxy::before(&shell.url).await;
+    let readme: Vec<u8> = (0..3_000_000).map(|_| rand::random_range(b' '..b'~')).collect();
+    let zip = zipped(&[("readme.txt", &readme), ("0901x4.png", &png(96, 64, 1)), ("0902x4.png", &png(96, 64, 2))]);
+    let sent = || proxy.wire.up.load(SeqCst);
+    // The zip goes up, over a connection that breaks in the middle; then the fact sheet is refused.
+    sqlx::query(
+        "update challenge set fact_sheet = '[{\"key\": \"method\", \"label\": \"Method\", \"type\": \"number\"}]'",
+    )
+    .execute(&shell.web.app.pool)
+    .await
+    .expect("a field");
+    proxy.wire.cut_at.store(1_000_000, SeqCst);
+    let refused = shell.submit(&zip, &tiny_model(), &proxy.url).await;
+    let whole = zip.len() as u64;
+    assert_eq!((refused.code, &refused.json["errors"][0]["code"]), (Some(1), &"fact_invalid".into()));
+    assert_eq!(proxy.wire.cuts.load(SeqCst), 1);
+    assert!((whole..whole * 3 / 2).contains(&sent()), "{} bytes for {whole}", sent());
+    sqlx::query("update challenge set fact_sheet = '[]'").execute(&shell.web.app.pool).await.expect("no field");
+    let before = sent();
+    let ran = shell.submit(&zip, &tiny_model(), &proxy.url).await;
+    assert_eq!((ran.code, &ran.json["state"]), (Some(0), &"scored".into()), "{}", ran.stderr);
+    assert!(sent() - before < 200_000, "the files were there already: {} bytes", sent() - before);
+    shell.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn login_keeps_the_token_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let shell = Shell::open().await;
+    let config = shell.folder.path().join("config");
+    let run = async |args: &[&str], stdin: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_upscore"))
+            .args(args)
+            .env("XDG_CONFIG_HOME", &config)
+            .env_remove("UPSCORE_URL")
+            .env_remove("UPSCORE_TOKEN")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut input = child.stdin.take().expect("its input");
+        // A command that asks for nothing may have ended before.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut input, stdin.as_bytes()).await;
+        drop(input);
+        child.wait_with_output().await.expect("it runs")
+    };
+    let (zip, model) = (shell.file("r.zip", &results(1)), shell.file("m.onnx", &tiny_model()));
+    let (zip, model) = (zip.to_str().expect("a path"), model.to_str().expect("a path"));
+    let challenge = shell.phase.challenge_slug.clone();
+    let submit =
+        ["submit", "--challenge", &challenge, "--phase", "validation", "--results", zip, "--model", model, "--json"];
+    let unknown = run(&submit, "").await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unknown.stdout).contains("url_needed"));
+
+    let wrong = run(&["login", "--url", &shell.url], "upscore_wrong\n").await;
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(!config.exists(), "a wrong token is not kept");
+    let kept = run(&["login", "--url", &shell.url], &format!("{}\n", shell.token)).await;
+    assert!(kept.status.success() && !String::from_utf8_lossy(&kept.stdout).contains(&shell.token));
+    let file = config.join("upscore/credentials.json");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("it").permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(&config.join("upscore"))), (0o600, 0o700));
+    let sent = run(&submit, "").await;
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stdout));
+    assert!(run(&["login", "--url", &shell.url, "--forget"], "").await.status.success());
+    assert!(!std::fs::read_to_string(&file).expect("a file").contains(&shell.token));
     shell.stop.cancel();
 }
 

@@ -212,6 +212,11 @@ async fn an_upload_is_held_to_its_phase_its_owner_and_the_protocol() {
     let third = web.announce(&token, 10, &good).await;
     assert_eq!((third.status.as_u16(), third.code().as_str()), (429, "too_many_uploads"));
     assert!(!third.header("retry-after").is_empty());
+    // One that is whole, and that no submission used, makes room.
+    assert_eq!(web.piece(&token, &url, 0, b"0123456789").await.status, StatusCode::NO_CONTENT);
+    let third = web.begin(&token, &phase, "results", 10).await;
+    assert_eq!(web.tus(Method::HEAD, &token, &url).await.status, StatusCode::NOT_FOUND);
+    let url = third;
 
     // To others it is not there, word for word as one that never was.
     let missing = format!("/api/v1/uploads/{}", uuid::Uuid::now_v7());

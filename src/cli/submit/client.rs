@@ -1,20 +1,36 @@
-//! The server's API as `upscore submit` uses it: uploads stream from disk.
+//! The server's API as `upscore submit` uses it: files go up in pieces (tus), from disk, and go on where they stopped.
 
 use std::{
     fs::File,
-    io::{self, Cursor, Read},
+    io::{Cursor, Read, Seek, SeekFrom},
     path::Path,
-    time::Duration,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use indicatif::ProgressBar;
 use serde_json::Value;
-use ureq::{Agent, RequestBuilder, SendBody, http::Response, typestate::WithoutBody};
+use sha2::{Digest, Sha256};
+use ureq::{
+    Agent, RequestBuilder, SendBody,
+    http::{Response, StatusCode},
+};
 
-use crate::problem::Problem;
+use crate::{problem::Problem, storage::hex};
 
 const BOUNDARY: &str = "upscore-5f1d9c2e7b7a4a0b";
+/// Bytes of one request: what is lost at most where the server keeps nothing of a piece that broke off.
+const PIECE: u64 = 32 << 20;
+/// How long nothing may get through before an upload is given up.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// How long the server may be out of reach before anything has begun: there may be none.
+const BEGINNING: Duration = Duration::from_secs(5);
+/// Refusals that asking for the offset mends.
+const MENDED: [&str; 4] = ["upload_offset", "upload_busy", "upload_too_slow", "upload_broken"];
+/// Pauses between tries, doubled up to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
 
 /// What the server answered: what was asked for, or why not.
 pub enum Answer {
@@ -26,6 +42,77 @@ pub struct Client {
     agent: Agent,
     base: String,
     token: String,
+}
+
+/// A file that is to be uploaded.
+pub struct Source {
+    /// `results` or `model`.
+    pub part: &'static str,
+    pub filename: String,
+    bytes: Bytes,
+    pub length: u64,
+    sha256: String,
+}
+
+enum Bytes {
+    Disk(File),
+    Memory(Vec<u8>),
+}
+
+impl Source {
+    /// A file on disk, or `merged` in its place.
+    pub fn new(part: &'static str, path: &Path, merged: Option<Vec<u8>>) -> anyhow::Result<Source> {
+        let filename = path.file_name().map_or_else(|| part.to_owned(), |name| name.to_string_lossy().into_owned());
+        let mut bytes = match merged {
+            Some(bytes) => Bytes::Memory(bytes),
+            None => Bytes::Disk(File::open(path).with_context(|| format!("opening {}", path.display()))?),
+        };
+        let (sha256, length) = digest(bytes.from(0)?).with_context(|| format!("reading {}", path.display()))?;
+        Ok(Source { part, filename, bytes, length, sha256 })
+    }
+}
+
+/// The SHA-256 and the length of what can be read.
+fn digest(mut bytes: impl Read) -> std::io::Result<(String, u64)> {
+    let (mut hash, mut length, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        match bytes.read(&mut buffer)? {
+            0 => return Ok((hex(&hash.finalize()), length)),
+            read => {
+                hash.update(&buffer[..read]);
+                length += read as u64;
+            }
+        }
+    }
+}
+
+impl Bytes {
+    fn from(&mut self, offset: u64) -> std::io::Result<Box<dyn Read + Send + Sync + '_>> {
+        Ok(match self {
+            Bytes::Disk(file) => {
+                file.seek(SeekFrom::Start(offset))?;
+                Box::new(file)
+            }
+            Bytes::Memory(bytes) => {
+                Box::new(Cursor::new(&bytes[usize::try_from(offset).unwrap_or(0).min(bytes.len())..]))
+            }
+        })
+    }
+}
+
+/// Where an upload is meant for.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    pub challenge: &'a str,
+    pub phase: &'a str,
+}
+
+/// Why a request did not do what it should.
+enum Failure {
+    /// Another try may help.
+    Passing(anyhow::Error),
+    Refused(Vec<Problem>),
+    Final(anyhow::Error),
 }
 
 impl Client {
@@ -49,27 +136,208 @@ impl Client {
         &self.base
     }
 
+    /// With the headers that every request has.
+    fn dressed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        request.header("Authorization", format!("Bearer {}", self.token)).header("Tus-Resumable", "1.0.0")
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
     pub fn get(&self, path: &str) -> anyhow::Result<Answer> {
-        let request: RequestBuilder<WithoutBody> = self.agent.get(format!("{}{path}", self.base));
-        let answer = request.header("Authorization", format!("Bearer {}", self.token)).call();
+        let answer = self.dressed(self.agent.get(self.address(path))).call();
         answer_of(answer.with_context(|| format!("asking {}", self.base))?)
     }
 
-    pub fn upload(&self, path: &str, parts: Parts, key: Option<&str>, bar: &ProgressBar) -> anyhow::Result<Answer> {
-        let length = parts.length();
-        let mut request = self
-            .agent
-            .post(format!("{}{path}", self.base))
-            .header("Authorization", format!("Bearer {}", self.token))
-            .header("Content-Type", format!("multipart/form-data; boundary={BOUNDARY}"))
-            .header("Content-Length", length.to_string());
-        if let Some(key) = key {
-            request = request.header("Idempotency-Key", key);
+    /// Uploads a file and gives the upload's id. One that a run before this one began is gone on with; a lost connection and
+    /// a server that restarts are waited for.
+    pub fn upload(
+        &self,
+        target: Target<'_>,
+        source: &mut Source,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Result<String, Vec<Problem>>> {
+        let (before, mut url) = (bar.position(), None);
+        let (mut heard, mut pause) = (Instant::now(), PAUSE.0);
+        let mut reached = None;
+        loop {
+            let sent = self.advance(target, source, &mut url, |offset| bar.set_position(before + offset));
+            match sent {
+                Ok(offset) if offset >= source.length => {
+                    bar.set_position(before + source.length);
+                    let id =
+                        url.as_deref().and_then(|url| url.rsplit('/').next()).context("the upload has no address")?;
+                    return Ok(Ok(id.to_owned()));
+                }
+                Ok(offset) => {
+                    if reached.is_none_or(|reached| offset > reached) {
+                        (heard, pause, reached) = (Instant::now(), PAUSE.0, Some(offset));
+                    }
+                }
+                Err(Failure::Refused(problems)) => return Ok(Err(problems)),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing(error)) if heard.elapsed() > PATIENCE => return Err(error),
+                // Nothing was begun: there may be no such server at all.
+                Err(Failure::Passing(error)) if url.is_none() && heard.elapsed() > BEGINNING => return Err(error),
+                Err(Failure::Passing(error)) => {
+                    tracing::debug!(error = format!("{error:#}"), "trying again");
+                    sleep(pause);
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
         }
-        let body = bar.wrap_read(parts.body);
-        let answer = request.send(SendBody::from_owned_reader(body));
-        answer_of(answer.with_context(|| format!("uploading to {}", self.base))?)
     }
+
+    /// One step of an upload: finds or begins it, asks where it stands, sends a piece. Gives the offset that is reached.
+    fn advance(
+        &self,
+        target: Target<'_>,
+        source: &mut Source,
+        url: &mut Option<String>,
+        mut at: impl FnMut(u64),
+    ) -> Result<u64, Failure> {
+        let address = match url {
+            Some(known) => known.clone(),
+            None => url.insert(self.locate(target, source)?).clone(),
+        };
+        let asked = self.checked(self.dressed(self.agent.head(self.address(&address))).call());
+        let answer = match asked {
+            // Used, or expired: begun anew.
+            Err(Failure::Refused(_)) => {
+                *url = None;
+                return Ok(0);
+            }
+            other => other?,
+        };
+        let offset = header(&answer, "upload-offset").and_then(|n| n.parse::<u64>().ok());
+        let offset =
+            offset.ok_or_else(|| Failure::Final(anyhow!("the answer has no offset: is this an Upscore server?")))?;
+        at(offset);
+        if offset >= source.length {
+            return Ok(offset);
+        }
+        let length = PIECE.min(source.length - offset);
+        let piece = source.bytes.from(offset).map_err(|e| Failure::Final(e.into()))?.take(length);
+        let mut piece = Watched { piece, at: offset, tell: &mut at };
+        let request = self
+            .dressed(self.agent.patch(self.address(&address)))
+            .header("Upload-Offset", offset.to_string())
+            .header("Content-Type", "application/offset+octet-stream")
+            .header("Content-Length", length.to_string());
+        self.checked(request.send(SendBody::from_reader(&mut piece)))?;
+        Ok(offset + length)
+    }
+
+    /// The address of the upload of these bytes: one that is open already, or a new one.
+    fn locate(&self, target: Target<'_>, source: &Source) -> Result<String, Failure> {
+        let mut open = self.checked(self.dressed(self.agent.get(self.address("/api/v1/uploads"))).call())?;
+        let open: Value = open.body_mut().read_json().map_err(|e| Failure::Final(e.into()))?;
+        let same = |upload: &&Value| {
+            upload["challenge"] == target.challenge
+                && upload["phase"] == target.phase
+                && upload["part"] == source.part
+                && upload["length"] == source.length
+                && upload["sha256"] == source.sha256.as_str()
+        };
+        if let Some(url) = open.as_array().and_then(|all| all.iter().find(same)?["url"].as_str()) {
+            return Ok(url.to_owned());
+        }
+        let pairs = [
+            ("challenge", target.challenge),
+            ("phase", target.phase),
+            ("part", source.part),
+            ("filename", &source.filename),
+            ("sha256", &source.sha256),
+        ];
+        let metadata = pairs.map(|(key, value)| format!("{key} {}", BASE64_STANDARD.encode(value))).join(",");
+        let request = self
+            .dressed(self.agent.post(self.address("/api/v1/uploads")))
+            .header("Upload-Length", source.length.to_string())
+            .header("Upload-Metadata", metadata);
+        let made = self.checked(request.send_empty())?;
+        header(&made, "location").ok_or_else(|| Failure::Final(anyhow!("the new upload has no address")))
+    }
+
+    fn checked(&self, answer: Result<Response<ureq::Body>, ureq::Error>) -> Result<Response<ureq::Body>, Failure> {
+        let answer = answer.map_err(|error| {
+            Failure::Passing(anyhow::Error::from(error).context(format!("uploading to {}", self.base)))
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        match answer_of(answer) {
+            // Another request has the upload, or had it, or this one was too slow or broke off: the offset says how to go on.
+            Ok(Answer::Refused(problems)) if problems.iter().any(|p| MENDED.contains(&&*p.code)) => {
+                Err(Failure::Passing(anyhow!("{}", problems[0])))
+            }
+            Ok(Answer::Refused(problems)) => Err(Failure::Refused(problems)),
+            // The answer to a HEAD says no more.
+            Err(_) if status == StatusCode::LOCKED => Err(Failure::Passing(anyhow!("the server answered {status}"))),
+            Err(_) if status == StatusCode::NOT_FOUND => Err(Failure::Refused(Vec::new())),
+            Ok(Answer::Done(_)) => Err(Failure::Final(anyhow!("the server answered {status}"))),
+            Err(error) if status.is_server_error() && status.as_u16() != 507 => Err(Failure::Passing(error)),
+            Err(error) => Err(Failure::Final(error)),
+        }
+    }
+
+    /// Submits by a form of text fields alone. Asked again where the answer was lost: the server knows a repetition by the
+    /// uploads it names.
+    pub fn submit(&self, path: &str, fields: &[(String, String)], key: Option<&str>) -> anyhow::Result<Answer> {
+        let body = form(fields)?;
+        let (started, mut pause) = (Instant::now(), PAUSE.0);
+        loop {
+            let mut request = self
+                .dressed(self.agent.post(self.address(path)))
+                .header("Content-Type", format!("multipart/form-data; boundary={BOUNDARY}"));
+            if let Some(key) = key {
+                request = request.header("Idempotency-Key", key);
+            }
+            match self.checked(request.send(&body)) {
+                Ok(answer) => return answer_of(answer),
+                Err(Failure::Refused(problems)) => return Ok(Answer::Refused(problems)),
+                Err(Failure::Passing(_)) if started.elapsed() < PATIENCE => {
+                    sleep(pause);
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+                Err(Failure::Passing(error) | Failure::Final(error)) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A piece that tells how far it has been read.
+struct Watched<'a, R> {
+    piece: R,
+    at: u64,
+    tell: &'a mut dyn FnMut(u64),
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.piece.read(buffer)?;
+        self.at += read as u64;
+        (self.tell)(self.at);
+        Ok(read)
+    }
+}
+
+fn header(answer: &Response<ureq::Body>, name: &str) -> Option<String> {
+    answer.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// A multipart form of text fields.
+fn form(fields: &[(String, String)]) -> anyhow::Result<Vec<u8>> {
+    let mut body = String::new();
+    for (name, value) in fields {
+        if name.contains(['"', '\r', '\n']) || value.contains(BOUNDARY) {
+            bail!("a fact's name has no quotes and line ends: {name:?}");
+        }
+        body += &format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    }
+    body += &format!("--{BOUNDARY}--\r\n");
+    Ok(body.into_bytes())
 }
 
 /// 4xx says what is wrong with the input; anything else that is no success is the server's fault.
@@ -86,64 +354,4 @@ fn answer_of(mut response: Response<ureq::Body>) -> anyhow::Result<Answer> {
         Some(problems) if !problems.is_empty() => bail!("the server answered {status}: {}", problems[0]),
         _ => bail!("the server answered {status}"),
     }
-}
-
-/// A multipart form that is read from disk as it is sent.
-pub struct Parts {
-    body: Box<dyn Read + Send + Sync>,
-    length: u64,
-}
-
-impl Parts {
-    /// With the files as they lie on disk; a model in `merged` replaces the file's bytes.
-    pub fn new(
-        results: &Path,
-        model: &Path,
-        merged: Option<Vec<u8>>,
-        facts: &[(String, String)],
-    ) -> anyhow::Result<Parts> {
-        let mut parts = Parts { body: Box::new(io::empty()), length: 0 };
-        for (name, value) in facts {
-            if name.contains(['"', '\r', '\n']) {
-                bail!("a fact's name has no quotes and line ends: {name:?}");
-            }
-            parts = parts.add(name, "", Cursor::new(value.clone().into_bytes()), value.len() as u64);
-        }
-        let (file, length) = open(results)?;
-        parts = parts.add("results", "; filename=\"results.zip\"", file, length);
-        let model_file = "; filename=\"model.onnx\"";
-        parts = match merged {
-            Some(bytes) => {
-                let length = bytes.len() as u64;
-                parts.add("model", model_file, Cursor::new(bytes), length)
-            }
-            None => {
-                let (file, length) = open(model)?;
-                parts.add("model", model_file, file, length)
-            }
-        };
-        let end = format!("--{BOUNDARY}--\r\n");
-        parts.length += end.len() as u64;
-        parts.body = Box::new(parts.body.chain(Cursor::new(end.into_bytes())));
-        Ok(parts)
-    }
-
-    fn add(mut self, name: &str, file: &str, bytes: impl Read + Send + Sync + 'static, length: u64) -> Parts {
-        let head = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n");
-        self.length += head.len() as u64 + length + 2;
-        // A file that grows or shrinks meanwhile must not shift the parts that follow.
-        let bytes = bytes.take(length);
-        self.body = Box::new(self.body.chain(Cursor::new(head.into_bytes())).chain(bytes).chain(&b"\r\n"[..]));
-        self
-    }
-
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-}
-
-fn open(path: &Path) -> anyhow::Result<(File, u64)> {
-    let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    let length = file.metadata().with_context(|| format!("reading {}", path.display()))?.len();
-    Ok((file, length))
 }

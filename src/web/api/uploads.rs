@@ -90,6 +90,8 @@ pub struct UploadView {
     pub offset: u64,
     /// Bytes of the whole.
     pub length: u64,
+    /// As announced.
+    pub sha256: Option<BlobHash>,
     pub created_at: DateTime<Utc>,
     /// Moved on by every piece.
     pub expires_at: DateTime<Utc>,
@@ -129,6 +131,7 @@ pub async fn list(State(app): State<App>, Submitter(signed): Submitter) -> Resul
             filename: upload.filename,
             offset,
             length: upload.length,
+            sha256: upload.sha256,
             created_at: upload.created_at,
             expires_at: upload.expires_at,
         });
