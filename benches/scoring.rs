@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --profile dev --bench scoring` (the profile that is built anyway); the comparison needs `python3` with
 //! `opencv-python-headless` and `numpy` (another interpreter: `UPSCORE_BENCH_PYTHON`). Ten pairs of 2040×1356, as in
-//! DIV2K. Figures are medians of five runs: wall clock, and processor time of all threads, which a busy machine distorts
+//! DIV2K (another number: `UPSCORE_BENCH_PAIRS`). Figures are medians of five runs: wall clock, and processor time of all threads, which a busy machine distorts
 //! less.
 
 use std::{fs::File, io::Write, path::Path, process::Command, sync::atomic::AtomicBool, time::Instant};
@@ -15,14 +15,14 @@ use upscore::evaluation::{
     results::{Depth, Expected, ResultsZip},
 };
 
-const PAIRS: usize = 10;
 const SIZE: (u32, u32) = (2040, 1356);
 const RUNS: usize = 5;
 
 fn main() -> anyhow::Result<()> {
+    let pairs = std::env::var("UPSCORE_BENCH_PAIRS").map_or(Ok(10), |n| n.parse()).context("UPSCORE_BENCH_PAIRS")?;
     let dir = tempfile::tempdir()?;
     let (hr_dir, sr_dir) = (dir.path().join("HR"), dir.path().join("SR"));
-    let expected = make_files(dir.path(), &hr_dir, &sr_dir)?;
+    let expected = make_files(pairs, dir.path(), &hr_dir, &sr_dir)?;
     let zip = dir.path().join("results.zip");
     let settings = Settings::default();
     let hr = |name: &str| images::read_png(&hr_dir.join(format!("{name}.png")));
@@ -33,22 +33,39 @@ fn main() -> anyhow::Result<()> {
     let megabytes = std::fs::metadata(&zip)?.len() as f64 / 1e6;
     let threads = rayon::current_num_threads();
     println!(
-        "{PAIRS} pairs of {}x{}, zip of {megabytes:.0} MB, {threads} threads, median of {RUNS} runs",
+        "{pairs} pairs of {}x{}, zip of {megabytes:.0} MB, {threads} threads, median of {RUNS} runs",
         SIZE.0, SIZE.1
     );
     let decode = median(|| {
         let results = open()?;
-        (0..PAIRS).into_par_iter().try_for_each(|i| {
+        (0..expected.len()).into_par_iter().try_for_each(|i| {
             results.decode(i)?.map_err(anyhow::Error::from)?;
             hr(&expected[i].name).map(drop)
         })
     })?;
     let psnr = median(|| {
         let results = open()?;
-        (0..PAIRS).into_par_iter().try_for_each(|i| {
+        (0..expected.len()).into_par_iter().try_for_each(|i| {
             let sr = results.decode(i)?.map_err(anyhow::Error::from)?;
             fidelity::psnr(&sr, &hr(&expected[i].name)?, &settings).map(drop)
         })
+    })?;
+    // As a worker scores: HR was decoded for an earlier submission.
+    let raw = |name: &str| hr_dir.join(name).with_extension(images::RAW_EXTENSION);
+    for image in &expected {
+        images::write_raw(&hr(&image.name)?, &raw(&image.name))?;
+    }
+    let known = |name: &str| images::read_image(&raw(name));
+    let worker_psnr = median(|| {
+        let results = open()?;
+        (0..expected.len()).into_par_iter().try_for_each(|i| {
+            let sr = results.decode(i)?.map_err(anyhow::Error::from)?;
+            fidelity::psnr(&sr, &known(&expected[i].name)?, &settings).map(drop)
+        })
+    })?;
+    let worker_both = median(|| {
+        let scores = fidelity::score(&open()?, &known, &settings, &|_, _| (), &AtomicBool::new(false))?;
+        scores.map(drop).map_err(|problems| anyhow::anyhow!("{problems:?}"))
     })?;
     let both = median(|| {
         let scores = fidelity::score(&open()?, &hr, &settings, &|_, _| (), &AtomicBool::new(false))?;
@@ -62,7 +79,7 @@ fn main() -> anyhow::Result<()> {
 
     let python = python(&hr_dir, &sr_dir)?;
     let row = |what: &str, ours: Took, theirs: Option<Took>| {
-        print!("{what:<31}{:>9.1}{:>9.1}", ours.wall, ours.cpu);
+        print!("{what:<33}{:>9.1}{:>9.1}", ours.wall, ours.cpu);
         if let Some(theirs) = theirs {
             print!("{:>9.1}{:>9.1}", theirs.wall, theirs.cpu);
             print!("{:>8.1}x{:>8.1}x", theirs.wall / ours.wall, theirs.cpu / ours.cpu);
@@ -70,7 +87,7 @@ fn main() -> anyhow::Result<()> {
         println!();
     };
     let head = ["ours", "(cpu)", "cv2", "(cpu)", "faster", "(cpu)"].map(|word| format!("{word:>9}"));
-    println!("{:<31}{}", "[ms]", head.concat());
+    println!("{:<33}{}", "[ms]", head.concat());
     let of = |key: &str| {
         let took = &python.as_ref()?[key];
         Some(Took { wall: took[0].as_f64()?, cpu: took[1].as_f64()? })
@@ -78,6 +95,8 @@ fn main() -> anyhow::Result<()> {
     row("set: decode", decode, of("decode_ms"));
     row("set: decode + PSNR", psnr, of("psnr_ms"));
     row("set: decode + PSNR + SSIM", both, of("ssim_ms"));
+    row("worker: decode SR + PSNR", worker_psnr, of("psnr_ms"));
+    row("worker: decode SR + PSNR + SSIM", worker_both, of("ssim_ms"));
     row("pair, one thread: PSNR", pair_psnr, of("pair_psnr_ms"));
     row("pair, one thread: PSNR + SSIM", pair_both, of("pair_ssim_ms"));
     if let Some(python) = python {
@@ -136,10 +155,10 @@ fn python(hr: &Path, sr: &Path) -> anyhow::Result<Option<serde_json::Value>> {
     Ok(Some(serde_json::from_slice(&output.stdout).context("reading what bench_scoring.py printed")?))
 }
 
-fn make_files(dir: &Path, hr: &Path, sr: &Path) -> anyhow::Result<Vec<Expected>> {
+fn make_files(pairs: u32, dir: &Path, hr: &Path, sr: &Path) -> anyhow::Result<Vec<Expected>> {
     std::fs::create_dir_all(hr)?;
     std::fs::create_dir_all(sr)?;
-    let pairs = (0..PAIRS as u32).into_par_iter().map(|i| {
+    let pairs = (0..pairs).into_par_iter().map(|i| {
         let name = format!("{:04}", 801 + i);
         let original = picture(i + 1);
         let result = encode(&noisy(&original, i + 100))?;

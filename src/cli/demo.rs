@@ -143,7 +143,7 @@ async fn fill(store: &Store, device: &DeviceOptions) -> anyhow::Result<()> {
         for (entry, is_baseline) in std::iter::once((&baseline, true)).chain(entries.iter().map(|e| (e, false))) {
             let submission = submit(store, &phase, &images, entry, device).await?;
             if is_baseline {
-                phase::set_baseline(&mut conn, phase.id, submission, &format!("{} (baseline)", entry.title)).await?;
+                phase::set_baseline(&mut conn, phase.id, submission, entry.title).await?;
             }
         }
     }
@@ -181,7 +181,7 @@ async fn make_challenge(store: &Store, images: &[(String, Rgb8)], baseline: &Dem
         description: "Ten synthetic pictures, enlarged four times. Beat the baseline's PSNR, and be cheaper.".into(),
     };
     let files = PhaseFiles {
-        baseline_name: format!("{} (baseline)", baseline.title),
+        baseline_name: baseline.title.to_owned(),
         baseline_model: Some(model),
         ..PhaseFiles::new(PHASE, "Validation", hr, SCALE)
     };

@@ -108,7 +108,7 @@ fn run(
     let report = |step| move |done, total| progress(Progress { step, done, total });
     let hr = |name: &str| {
         let image = job.images.iter().find(|i| i.name == name).context("an image that is not in the dataset")?;
-        decode(image.hr.as_ref().context("an image without HR")?, name)
+        reference(image.hr.as_ref().context("an image without HR")?, name)
     };
     let fidelity = match job.images.iter().all(|i| i.hr.is_some()) {
         true => {
@@ -304,7 +304,7 @@ fn reproduce(
         });
         psnr = match (psnr, &image.hr) {
             (Some(sum), Some(hr)) => {
-                Some(sum + fidelity::psnr(&made, &decode(hr, &image.name)?, &job.fidelity)?.capped())
+                Some(sum + fidelity::psnr(&made, &reference(hr, &image.name)?, &job.fidelity)?.capped())
             }
             _ => None,
         };
@@ -465,6 +465,11 @@ fn tile(image: &Rgb8, (height, width): (u32, u32), range: u32, seed: u64) -> Vec
 fn decode(path: &Path, name: &str) -> Result<Rgb8> {
     let bytes = fs::read(path).with_context(|| format!("image {name} of the dataset"))?;
     images::decode_png(&bytes, name).map_err(|problem| anyhow!(problem).context("an image of the dataset"))
+}
+
+/// An HR image, as PNG or decoded before.
+fn reference(path: &Path, name: &str) -> Result<Rgb8> {
+    images::read_image(path).with_context(|| format!("HR image {name} of the dataset"))
 }
 
 pub fn sha256(bytes: &[u8]) -> String {

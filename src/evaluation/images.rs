@@ -4,9 +4,13 @@
 //! something other than what was uploaded. The colour type is therefore read from the IHDR chunk and never from what the
 //! decoder made of it, and no colour management takes place (gAMA, iCCP and sRGB are not looked at).
 
-use std::{io::Cursor, path::Path};
+use std::{
+    fs::File,
+    io::{Cursor, Read, Write},
+    path::Path,
+};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::problem::Problem;
 
@@ -136,6 +140,44 @@ pub fn read_png(path: &Path) -> anyhow::Result<Rgb8> {
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     Ok(decode_png(&bytes, &name)?)
+}
+
+/// Of the files that [`write_raw`] makes.
+pub const RAW_EXTENSION: &str = "rgb";
+/// The first bytes of such a file; then width and height (u32 LE) and the samples.
+const RAW_SIGNATURE: [u8; 8] = *b"rgb8\x00\r\n\x01";
+const RAW_HEADER: usize = RAW_SIGNATURE.len() + 8;
+
+/// Writes an image as its samples, to be read back without decoding. It appears under `path` whole or not at all, also
+/// after a loss of power: a torn reference would silently give another PSNR.
+pub fn write_raw(image: &Rgb8, path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().context("a file is in a folder")?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&RAW_SIGNATURE)?;
+    file.write_all(&image.width.to_le_bytes())?;
+    file.write_all(&image.height.to_le_bytes())?;
+    file.write_all(&image.data)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Reads one of our own images: what [`write_raw`] wrote, or an 8-bit RGB PNG as [`read_png`] does.
+pub fn read_image(path: &Path) -> anyhow::Result<Rgb8> {
+    if path.extension().is_none_or(|extension| extension != RAW_EXTENSION) {
+        return read_png(path);
+    }
+    let mut file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut header = [0; RAW_HEADER];
+    file.read_exact(&mut header)?;
+    let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let (width, height) = (number(8), number(12));
+    let bytes = u64::from(width) * u64::from(height) * 3;
+    let whole = file.metadata()?.len() == bytes + RAW_HEADER as u64;
+    ensure!(header[..8] == RAW_SIGNATURE && whole, "{} is no image that we wrote", path.display());
+    let mut data = Vec::with_capacity(usize::try_from(bytes)?);
+    file.read_to_end(&mut data)?;
+    Ok(Rgb8 { width, height, data })
 }
 
 /// Encodes as PNG, favouring speed over size.

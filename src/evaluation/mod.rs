@@ -62,7 +62,7 @@ pub struct EvalImage {
     /// `0901` for `0901.png` and `0901x4.png`.
     pub name: String,
     pub lr: PathBuf,
-    /// Absent where only the model is checked against its images.
+    /// A PNG, or a decoded copy of one ([`images::write_raw`]). Absent where only the model is checked against its images.
     pub hr: Option<PathBuf>,
 }
 

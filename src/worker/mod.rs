@@ -7,6 +7,7 @@
 
 mod device;
 mod job;
+mod references;
 mod run;
 
 use std::{
@@ -63,6 +64,8 @@ pub struct Settings {
     pub tools: Tools,
     /// Folder of the locks that let one worker at a time use a device; shared by all workers of this machine.
     pub locks: PathBuf,
+    /// Folder of decoded copies of HR images, hidden as these are.
+    pub decoded: PathBuf,
     /// How long a job stays ours without a heartbeat: a killed worker's job waits so long.
     pub lease: Duration,
     /// Between heartbeats: how soon a cancellation is seen, and how live the progress is.
@@ -84,6 +87,7 @@ impl Settings {
             device: device.to_owned(),
             tools,
             locks: data_dir.join("locks"),
+            decoded: data_dir.join("decoded"),
             lease: Duration::from_secs(30),
             beat: Duration::from_secs(1),
             poll: Duration::from_secs(5),

@@ -12,7 +12,7 @@ use tokio::{sync::watch, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Step, Worker, device::DeviceLock};
+use super::{Step, Worker, device::DeviceLock, references};
 use crate::{
     db,
     evaluation::{Job, Measurement, Progress},
@@ -153,7 +153,9 @@ impl Worker {
         let cancel = Arc::new(AtomicBool::new(false));
         let (report, progress) = watch::channel(None::<Progress>);
         let (evaluator, flag) = (self.evaluator.clone(), cancel.clone());
+        let (decoded, storage) = (self.settings.decoded.clone(), self.storage.clone());
         let mut run: JoinHandle<Outcome> = tokio::task::spawn_blocking(move || {
+            let job = references::decoded(job, &decoded, &storage);
             evaluator.evaluate(
                 &job,
                 &|p| {

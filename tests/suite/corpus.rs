@@ -235,6 +235,8 @@ async fn real_networks_make_a_board() {
             below.push(name);
         }
     }
+    let copies = contents(&web.app.folder.path().join("decoded"));
+    assert_eq!(copies.len(), 5, "HR is decoded once and scored from there: {copies:?}");
     let board = web.app.board(&phase).await;
     assert!(board.ranked.len() > 5 && below.len() > 2, "{board:?}");
     assert!(board.ranked.is_sorted_by(|a, b| a.figures.runtime_ms <= b.figures.runtime_ms), "{board:?}");

@@ -10,7 +10,7 @@ use upscore::{
     evaluation::{
         Db, ImageScore,
         fidelity::{Channel, Settings, compare, psnr, score as score_zip, summarise},
-        images::{Rgb8, decode_png, encode_png},
+        images::{Rgb8, decode_png, encode_png, read_image, write_raw},
         resize,
         results::{Depth, Expected, ResultsZip},
     },
@@ -218,6 +218,21 @@ fn resize_rounds_sides_up_and_keeps_flat_images_flat() {
 fn png_comes_back_as_it_went() {
     let (a, _) = golden_pair();
     assert_eq!(decode_png(&encode_png(&a).unwrap(), "a").unwrap(), a);
+}
+
+/// Decoded references are read as they were written, and nothing else is taken for one.
+#[test]
+fn a_decoded_reference_comes_back_as_it_went() {
+    let (a, _) = golden_pair();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("0901.rgb");
+    write_raw(&a, &path).unwrap();
+    assert_eq!(read_image(&path).unwrap(), a);
+    let whole = std::fs::read(&path).unwrap();
+    for torn in [&whole[..whole.len() - 1], &whole[..10], b"", &[whole.as_slice(), b"x"].concat()] {
+        std::fs::write(&path, torn).unwrap();
+        assert!(read_image(&path).is_err(), "{} bytes were taken for an image", torn.len());
+    }
 }
 
 /// `upscore score` on a folder: pairing, the cropped reference, the readme, the JSON document.
