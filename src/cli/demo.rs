@@ -233,7 +233,7 @@ fn results(images: &[(String, Rgb8)], entry: &DemoEntry, device: &DeviceOptions)
         device: device.device.clone(),
         threads: 2,
         limits: evaluation::Limits::default(),
-        strict: !device.weak_sandbox,
+        strict: !device.allow_weak_sandbox,
     };
     let mut runner = Runner::start(&setup, Arc::new(AtomicBool::new(false)))?;
     runner.load(Slot::Entry, &entry.model).map_err(whose)?;

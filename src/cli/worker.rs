@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{Limits, find_onnxruntime},
     db,
-    evaluation::Tools,
+    evaluation::{Tools, selftest},
     storage::Storage,
     worker::{self, Measure, Worker},
 };
@@ -25,9 +25,9 @@ pub struct DeviceOptions {
     /// cpu or cuda:N.
     #[arg(long, env = "UPSCORE_DEVICE", default_value = "cpu", value_name = "DEVICE")]
     pub device: String,
-    /// Go on where the kernel lacks a protection of the sandbox (landlock, seccomp); the level is stored with each score.
-    #[arg(long, env = "UPSCORE_WEAK_SANDBOX")]
-    pub weak_sandbox: bool,
+    /// Go on where a protection of the sandbox is missing; the level is stored with each score.
+    #[arg(long, env = "UPSCORE_ALLOW_WEAK_SANDBOX")]
+    pub allow_weak_sandbox: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,7 +71,8 @@ pub fn make(
     stop: CancellationToken,
 ) -> anyhow::Result<Worker> {
     let runner = std::env::current_exe().context("finding our own program")?;
-    let tools = Tools { onnxruntime: find_onnxruntime()?, runner, strict_sandbox: !device.weak_sandbox };
+    let tools = Tools { onnxruntime: find_onnxruntime()?, runner, strict_sandbox: !device.allow_weak_sandbox };
+    check_sandbox(&tools, &device.device)?;
     let settings = worker::Settings {
         lease: limits.lease,
         poll: limits.poll,
@@ -79,4 +80,22 @@ pub fn make(
         ..worker::Settings::new(&device.device, tools, data_dir)
     };
     Worker::new(pool, storage, Arc::new(Measure), settings, stop)
+}
+
+/// Refuses to work in a sandbox that lets something through, unless told otherwise.
+fn check_sandbox(tools: &Tools, device: &str) -> anyhow::Result<()> {
+    let report = selftest::run(tools, device).context("the self-test of the sandbox")?;
+    let open: Vec<&str> = report.probes.iter().filter(|p| p.open).map(|p| p.escape.as_str()).collect();
+    if open.is_empty() {
+        tracing::info!(level = report.level, escapes = report.probes.len(), "the sandbox holds");
+        return Ok(());
+    }
+    let open = open.join("; ");
+    anyhow::ensure!(
+        !tools.strict_sandbox,
+        "the sandbox ({}) does not hold, a model could: {open}. On a machine of your own, --allow-weak-sandbox goes on",
+        report.level
+    );
+    tracing::warn!(level = report.level, open, "the sandbox does not hold; going on as told");
+    Ok(())
 }

@@ -16,7 +16,7 @@ use super::{
     images::{self, Rgb8},
     model::{self, Model},
     results::{Depth, Expected, Readme, ResultsZip},
-    runner::{Fault, Runner, Setup, Slot},
+    runner::{CRASHED, Fault, Runner, Setup, Slot},
     runtime::Shapes,
     statistics,
 };
@@ -91,7 +91,13 @@ pub fn examine(
             return Ok(Err([model.err(), results.err()].into_iter().flatten().flatten().collect()));
         }
     };
-    match run(job, &model, &results, progress, cancel) {
+    let run = || run(job, &model, &results, progress, cancel.clone());
+    // Once may be chance: a machine's memory errs too.
+    let outcome = match run() {
+        Err(Fault::Model(problem)) if problem.code == CRASHED => run(),
+        outcome => outcome,
+    };
+    match outcome {
         Ok(measurement) => Ok(Ok(measurement)),
         Err(Fault::Model(problem)) => Ok(Err(vec![problem])),
         Err(Fault::Ours(error)) => Err(error),

@@ -4,6 +4,7 @@ pub mod cost;
 mod evaluate;
 pub mod fidelity;
 pub mod images;
+pub mod machine;
 pub mod measurement;
 pub mod model;
 pub mod onnx;
@@ -12,6 +13,7 @@ pub mod results;
 pub mod runner;
 pub mod runtime;
 pub mod sandbox;
+pub mod selftest;
 mod statistics;
 
 use std::{path::PathBuf, time::Duration};

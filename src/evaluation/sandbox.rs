@@ -1,9 +1,19 @@
-//! Locks the model's process in, from inside, before it sees the model: another user, limits, no files, no network, no
-//! other programs. Even full control over ONNX Runtime then yields only a wrong picture and its own timings.
+//! Locks the model's process in, from inside, before it sees the model: no files, no network, no other programs or
+//! processes, bounded memory, another user. Even full control over ONNX Runtime then yields only a wrong picture and its
+//! own timings.
+//!
+//! The layers overlap on purpose: a hole in one is covered by another. [`super::selftest`] tries every escape from inside
+//! and says what got through.
 
-use std::path::Path;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+mod probes;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use super::runtime::Device;
 
@@ -11,205 +21,105 @@ use super::runtime::Device;
 pub struct Rules<'a> {
     /// The one folder it may write to.
     pub scratch: &'a Path,
-    /// ONNX Runtime's library; its folder stays readable.
+    /// ONNX Runtime's library; on CUDA its folder stays readable, since libraries are loaded late.
     pub library: &'a Path,
     /// Address space, bytes; not set on CUDA, whose driver reserves far more than it uses.
     pub memory_bytes: u64,
     pub cpu_seconds: u64,
-    /// Fail when a protection is missing, instead of going on without.
+    /// Fail when landlock, seccomp or a limit is missing, instead of going on without.
     pub strict: bool,
     pub device: Device,
+    /// N of the one `/dev/nvidiaN` that is leased; `None`: not known, all are open.
+    pub gpu_minor: Option<u32>,
+}
+
+/// The child, locked in.
+pub struct Inside {
+    /// The protections in force, and those missing, in a fixed order: `uid 65534, namespaces, rlimits, landlock 7,
+    /// seccomp`; a missing one reads `no landlock`.
+    pub level: String,
+    /// Where the writable folder is now.
+    pub scratch: PathBuf,
 }
 
 /// The throw-away user that the child becomes when it is started by root: `nobody`.
 pub const NOBODY: u32 = 65534;
-/// Largest file the child may write: a profile of the largest allowed graph is about 30 MB.
-const MAX_FILE_BYTES: u64 = 256 << 20;
+/// Largest file that the child may write, and all of them together where it has a file system of its own. ONNX Runtime
+/// writes its profiles to a file and nowhere else; one of the largest allowed graph is about 30 MB.
+pub const MAX_FILE_BYTES: u64 = 128 << 20;
+
+/// What the escapes of [`probe`] aim at: things of the supervisor that are open to every process outside a sandbox.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Bait {
+    /// A file that everybody may read.
+    pub file: PathBuf,
+    /// A folder that everybody may write to.
+    pub folder: PathBuf,
+    /// A TCP and a UDP port of 127.0.0.1 that listen.
+    pub tcp: u16,
+    pub udp: u16,
+    /// An abstract unix socket that listens.
+    pub unix: String,
+    /// The supervisor.
+    pub pid: i32,
+    /// A descriptor that is not closed on exec.
+    pub descriptor: i32,
+    /// The limit of [`Rules::memory_bytes`].
+    pub memory_bytes: u64,
+}
+
+/// One escape, tried from inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// What was tried, e.g. `connect by TCP`.
+    pub escape: String,
+    /// It was not stopped.
+    pub open: bool,
+}
 
 /// Applies every protection that the kernel has, in an order that each still allows the next. Must run while the process
-/// has one thread. Returns their names; with `strict`, a missing one is an error.
+/// has one thread. With `strict`, a missing one is an error; namespaces are an extra that many machines forbid, and
+/// never are.
 #[cfg(target_os = "linux")]
-pub fn enter(rules: &Rules) -> Result<String> {
+pub fn enter(rules: &Rules) -> Result<Inside> {
     use anyhow::Context;
 
     let mut level = Vec::new();
-    if linux::drop_root().context("dropping root")? {
+    linux::first_to_be_killed();
+    let (namespaces, scratch) = match linux::namespaces(rules) {
+        Ok(scratch) => (true, scratch),
+        Err(_) => (false, rules.scratch.to_owned()),
+    };
+    if linux::drop_privileges().context("dropping privileges")? {
         level.push(format!("uid {NOBODY}"));
     }
-    linux::limits(rules).context("resource limits")?;
+    level.push(if namespaces { "namespaces" } else { "no namespaces" }.into());
+    linux::limits(rules, namespaces).context("resource limits")?;
     level.push("rlimits".into());
-    for (name, outcome) in [("landlock", linux::landlock(rules)), ("seccomp", linux::seccomp(rules.device))] {
+    for (name, outcome) in [("landlock", linux::landlock(rules, &scratch)), ("seccomp", linux::seccomp(rules.device))] {
         match outcome {
             Ok(detail) => level.push(detail),
             Err(error) if rules.strict => return Err(error.context(format!("the sandbox needs {name}"))),
             Err(_) => level.push(format!("no {name}")),
         }
     }
-    Ok(level.join(", "))
+    Ok(Inside { level: level.join(", "), scratch })
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn enter(rules: &Rules) -> Result<String> {
+pub fn enter(rules: &Rules) -> Result<Inside> {
     anyhow::ensure!(!rules.strict, "the sandbox needs Linux (landlock, seccomp)");
-    Ok("none".into())
+    Ok(Inside { level: "none".into(), scratch: rules.scratch.to_owned() })
 }
 
+/// Tries every escape, from inside. The process is of no use after. An error: it cannot do what an evaluation needs, a
+/// thread and a file in `scratch`.
 #[cfg(target_os = "linux")]
-mod linux {
-    use std::{collections::BTreeMap, io};
+pub fn probe(bait: &Bait, scratch: &Path, device: Device) -> Result<Vec<Probe>> {
+    probes::run(bait, scratch, device)
+}
 
-    use anyhow::{Result, ensure};
-    use landlock::{
-        ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
-        RulesetStatus, Scope, path_beneath_rules,
-    };
-    use seccompiler::{
-        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    };
-
-    use super::{Device, MAX_FILE_BYTES, NOBODY, Rules};
-
-    fn check(result: libc::c_int) -> io::Result<()> {
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-    }
-
-    /// Root becomes `nobody`. True when it was root.
-    pub fn drop_root() -> io::Result<bool> {
-        // SAFETY: plain system calls on our own process.
-        unsafe {
-            let root = libc::geteuid() == 0;
-            if root {
-                check(libc::setgroups(0, std::ptr::null()))?;
-                check(libc::setgid(NOBODY))?;
-                check(libc::setuid(NOBODY))?;
-            }
-            // A change of user clears this one, so it is set again: no child outlives its supervisor.
-            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
-            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
-            Ok(root)
-        }
-    }
-
-    pub fn limits(rules: &Rules) -> io::Result<()> {
-        let set = |resource, value: u64| {
-            let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
-            // SAFETY: the pointer is to a live local.
-            check(unsafe { libc::setrlimit(resource, &limit) })
-        };
-        set(libc::RLIMIT_CORE, 0)?;
-        set(libc::RLIMIT_FSIZE, MAX_FILE_BYTES)?;
-        set(libc::RLIMIT_CPU, rules.cpu_seconds)?;
-        if rules.device == Device::Cpu {
-            set(libc::RLIMIT_NOFILE, 64)?;
-            set(libc::RLIMIT_AS, rules.memory_bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Only the library's folder and the CPU's description are readable, only the scratch folder writable; no TCP, no
-    /// signals or abstract sockets to the outside.
-    pub fn landlock(rules: &Rules) -> Result<String> {
-        let abi = ABI::V6;
-        let library = rules.library.parent().unwrap_or(rules.library);
-        let mut readable = vec![library.to_owned(), "/sys/devices/system".into(), "/proc/cpuinfo".into()];
-        let mut writable = vec![rules.scratch.to_owned()];
-        if let Device::Cuda(_) = rules.device {
-            readable.extend(
-                ["/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/sys", "/run/nvidia-persistenced"].map(Into::into),
-            );
-            // cuInit writes its thread's name under /proc and fails where it cannot.
-            writable.extend(
-                [
-                    "/proc",
-                    "/dev/shm",
-                    "/dev/null",
-                    "/dev/nvidiactl",
-                    "/dev/nvidia-uvm",
-                    "/dev/nvidia-uvm-tools",
-                    "/dev/nvidia-caps",
-                ]
-                .map(Into::into),
-            );
-            writable.extend((0..16).map(|i| format!("/dev/nvidia{i}").into()));
-        }
-        let status = Ruleset::default()
-            .set_compatibility(CompatLevel::BestEffort)
-            .handle_access(AccessFs::from_all(abi))?
-            .handle_access(AccessNet::from_all(abi))?
-            .scope(Scope::from_all(abi))?
-            .create()?
-            .add_rules(path_beneath_rules(&readable, AccessFs::from_read(abi)))?
-            .add_rules(path_beneath_rules(&writable, AccessFs::from_all(abi)))?
-            .restrict_self()?;
-        ensure!(status.ruleset != RulesetStatus::NotEnforced, "the kernel has no landlock");
-        Ok(match status.ruleset {
-            RulesetStatus::FullyEnforced => "landlock".into(),
-            _ => "landlock (partly)".into(),
-        })
-    }
-
-    /// A list of system calls that an evaluation never needs, each answered with EPERM; new processes are refused, threads
-    /// are not.
-    pub fn seccomp(device: Device) -> Result<String> {
-        let mut denied = vec![
-            libc::SYS_execve,
-            libc::SYS_execveat,
-            libc::SYS_ptrace,
-            libc::SYS_process_vm_readv,
-            libc::SYS_process_vm_writev,
-            libc::SYS_io_uring_setup,
-            libc::SYS_io_uring_enter,
-            libc::SYS_io_uring_register,
-            libc::SYS_keyctl,
-            libc::SYS_add_key,
-            libc::SYS_request_key,
-            libc::SYS_bpf,
-            libc::SYS_perf_event_open,
-            libc::SYS_userfaultfd,
-            libc::SYS_mount,
-            libc::SYS_umount2,
-            libc::SYS_pivot_root,
-            libc::SYS_chroot,
-            libc::SYS_unshare,
-            libc::SYS_setns,
-            libc::SYS_open_by_handle_at,
-            libc::SYS_init_module,
-            libc::SYS_finit_module,
-            libc::SYS_kexec_load,
-            libc::SYS_kill,
-            libc::SYS_tkill,
-            libc::SYS_pidfd_open,
-        ];
-        #[cfg(target_arch = "x86_64")]
-        denied.extend([libc::SYS_fork, libc::SYS_vfork]);
-        if device == Device::Cpu {
-            denied.extend([
-                libc::SYS_socket,
-                libc::SYS_socketpair,
-                libc::SYS_connect,
-                libc::SYS_bind,
-                libc::SYS_listen,
-                libc::SYS_accept,
-                libc::SYS_accept4,
-                libc::SYS_sendto,
-                libc::SYS_sendmsg,
-            ]);
-        }
-        let mut rules: BTreeMap<i64, Vec<SeccompRule>> = denied.into_iter().map(|call| (call, Vec::new())).collect();
-        let thread = libc::CLONE_THREAD as u64;
-        let no_thread = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(thread), 0)?;
-        rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![no_thread])?]);
-        apply(rules, libc::EPERM)?;
-        // The filter cannot look into clone3's struct; told that it does not exist, the C library takes clone.
-        apply(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)?;
-        Ok("seccomp".into())
-    }
-
-    fn apply(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: libc::c_int) -> Result<()> {
-        let arch = std::env::consts::ARCH.try_into()?;
-        let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), arch)?;
-        let program: BpfProgram = filter.try_into()?;
-        seccompiler::apply_filter_all_threads(&program)?;
-        Ok(())
-    }
+#[cfg(not(target_os = "linux"))]
+pub fn probe(_: &Bait, _: &Path, _: Device) -> Result<Vec<Probe>> {
+    Ok(vec![Probe { escape: "anything: there is no sandbox on this system".into(), open: true }])
 }

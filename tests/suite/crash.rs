@@ -115,7 +115,7 @@ async fn killed_real_workers_lose_and_double_nothing() {
             .spawn()
             .expect("a worker process")
     };
-    kill_until_done(&app, &entries, spawn, 10..200).await;
+    kill_until_done(&app, &entries, spawn, 100..400).await;
 }
 
 /// Workers at work, ended with the test whatever its outcome.

@@ -13,6 +13,7 @@ mod networks;
 mod organize;
 mod postgres;
 mod queue;
+mod sandbox;
 mod submit;
 mod support;
 mod uploads;

@@ -36,16 +36,17 @@ fn serve() -> Result<()> {
     let device: Device = hello.device.parse().map_err(anyhow::Error::msg)?;
     // The library is opened first: after the lock-in its folder may be out of reach.
     let engine = Engine::load(&hello.onnxruntime, device, hello.threads)?;
-    let sandbox = sandbox::enter(&sandbox::Rules {
+    let inside = sandbox::enter(&sandbox::Rules {
         scratch: &hello.scratch,
         library: &hello.onnxruntime,
         memory_bytes: hello.memory_bytes,
         cpu_seconds: hello.cpu_seconds,
         strict: hello.strict,
         device,
+        gpu_minor: hello.gpu_minor,
     })?;
-    write_frame(&mut output, &Reply::Ready { sandbox, onnxruntime: ort::info().to_string() }, &[])?;
-    let mut state = State { engine, scratch: hello.scratch, flat: Vec::new(), entry: None, baseline: None };
+    write_frame(&mut output, &Reply::Ready { sandbox: inside.level, onnxruntime: ort::info().to_string() }, &[])?;
+    let mut state = State { engine, device, scratch: inside.scratch, flat: Vec::new(), entry: None, baseline: None };
     while let Some((request, payload)) = read_frame::<Request>(&mut input, MAX_PAYLOAD)? {
         let (reply, payload) = match state.answer(request, payload) {
             Ok(answer) => answer,
@@ -68,6 +69,7 @@ fn refusal(error: &anyhow::Error) -> Reply {
 
 struct State {
     engine: Engine,
+    device: Device,
     scratch: std::path::PathBuf,
     flat: Vec<u8>,
     entry: Option<(Vec<u8>, Session)>,
@@ -83,6 +85,7 @@ impl State {
                 *self.slot(slot) = Some((payload, session));
                 (Reply::Done, none)
             }
+            Request::Probe(bait) => (Reply::Probed(sandbox::probe(&bait, &self.scratch, self.device)?), none),
             Request::Flat => {
                 self.flat = payload;
                 (Reply::Done, none)

@@ -11,19 +11,26 @@ use std::io::{Read, Write};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::runtime::Shapes;
+use super::{
+    runtime::Shapes,
+    sandbox::{Bait, Probe},
+};
 
 pub use child::main;
 pub use parent::{Fault, Runner, Setup, Tensor};
 
 /// Longest head accepted; a profile of 20,000 nodes needs about 4 MB.
 const MAX_HEAD: u32 = 64 << 20;
+/// Code of a crash of the runtime: not the model's fault until it happens twice.
+pub const CRASHED: &str = "model_crashed_runtime";
 
 /// Said once, before anything else.
 #[derive(Debug, Serialize, Deserialize)]
 struct Hello {
     onnxruntime: std::path::PathBuf,
     device: String,
+    /// Of the leased GPU's node `/dev/nvidiaN`, where it is known.
+    gpu_minor: Option<u32>,
     threads: usize,
     /// Empty folder, the only place that the child may write to.
     scratch: std::path::PathBuf,
@@ -43,6 +50,8 @@ pub enum Slot {
 enum Request {
     /// Payload: a model file. Makes its session.
     Load(Slot),
+    /// Tries to break out; only the self-test asks it.
+    Probe(Bait),
     /// Payload: the flat model. Kept for [`Request::Shapes`].
     Flat,
     Shapes {
@@ -79,6 +88,7 @@ enum Reply {
         onnxruntime: String,
     },
     Done,
+    Probed(Vec<Probe>),
     Shapes(Shapes),
     /// Payload: the output's values, f32.
     Output {
@@ -112,7 +122,15 @@ fn write_frame(out: &mut impl Write, head: &impl Serialize, payload: &[u8]) -> R
     Ok(())
 }
 
-/// Reads one frame; `None` at a clean end. A payload above `limit` bytes is refused before it is read.
+/// A payload above what was asked for; not read.
+#[derive(Debug, thiserror::Error)]
+#[error("a payload of {bytes} bytes, at most {limit} expected")]
+struct Oversized {
+    bytes: u64,
+    limit: u64,
+}
+
+/// Reads one frame; `None` at a clean end. A payload above `limit` bytes is [`Oversized`].
 fn read_frame<H: DeserializeOwned>(from: &mut impl Read, limit: u64) -> Result<Option<(H, Vec<u8>)>> {
     let mut lengths = [0u8; 12];
     match from.read(&mut lengths)? {
@@ -122,7 +140,10 @@ fn read_frame<H: DeserializeOwned>(from: &mut impl Read, limit: u64) -> Result<O
     let (head, payload) = lengths.split_at(4);
     let head = u32::from_le_bytes(head.try_into()?);
     let payload = u64::from_le_bytes(payload.try_into()?);
-    ensure!(head <= MAX_HEAD && payload <= limit, "a frame of {head} + {payload} bytes is too large");
+    ensure!(head <= MAX_HEAD, "a head of {head} bytes is too large");
+    if payload > limit {
+        return Err(Oversized { bytes: payload, limit }.into());
+    }
     let mut bytes = vec![0u8; head as usize];
     from.read_exact(&mut bytes)?;
     let parsed = serde_json::from_slice(&bytes).context("a frame's head is no valid message")?;

@@ -7,7 +7,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -15,9 +15,15 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{Hello, Reply, Request, Slot, bytes_to_floats, floats_to_bytes, read_frame, write_frame};
+use super::{
+    CRASHED, Hello, Oversized, Reply, Request, Slot, bytes_to_floats, floats_to_bytes, read_frame, write_frame,
+};
 use crate::{
-    evaluation::{Limits, runtime::Shapes, sandbox},
+    evaluation::{
+        Limits, machine,
+        runtime::Shapes,
+        sandbox::{self, Bait, Probe},
+    },
     problem::Problem,
 };
 
@@ -83,10 +89,17 @@ const ALIVE: u8 = 0;
 const TIME: u8 = 1;
 const MEMORY: u8 = 2;
 const CANCELLED: u8 = 3;
+const MACHINE: u8 = 4;
 
+/// Below so much free memory of the machine, bytes, the child is killed before the kernel has to choose.
+const FREE_FLOOR: u64 = 256 << 20;
+
+#[derive(Default)]
 struct Watch {
     killed: AtomicU8,
     over: AtomicBool,
+    /// The child's resident memory when last looked at, bytes.
+    resident: AtomicU64,
 }
 
 impl Runner {
@@ -106,13 +119,23 @@ impl Runner {
         if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
             command.env("LD_LIBRARY_PATH", path);
         }
-        // SAFETY: prctl is async-signal-safe. The child dies with the thread that started it, so that no model outlives a
-        // killed worker; evaluations run start to end on one thread.
+        let gpu = machine::gpu(&setup.device);
+        if let Some(gpu) = &gpu {
+            // By its own name, so that it is found whatever else the driver may open; it is number 0 to the child.
+            command.env("CUDA_VISIBLE_DEVICES", &gpu.uuid);
+        }
+        // SAFETY: both calls are async-signal-safe. The child dies with the thread that started it, so that no model
+        // outlives a killed worker; evaluations run start to end on one thread. It inherits no descriptor but its three
+        // pipes: what this process got from its own parent, or opened carelessly, is closed at exec. Where the kernel
+        // cannot, the self-test says so.
         #[cfg(target_os = "linux")]
         unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
+            command.pre_exec(|| {
+                libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+                match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
             });
         }
         let mut child = command.spawn().with_context(|| format!("cannot start {}", setup.program.display()))?;
@@ -120,7 +143,7 @@ impl Runner {
         else {
             bail!("the child has no pipes");
         };
-        let watch = Arc::new(Watch { killed: AtomicU8::new(ALIVE), over: AtomicBool::new(false) });
+        let watch = Arc::new(Watch::default());
         let watchdog = std::thread::spawn({
             let (watch, limits, pid) = (watch.clone(), setup.limits.clone(), child.id());
             move || keep_limits(&watch, &limits, pid, &cancel)
@@ -144,7 +167,8 @@ impl Runner {
         };
         let hello = Hello {
             onnxruntime: std::path::absolute(&setup.onnxruntime)?,
-            device: setup.device.clone(),
+            device: if gpu.is_some() { "cuda:0".into() } else { setup.device.clone() },
+            gpu_minor: gpu.map(|gpu| gpu.minor),
             threads: setup.threads,
             scratch: runner._scratch.path().to_owned(),
             memory_bytes: setup.limits.memory_bytes,
@@ -166,6 +190,14 @@ impl Runner {
 
     pub fn load(&mut self, slot: Slot, model: &[u8]) -> Result<(), Fault> {
         self.expect_done(&Request::Load(slot), model)
+    }
+
+    /// Has the child try to break out; it is of no use after.
+    pub fn probe(&mut self, bait: Bait) -> Result<Vec<Probe>, Fault> {
+        match self.exchange(&Request::Probe(bait), &[], 0)?.0 {
+            Reply::Probed(probes) => Ok(probes),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Hands over the flat model that [`Runner::shapes`] profiles.
@@ -229,7 +261,16 @@ impl Runner {
             Ok(Some((Reply::Broken { message }, _))) => Err(Fault::Ours(anyhow!("the model's process: {message}"))),
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(self.post_mortem(None)),
-            Err(error) => Err(self.post_mortem(Some(error))),
+            Err(error) => match error.downcast_ref::<Oversized>() {
+                Some(&Oversized { bytes, limit }) if limit > 0 => {
+                    self.stdin = None;
+                    let (found, most) = (bytes / 4, limit / 4);
+                    let message =
+                        format!("the output holds {found} values, more than {most}, which is too many to look at");
+                    Err(Problem::new("output_shape", message).into())
+                }
+                _ => Err(self.post_mortem(Some(error))),
+            },
         }
     }
 
@@ -239,9 +280,14 @@ impl Runner {
         kill_group(self.child.id());
         let status = self.child.wait();
         let limit = |code, message: String| Fault::Model(Problem::new(code, message));
+        let seen = format!("{} MiB", self.watch.resident.load(Ordering::SeqCst) >> 20);
         match self.watch.killed.load(Ordering::SeqCst) {
             TIME => return limit("time_limit", format!("stopped after {} s", self.limits.time.as_secs())),
             MEMORY => return limit("memory_limit", memory_words(&self.limits)),
+            MACHINE => {
+                let what = "the machine's memory ran out while the model used what it may";
+                return Fault::Ours(anyhow!("{what}: {seen} of {} MiB", self.limits.memory_bytes >> 20));
+            }
             CANCELLED => return Fault::Ours(anyhow!("cancelled")),
             _ => {}
         }
@@ -249,6 +295,8 @@ impl Runner {
         if log.contains("bad_alloc") || log.contains("memory allocation of") {
             return limit("memory_limit", memory_words(&self.limits));
         }
+        // A pipe that ends is no more than its other end's death; anything else on it was not said by our own code.
+        let nonsense = error.as_ref().is_some_and(|error| error.downcast_ref::<std::io::Error>().is_none());
         match status.map(|s| s.signal()) {
             Ok(Some(libc::SIGXCPU)) => {
                 limit("time_limit", format!("stopped after {} s of CPU", self.limits.time.as_secs()))
@@ -257,8 +305,16 @@ impl Runner {
                 limit("sandbox_violation", "the model's process tried what the sandbox forbids".into())
             }
             Ok(Some(signal @ (libc::SIGSEGV | libc::SIGABRT | libc::SIGFPE | libc::SIGILL | libc::SIGBUS))) => {
-                limit("model_crashed_runtime", format!("ONNX Runtime crashed on this model (signal {signal})"))
+                limit(CRASHED, format!("ONNX Runtime crashed on this model (signal {signal})"))
             }
+            Ok(Some(libc::SIGKILL)) if nonsense => {
+                limit(CRASHED, "ONNX Runtime's process answered nonsense on this model".into())
+            }
+            // Neither we nor a limit of its own: the kernel, for want of memory, or a person.
+            Ok(Some(libc::SIGKILL)) => Fault::Ours(anyhow!(
+                "the model's process was killed at {seen}, below its {} MiB, by the kernel or a person",
+                self.limits.memory_bytes >> 20
+            )),
             other => {
                 let error = error.unwrap_or_else(|| anyhow!("the pipe closed"));
                 Fault::Ours(error.context(format!("the model's process ended: {other:?}; it said: {}", log.trim())))
@@ -312,16 +368,20 @@ fn kill_group(pid: u32) {
     unsafe { libc::kill(-(pid as i32), libc::SIGKILL) };
 }
 
-/// Kills the child when its time is up, its memory is too large, or the run is cancelled.
+/// Kills the child when its time is up, its memory is too large, the machine's is at its end, or the run is cancelled.
 fn keep_limits(watch: &Watch, limits: &Limits, pid: u32, cancel: &AtomicBool) {
     let start = Instant::now();
     while !watch.over.load(Ordering::SeqCst) {
+        let resident = resident_bytes(pid);
+        watch.resident.store(resident, Ordering::SeqCst);
         let verdict = if cancel.load(Ordering::SeqCst) {
             CANCELLED
         } else if start.elapsed() > limits.time {
             TIME
-        } else if resident_bytes(pid) > limits.memory_bytes {
+        } else if resident > limits.memory_bytes {
             MEMORY
+        } else if available_bytes().is_some_and(|free| free < FREE_FLOOR) {
+            MACHINE
         } else {
             ALIVE
         };
@@ -337,6 +397,13 @@ fn keep_limits(watch: &Watch, limits: &Limits, pid: u32, cancel: &AtomicBool) {
 fn resident_bytes(pid: u32) -> u64 {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+/// What the machine can still give without swapping, bytes.
+fn available_bytes() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
 /// Keeps the last few kilobytes of what the child says.
