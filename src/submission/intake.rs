@@ -164,15 +164,25 @@ pub async fn one_model(storage: &Storage, mut files: Vec<(String, TempBlob)>) ->
 }
 
 fn check_text(fact_sheet: &FactSheet, key: Option<&str>) -> Result<(), Rejection> {
+    check_sheet(fact_sheet)?;
+    match key {
+        Some(key) if key.is_empty() || key.chars().count() > 200 => Err(Rejection::BadKey),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a sheet is short enough to be kept.
+pub fn check_sheet(fact_sheet: &FactSheet) -> Result<(), Rejection> {
     let (characters, name, fields) = FACT_SHEET;
     let length: usize = fact_sheet.iter().map(|(k, v)| k.chars().count() + v.chars().count()).sum();
     if length > characters || fact_sheet.len() > fields || fact_sheet.keys().any(|k| k.chars().count() > name) {
         return Err(Rejection::FactSheetTooLarge);
     }
-    match key {
-        Some(key) if key.is_empty() || key.chars().count() > 200 => Err(Rejection::BadKey),
-        _ => Ok(()),
+    // Postgres stores no NUL.
+    if fact_sheet.iter().any(|(k, v)| k.contains('\0') || v.contains('\0')) {
+        return Err(Rejection::Vetting(vec![Problem::new("bad_text", "A fact sheet holds no NUL.")]));
     }
+    Ok(())
 }
 
 fn check_open(phase: &Phase) -> Result<(), Rejection> {

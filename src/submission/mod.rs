@@ -118,6 +118,7 @@ async fn select(
     id: Option<SubmissionId>,
     team: Option<TeamId>,
     phase: Option<PhaseId>,
+    before: Option<SubmissionId>,
     limit: i64,
 ) -> sqlx::Result<Vec<Submission>> {
     let rows = sqlx::query_as!(
@@ -132,11 +133,12 @@ async fn select(
            cross join lateral
                (select state from evaluation where submission_id = s.id order by number desc limit 1) e
            where ($1::uuid is null or s.id = $1) and ($2::uuid is null or s.team_id = $2)
-             and ($3::uuid is null or s.phase_id = $3)
-           order by s.id desc limit $4"#,
+             and ($3::uuid is null or s.phase_id = $3) and ($4::uuid is null or s.id < $4)
+           order by s.id desc limit $5"#,
         id.map(|id| id.0),
         team.map(|id| id.0),
         phase.map(|id| id.0),
+        before.map(|id| id.0),
         limit
     )
     .fetch_all(conn)
@@ -145,7 +147,7 @@ async fn select(
 }
 
 pub async fn get(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<Option<Submission>> {
-    Ok(select(conn, Some(id), None, None, 1).await?.pop())
+    Ok(select(conn, Some(id), None, None, None, 1).await?.pop())
 }
 
 /// The newest `limit` of a team, in one phase or in all.
@@ -155,12 +157,64 @@ pub async fn of_team(
     phase: Option<PhaseId>,
     limit: i64,
 ) -> sqlx::Result<Vec<Submission>> {
-    select(conn, None, Some(team), phase, limit).await
+    select(conn, None, Some(team), phase, None, limit).await
 }
 
 /// The newest `limit` of a phase, all teams.
 pub async fn of_phase(conn: &mut PgConnection, phase: PhaseId, limit: i64) -> sqlx::Result<Vec<Submission>> {
-    select(conn, None, None, Some(phase), limit).await
+    select(conn, None, None, Some(phase), None, limit).await
+}
+
+/// A page of a phase's submissions, of one team or of all: the newest `limit` that are older than `before`.
+pub async fn page(
+    conn: &mut PgConnection,
+    phase: PhaseId,
+    team: Option<TeamId>,
+    before: Option<SubmissionId>,
+    limit: i64,
+) -> sqlx::Result<Vec<Submission>> {
+    select(conn, None, team, Some(phase), before, limit).await
+}
+
+/// One of a team's entries, with what its newest scored evaluation measured by the phase's present rules.
+#[derive(Debug, Clone)]
+pub struct Past {
+    pub id: SubmissionId,
+    pub created_at: DateTime<Utc>,
+    pub state: State,
+    pub withdrawn: bool,
+    pub chosen: bool,
+    /// dB.
+    pub psnr: Option<f64>,
+    /// ms an image.
+    pub runtime_ms: Option<f64>,
+    /// Over the baseline's.
+    pub runtime_ratio: Option<f64>,
+}
+
+/// A team's newest `limit` entries of a phase, oldest first. The figures are for who may see them.
+pub async fn history(conn: &mut PgConnection, team: TeamId, phase: PhaseId, limit: i64) -> sqlx::Result<Vec<Past>> {
+    let mut past = sqlx::query_as!(
+        Past,
+        r#"select s.id as "id: _", s.created_at, e.state as "state: _", s.withdrawn_at is not null as "withdrawn!",
+                  s.chosen, c.psnr as "psnr?", c.runtime_ms as "runtime_ms?", c.ratio as runtime_ratio
+           from submission s join phase p on p.id = s.phase_id
+           cross join lateral
+               (select state from evaluation where submission_id = s.id order by number desc limit 1) e
+           left join lateral
+               (select id from evaluation
+                where submission_id = s.id and state = 'scored' and protocol_id = p.protocol_id
+                order by number desc limit 1) m on true
+           left join score c on c.evaluation_id = m.id
+           where s.team_id = $1 and s.phase_id = $2 order by s.id desc limit $3"#,
+        team.0,
+        phase.0,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    past.reverse();
+    Ok(past)
 }
 
 /// Its evaluations, newest first; the first is its state.

@@ -4,7 +4,7 @@
 use askama::Template;
 use axum::{
     Json,
-    extract::{Request, State},
+    extract::{Request, State, rejection::JsonRejection},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{Html, IntoResponse, Response},
@@ -18,6 +18,19 @@ use crate::{db, problem::Problem, storage::StorageError, submission::Rejection};
 
 /// What tells a client which version of tus to speak.
 const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
+
+/// What is allowed, what of it is left, and seconds until it is whole again.
+const RATE_LIMIT: [HeaderName; 3] = [
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
+];
+
+/// The headers that tell a client how far it may go.
+pub fn rate_limit(limit: u32, remaining: u32, reset: i64) -> [(HeaderName, HeaderValue); 3] {
+    let [a, b, c] = RATE_LIMIT;
+    [(a, limit.into()), (b, remaining.into()), (c, reset.max(0).into())]
+}
 
 #[derive(Debug)]
 pub enum Error {
@@ -38,6 +51,12 @@ pub enum Error {
     NotPublished,
     /// Nothing is queued or running that could be cancelled.
     NotLive,
+    /// The phase's rules let no team choose.
+    NoChoice,
+    /// An entry that is not scored, or is withdrawn, stands nowhere.
+    NotChoosable,
+    /// The body is no JSON of the form that is asked for.
+    BadJson(JsonRejection),
     /// The body is not what was asked for.
     BadUpload(Problem),
     BadQuery(String),
@@ -58,6 +77,12 @@ pub enum Error {
 impl From<Rejection> for Error {
     fn from(rejection: Rejection) -> Self {
         Error::Rejected(rejection)
+    }
+}
+
+impl From<JsonRejection> for Error {
+    fn from(rejection: JsonRejection) -> Self {
+        Error::BadJson(rejection)
     }
 }
 
@@ -128,6 +153,22 @@ impl Error {
             Error::NotLive => {
                 (409, Problem::new("not_live", "This submission is final: nothing is queued or running."))
             }
+            Error::NoChoice => (
+                409,
+                Problem::new("no_choice", "In this phase each team's best entry stands; there is nothing to choose."),
+            ),
+            Error::NotChoosable => (
+                409,
+                Problem::new("not_choosable", "Only an entry that is scored and not withdrawn can stand on the board."),
+            ),
+            Error::BadJson(rejection) => {
+                let status = rejection.status();
+                let code = if status == StatusCode::PAYLOAD_TOO_LARGE { "too_large" } else { "bad_json" };
+                (
+                    status.as_u16(),
+                    Problem::new(code, "The body is not the JSON that is asked for.").hint(rejection.body_text()),
+                )
+            }
             Error::BadUpload(problem) => (400, problem.clone()),
             Error::BadQuery(message) => (400, Problem::new("bad_query", message.clone())),
             Error::UploadTooSlow => (
@@ -161,7 +202,12 @@ impl Error {
             }
             Error::Rejected(rejection) => return Fault::of(rejection),
         };
-        Fault { status: StatusCode::from_u16(status).unwrap_or_default(), problems: vec![problem], retry_after: None }
+        Fault {
+            status: StatusCode::from_u16(status).unwrap_or_default(),
+            problems: vec![problem],
+            retry_after: None,
+            quota: None,
+        }
     }
 }
 
@@ -186,6 +232,8 @@ pub struct Fault {
     pub problems: Vec<Problem>,
     /// Seconds.
     pub retry_after: Option<i64>,
+    /// Of a quota that is used up: how much it is, and seconds until there is room.
+    pub quota: Option<(u32, i64)>,
 }
 
 impl Fault {
@@ -196,13 +244,17 @@ impl Fault {
             Rejection::StorageFull | Rejection::TooManyUploads { .. } => Some(600),
             _ => None,
         };
+        let quota = match rejection {
+            Rejection::QuotaUsed { limit, .. } => retry_after.map(|seconds| (*limit, seconds)),
+            _ => None,
+        };
         let status = StatusCode::from_u16(rejection.class().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut problems = rejection.problems();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             problems =
                 vec![Problem::new("unavailable", "The server is busy for a moment.").hint("Try again in seconds.")];
         }
-        Fault { status, problems, retry_after }
+        Fault { status, problems, retry_after, quota }
     }
 
     /// Of an answer that one of the layers below made, with nothing but its status.
@@ -219,7 +271,7 @@ impl Fault {
             431 => ("headers_too_large", "The request's headers are larger than is allowed."),
             _ => ("internal", "Something went wrong on our side."),
         };
-        Fault { status, problems: vec![Problem::new(code, message)], retry_after: None }
+        Fault { status, problems: vec![Problem::new(code, message)], retry_after: None, quota: None }
     }
 }
 
@@ -228,6 +280,9 @@ impl IntoResponse for Fault {
         let mut response = self.status.into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some((limit, reset)) = self.quota {
+            response.headers_mut().extend(rate_limit(limit, 0, reset));
         }
         if self.status == StatusCode::PRECONDITION_FAILED {
             response.headers_mut().insert(TUS_VERSION, HeaderValue::from_static("1.0.0"));
@@ -313,7 +368,7 @@ pub async fn present(State(app): State<App>, request: Request, next: Next) -> Re
     };
     let (mut parts, body) = shown.into_parts();
     let kept = [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW, header::CONNECTION, TUS_VERSION];
-    for name in kept {
+    for name in kept.into_iter().chain(RATE_LIMIT) {
         if let Some(value) = response.headers().get(&name) {
             parts.headers.insert(name, value.clone());
         }

@@ -32,6 +32,8 @@ const POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none
 
 pub fn apply(router: Router<App>, app: &App) -> Router<App> {
     let not_zip = NotForContentType::const_new("application/zip");
+    // A model's weights do not shrink.
+    let not_model = NotForContentType::const_new("application/octet-stream");
     router.layer(
         ServiceBuilder::new()
             .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
@@ -42,7 +44,7 @@ pub fn apply(router: Router<App>, app: &App) -> Router<App> {
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(middleware::from_fn(track))
             .layer(middleware::from_fn_with_state(app.clone(), secure))
-            .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(not_zip)))
+            .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(not_zip).and(not_model)))
             .layer(middleware::from_fn_with_state(app.clone(), super::error::present))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(CsrfLayer::new()),

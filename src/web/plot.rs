@@ -250,6 +250,54 @@ fn overlap(a: &[f64; 4], b: &[f64; 4]) -> bool {
     a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
 }
 
+/// A team's entries over time.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    pub dots: Vec<Dot>,
+    /// `x,y x,y …`: the best so far.
+    pub best: String,
+    pub ticks: Vec<Tick>,
+    pub frame: Frame,
+}
+
+#[derive(Debug, Clone)]
+pub struct Dot {
+    pub x: f64,
+    pub y: f64,
+    pub title: String,
+    pub href: String,
+    /// The entry whose page this is.
+    pub here: bool,
+}
+
+const PROGRESS: Frame = Frame { width: 760.0, height: 180.0, left: 58.0, right: 744.0, top: 14.0, bottom: 160.0 };
+
+/// Values in the order of time, higher is better, each with its title, address and whether it is this page's. `None`: one
+/// entry shows no progress.
+pub fn progress(entries: &[(f64, String, String, bool)]) -> Option<Progress> {
+    let frame = PROGRESS;
+    if entries.len() < 2 {
+        return None;
+    }
+    let (low, high) = bounds(entries.iter().map(|e| e.0).filter(|v| v.is_finite()), 0.15, 0.15)?;
+    let step = (frame.right - frame.left - 24.0) / (entries.len() - 1) as f64;
+    let to_y = |value: f64| frame.bottom - (value - low) / (high - low) * (frame.bottom - frame.top);
+    let (mut dots, mut best, mut top) = (Vec::new(), Vec::new(), f64::NEG_INFINITY);
+    for (i, (value, title, href, here)) in entries.iter().enumerate() {
+        let x = frame.left + 12.0 + i as f64 * step;
+        if *value > top {
+            if i > 0 {
+                best.push(format!("{x:.1},{:.1}", to_y(top)));
+            }
+            top = *value;
+        }
+        best.push(format!("{x:.1},{:.1}", to_y(top)));
+        dots.push(Dot { x, y: to_y(*value), title: title.clone(), href: href.clone(), here: *here });
+    }
+    let ticks = linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick { at: to_y(v), text });
+    Some(Progress { dots, best: best.join(" "), ticks: ticks.collect(), frame })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +319,16 @@ mod tests {
         assert_eq!(plot.marks.iter().map(|m| m.on_front).collect::<Vec<_>>(), [true, true, false, false]);
         assert_eq!((plot.marks[3].y, plot.marks[3].label.as_str()), (FRAME.bottom - 8.0, "0.1 ↓ 20.00"));
         assert!(scatter(&[], FRAME, |p| p.label.clone()).is_none());
+    }
+
+    #[test]
+    fn progress_keeps_the_best() {
+        let entry = |value: f64| (value, String::new(), String::new(), false);
+        let plot = progress(&[entry(28.0), entry(29.0), entry(28.5)]).unwrap();
+        let ys: Vec<f64> = plot.dots.iter().map(|d| d.y).collect();
+        assert!(ys[1] < ys[2] && ys[2] < ys[0], "higher is better: {ys:?}");
+        assert!(plot.best.ends_with(&format!("{:.1}", ys[1])), "{}", plot.best);
+        assert!(progress(&[entry(28.0)]).is_none());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod archive;
 mod browser;
 mod corpus;
 mod crash;
+mod entries;
 mod fidelity;
 mod fitting;
 mod intake;

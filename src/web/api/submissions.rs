@@ -2,34 +2,47 @@
 
 use axum::{
     Json,
-    extract::{Request, State},
-    http::{StatusCode, header},
-    response::IntoResponse,
+    body::Body,
+    extract::{
+        Query, Request, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use sqlx::Acquire;
+use tower::ServiceExt;
+use tower_http::services::ServeFile;
+use utoipa::{IntoParams, ToSchema};
 
 use super::super::{
     App, Error,
     details::{Details, Standing},
-    error::Errors,
-    extract::{PhaseAt, SubmissionAt, Submitter},
+    error::{Errors, rate_limit},
+    extract::{PhaseAt, SubmissionAt, Submitter, Viewer},
     metrics::{self, Definition},
     sight::Sight,
     upload::{self, Incoming, Limits},
 };
 use crate::{
-    challenge::{Challenge, dataset, phase::Phase},
+    challenge::{
+        Challenge, dataset,
+        phase::{Phase, PhaseState},
+        protocol::EntryRule,
+    },
     evaluation::{Cost, ImageScore, Memory, Progress, Provenance, Reproduction, Runtime},
-    ids::{SubmissionId, UploadId},
+    ids::{SubmissionId, TeamId, UploadId},
     leaderboard::{Figures, Ranks},
     problem::Problem,
     queue::{self, Position, State as RunState},
     scoring::Reason,
+    storage::BlobHash,
     submission::{
-        self, FactSheet, OrganizerStatus,
-        intake::{self, Upload},
+        self, FactSheet, OrganizerStatus, fact_sheet,
+        intake::{self, Accepted, Upload},
+        quota::{self, Quota},
         uploads::{self, Part, Taken},
     },
     team,
@@ -45,6 +58,8 @@ pub struct Receipt {
     pub url: String,
     /// The same upload was accepted before; this is it, and nothing more was charged.
     pub repeated: bool,
+    /// What your team has used of its quota now.
+    pub quota: Quota,
 }
 
 /// The parts of an upload; text parts of any other name make the fact sheet.
@@ -104,8 +119,96 @@ pub async fn submit(
         receive(&app, submitter, &challenge, &phase, incoming, key).await
     });
     let receipt = receipt.await?;
-    let location = [(header::LOCATION, format!("/api/v1{}", receipt.url))];
-    Ok((StatusCode::ACCEPTED, location, Json(receipt)))
+    let mut headers = HeaderMap::new();
+    if let Ok(location) = HeaderValue::try_from(format!("/api/v1{}", receipt.url)) {
+        headers.insert(header::LOCATION, location);
+    }
+    let quota = &receipt.quota;
+    let left = quota.limits.daily.saturating_sub(quota.daily_used);
+    headers.extend(rate_limit(quota.limits.daily, left, (quota.resets_at - Utc::now()).num_seconds()));
+    Ok((StatusCode::ACCEPTED, headers, Json(receipt)))
+}
+
+/// Some of a phase's submissions.
+#[derive(Serialize, ToSchema)]
+pub struct SubmissionPage {
+    /// Newest first.
+    pub submissions: Vec<SubmissionSummary>,
+    /// Ask with this `cursor` for the next ones; `null`: these are the last.
+    pub next: Option<SubmissionId>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct SubmissionSummary {
+    pub id: SubmissionId,
+    pub url: String,
+    pub team: String,
+    pub state: RunState,
+    pub created_at: DateTime<Utc>,
+    pub withdrawn_at: Option<DateTime<Utc>>,
+    /// The team's choice for the board.
+    pub chosen: bool,
+    pub mark: Mark,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// `next` of the page before.
+    cursor: Option<SubmissionId>,
+    /// Of a page, 1 to 100; 50 where it is not given.
+    limit: Option<u8>,
+}
+
+/// List the submissions of a phase: your team's, for organizers all
+#[utoipa::path(get, path = "/challenges/{slug}/phases/{phase}/submissions", tag = "submissions",
+    params(
+        ("slug" = String, Path, description = "The challenge"),
+        ("phase" = String, Path, description = "The phase"),
+        Paging),
+    responses(
+        (status = 200, description = "Newest first", body = SubmissionPage),
+        (status = 400, description = "A parameter is malformed", body = Errors),
+        (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
+        (status = 403, description = "You are in no team of this challenge", body = Errors),
+        (status = 404, description = "There is no such challenge or phase", body = Errors)),
+    security(("token" = [])))]
+pub async fn list(
+    State(app): State<App>,
+    viewer: Viewer,
+    PhaseAt { challenge, phase }: PhaseAt,
+    paging: Result<Query<Paging>, QueryRejection>,
+) -> Result<Json<SubmissionPage>, Error> {
+    let bad = |_| Error::BadQuery("`cursor` is the id of a submission, `limit` is 1 to 100.".into());
+    let Query(Paging { cursor, limit }) = paging.map_err(bad)?;
+    let limit = limit.unwrap_or(50);
+    if !(1..=100).contains(&limit) {
+        return Err(Error::BadQuery("`limit` is 1 to 100.".into()));
+    }
+    if viewer.0.is_none() {
+        return Err(Error::TokenNeeded);
+    }
+    let team = match viewer.is_organizer() {
+        true => None,
+        false => Some(viewer.team(&app, &challenge).await?.ok_or(Error::NoTeam)?.id),
+    };
+    // One more than is shown, to know whether there are more.
+    let limit = usize::from(limit);
+    let mut rows = submission::page(&mut *app.db().await?, phase.id, team, cursor, limit as i64 + 1).await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|s| s.id);
+    let submissions = rows.into_iter().map(|s| SubmissionSummary {
+        url: format!("/submissions/{}", s.id),
+        id: s.id,
+        team: s.team_name,
+        state: s.state,
+        created_at: s.created_at,
+        withdrawn_at: s.withdrawn_at,
+        chosen: s.chosen,
+        mark: Mark { status: s.mark, reason: s.mark_reason },
+    });
+    Ok(Json(SubmissionPage { submissions: submissions.collect(), next }))
 }
 
 /// What page and API do with an upload of somebody who may submit.
@@ -123,8 +226,7 @@ pub async fn receive(
     let account = signed.account.id;
     match uploads::take(&app.pool, &app.storage, account, phase.id, &named).await? {
         Taken::UsedBy(first) => {
-            let state = submission::get(&mut *app.db().await?, first).await?.map_or(RunState::Queued, |s| s.state);
-            return Ok(Receipt { id: first, state, url: format!("/submissions/{first}"), repeated: true });
+            return receipt(app, phase, team.id, Accepted { submission: first, repeated: true }).await;
         }
         Taken::Files(files) => {
             for (part, name, file) in files {
@@ -144,12 +246,18 @@ pub async fn receive(
         // The submission stands; what is left of its uploads expires.
         tracing::warn!(error = format!("{error:#}"), "uploads of a submission were not removed");
     }
-    let id = accepted.submission;
-    let state = match accepted.repeated {
-        true => submission::get(&mut *app.db().await?, id).await?.map_or(RunState::Queued, |s| s.state),
+    receipt(app, phase, team.id, accepted).await
+}
+
+async fn receipt(app: &App, phase: &Phase, team: TeamId, accepted: Accepted) -> Result<Receipt, Error> {
+    let Accepted { submission: id, repeated } = accepted;
+    let mut conn = app.db().await?;
+    let state = match repeated {
+        true => submission::get(&mut conn, id).await?.map_or(RunState::Queued, |s| s.state),
         false => RunState::Queued,
     };
-    Ok(Receipt { id, state, url: format!("/submissions/{id}"), repeated: accepted.repeated })
+    let quota = quota::usage(&mut conn, phase.id, team, phase.limits).await?;
+    Ok(Receipt { id, state, url: format!("/submissions/{id}"), repeated, quota })
 }
 
 /// A submission as its viewer may see it: all of it for its team, the figures alone for others.
@@ -166,6 +274,8 @@ pub struct SubmissionDetail {
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
     pub withdrawn_at: Option<DateTime<Utc>>,
+    /// The team's choice for the board.
+    pub chosen: bool,
     /// What a worker does now.
     pub progress: Option<Progress>,
     /// Where it waits.
@@ -253,6 +363,7 @@ impl SubmissionDetail {
             started_at: newest.as_ref().and_then(|e| e.started_at),
             finished_at: newest.as_ref().and_then(|e| e.finished_at),
             withdrawn_at: s.withdrawn_at,
+            chosen: s.chosen,
             progress: newest.as_ref().filter(|_| full).and_then(|e| e.progress),
             queue: details.position.filter(|_| full),
             errors,
@@ -300,7 +411,7 @@ pub async fn cancel(State(app): State<App>, at: SubmissionAt) -> Result<Json<Sta
 }
 
 /// Withdraw an entry for good: cancels what is live and takes it off the board; what it cost stays spent
-#[utoipa::path(delete, path = "/submissions/{id}", tag = "submissions",
+#[utoipa::path(post, path = "/submissions/{id}/withdraw", tag = "submissions",
     params(("id" = SubmissionId, Path, description = "The submission")),
     responses(
         (status = 200, description = "Withdrawn", body = StateNow),
@@ -309,17 +420,183 @@ pub async fn cancel(State(app): State<App>, at: SubmissionAt) -> Result<Json<Sta
         (status = 404, description = "There is none, or it is not yours", body = Errors)),
     security(("token" = [])))]
 pub async fn withdraw(State(app): State<App>, at: SubmissionAt) -> Result<Json<StateNow>, Error> {
-    own(&at)?;
+    let state = take_back(&app, &at).await?;
+    Ok(Json(StateNow { id: at.submission.id, state, withdrawn: true }))
+}
+
+/// The same as withdrawing
+#[utoipa::path(delete, path = "/submissions/{id}", tag = "submissions",
+    params(("id" = SubmissionId, Path, description = "The submission")),
+    responses(
+        (status = 200, description = "Withdrawn", body = StateNow),
+        (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
+        (status = 403, description = "The token may not submit", body = Errors),
+        (status = 404, description = "There is none, or it is not yours", body = Errors)),
+    security(("token" = [])))]
+pub async fn delete(app: State<App>, at: SubmissionAt) -> Result<Json<StateNow>, Error> {
+    withdraw(app, at).await
+}
+
+/// Withdraws a submission that is the asker's.
+pub async fn take_back(app: &App, at: &SubmissionAt) -> Result<RunState, Error> {
+    own(at)?;
     let mut conn = app.db().await?;
     let state = queue::cancel(&mut conn, at.submission.id).await?.unwrap_or(at.submission.state);
     submission::withdraw(&mut conn, at.submission.id).await?;
-    Ok(Json(StateNow { id: at.submission.id, state, withdrawn: true }))
+    Ok(state)
+}
+
+/// Which entry stands after a choice.
+#[derive(Serialize, ToSchema)]
+pub struct Choice {
+    pub id: SubmissionId,
+    pub chosen: bool,
+}
+
+/// Choose the entry that stands on the board for your team, where the phase's rules let teams choose
+#[utoipa::path(post, path = "/submissions/{id}/choose", tag = "submissions",
+    params(("id" = SubmissionId, Path, description = "The submission")),
+    responses(
+        (status = 200, description = "It stands; the one before does not", body = Choice),
+        (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
+        (status = 403, description = "The token may not submit, or the phase is over", body = Errors),
+        (status = 404, description = "There is none, or it is not yours", body = Errors),
+        (status = 409, description = "The rules offer no choice, or the entry cannot stand", body = Errors)),
+    security(("token" = [])))]
+pub async fn choose(State(app): State<App>, at: SubmissionAt) -> Result<Json<Choice>, Error> {
+    pick(&app, &at).await?;
+    Ok(Json(Choice { id: at.submission.id, chosen: true }))
+}
+
+/// Makes a submission that is the asker's stand.
+pub async fn pick(app: &App, at: &SubmissionAt) -> Result<(), Error> {
+    changeable(at)?;
+    if at.phase.protocol.rules.ranking.entry != EntryRule::Chosen {
+        return Err(Error::NoChoice);
+    }
+    if at.submission.withdrawn_at.is_some() || at.submission.state != RunState::Scored {
+        return Err(Error::NotChoosable);
+    }
+    let mut conn = app.db().await?;
+    let mut tx = conn.begin().await?;
+    submission::choose(&mut tx, at.submission.id).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// What may be changed of a submission.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Amendment {
+    /// Fields to set, by key; an empty text takes one away. Others stay as they are.
+    pub fact_sheet: FactSheet,
+}
+
+/// The fact sheet after a change.
+#[derive(Serialize, ToSchema)]
+pub struct Amended {
+    pub id: SubmissionId,
+    pub fact_sheet: FactSheet,
+}
+
+/// Amend the fact sheet, until the phase ends
+#[utoipa::path(patch, path = "/submissions/{id}", tag = "submissions",
+    params(("id" = SubmissionId, Path, description = "The submission")),
+    request_body = Amendment,
+    responses(
+        (status = 200, description = "The sheet as it is now", body = Amended),
+        (status = 400, description = "The body is no JSON", body = Errors),
+        (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
+        (status = 403, description = "The token may not submit, or the phase is over", body = Errors),
+        (status = 404, description = "There is none, or it is not yours", body = Errors),
+        (status = 413, description = "The body is too large", body = Errors),
+        (status = 415, description = "The body is not said to be JSON", body = Errors),
+        (status = 422, description = "The body has another form, or a field does not hold what it should", body = Errors)),
+    security(("token" = [])))]
+pub async fn amend(
+    State(app): State<App>,
+    at: SubmissionAt,
+    body: Result<Json<Amendment>, JsonRejection>,
+) -> Result<Json<Amended>, Error> {
+    changeable(&at)?;
+    let Json(Amendment { fact_sheet }) = body?;
+    let fact_sheet = write_sheet(&app, &at, fact_sheet).await?;
+    Ok(Json(Amended { id: at.submission.id, fact_sheet }))
+}
+
+/// Sets fields of the sheet of a submission that is the asker's; gives the whole sheet.
+pub async fn write_sheet(app: &App, at: &SubmissionAt, said: FactSheet) -> Result<FactSheet, Error> {
+    changeable(at)?;
+    let mut conn = app.db().await?;
+    let fields = fact_sheet::fields(&mut conn, at.phase.challenge).await?;
+    let mut sheet = at.submission.fact_sheet.clone();
+    sheet.extend(said);
+    intake::check_sheet(&sheet)?;
+    let sheet = fact_sheet::complete(&fields, &sheet, None).map_err(submission::Rejection::Vetting)?;
+    fact_sheet::amend(&mut conn, at.submission.id, &sheet).await?;
+    Ok(sheet)
+}
+
+/// Download the results zip, as it was uploaded
+#[utoipa::path(get, path = "/submissions/{id}/results", tag = "submissions",
+    params(("id" = SubmissionId, Path, description = "The submission")),
+    responses(
+        (status = 200, description = "The zip", body = Vec<u8>, content_type = "application/zip"),
+        (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
+        (status = 404, description = "There is none, or it is not yours", body = Errors)),
+    security(("token" = [])))]
+pub async fn results(State(app): State<App>, at: SubmissionAt, request: Request) -> Result<Response, Error> {
+    let name = format!("results-{}.zip", at.submission.id);
+    blob(&app, &at, &at.submission.results_sha256, ("application/zip", &name), request).await
+}
+
+/// Download the model that is measured: the uploaded file, or it with its data merged in
+#[utoipa::path(get, path = "/submissions/{id}/model", tag = "submissions",
+    params(("id" = SubmissionId, Path, description = "The submission")),
+    responses(
+        (status = 200, description = "The model", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
+        (status = 404, description = "There is none, or it is not yours", body = Errors)),
+    security(("token" = [])))]
+pub async fn model(State(app): State<App>, at: SubmissionAt, request: Request) -> Result<Response, Error> {
+    let name = format!("model-{}.onnx", at.submission.id);
+    blob(&app, &at, &at.submission.model_sha256, ("application/octet-stream", &name), request).await
+}
+
+/// A file of a submission, to be saved and never shown: it is whatever somebody uploaded.
+async fn blob(
+    app: &App,
+    at: &SubmissionAt,
+    hash: &BlobHash,
+    (kind, name): (&'static str, &str),
+    request: Request,
+) -> Result<Response, Error> {
+    if !at.sight.is_full() {
+        return Err(Error::SubmissionNotFound);
+    }
+    let kind = kind.parse().map_err(anyhow::Error::from)?;
+    let served = ServeFile::new_with_mime(app.storage.path(hash), &kind).oneshot(request).await;
+    let mut response = served.map_err(anyhow::Error::from)?.map(Body::new);
+    let headers = response.headers_mut();
+    let disposition = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")).map_err(anyhow::Error::from)?;
+    headers.insert(header::CONTENT_DISPOSITION, disposition);
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+    Ok(response)
 }
 
 /// Cancels the evaluation of a submission that is the asker's.
 pub async fn stop(app: &App, at: &SubmissionAt) -> Result<RunState, Error> {
     own(at)?;
     queue::cancel(&mut *app.db().await?, at.submission.id).await?.ok_or(Error::NotLive)
+}
+
+/// One's own, and the phase is not over; organizers may at any time.
+fn changeable(at: &SubmissionAt) -> Result<(), Error> {
+    own(at)?;
+    match at.phase.closes_at.filter(|_| at.phase.state == PhaseState::Closed && at.sight != Sight::Organizer) {
+        Some(closed_at) => Err(submission::Rejection::PhaseClosed { closed_at }.into()),
+        None => Ok(()),
+    }
 }
 
 /// Its team's, or an organizer's, with a token that may do more than read.

@@ -2,7 +2,8 @@
 
 use askama::Template;
 use axum::{
-    extract::State,
+    Form,
+    extract::{State, rejection::FormRejection},
     response::{IntoResponse, Redirect, Response},
 };
 
@@ -11,19 +12,24 @@ use super::super::{
     details::{Details, Standing},
     error::render,
     extract::SubmissionAt,
+    facts::{self, FactField},
     metrics::{self, Better},
     plot::{self, Strip},
     sight::Sight,
     steps::StepView,
-    view::{Page, When, fixed, grouped},
+    view::{Page, When, bytes, fixed, grouped},
 };
 use crate::{
-    challenge,
+    challenge::{self, phase::PhaseState, protocol::EntryRule},
     evaluation::{Db, Measurement, Verdict},
+    ids::SubmissionId,
     leaderboard::{BaselineRow, Figures},
     problem::Problem,
     queue::{self, Fault},
-    submission::Submission,
+    submission::{
+        self, FactSheet, Submission,
+        fact_sheet::{self, Field},
+    },
 };
 
 #[derive(Template)]
@@ -39,6 +45,11 @@ struct SubmissionPage {
     full: bool,
     live: bool,
     may_cancel: bool,
+    may_withdraw: bool,
+    /// The rules let the team choose, and this entry could stand.
+    may_choose: bool,
+    /// The viewer may edit the fact sheet.
+    may_amend: bool,
     steps: Vec<StepView>,
     percent: u8,
     live_line: String,
@@ -49,9 +60,29 @@ struct SubmissionPage {
     /// Why its figures are not shown.
     hidden: Option<&'static str>,
     results: Option<Results>,
+    /// Label and words.
     facts: Vec<(String, String)>,
+    fields: Vec<FactField>,
+    /// Sizes of the files.
+    files: Option<[String; 2]>,
     history: Vec<Past>,
+    /// The team's in this phase, newest first.
+    entries: Vec<Entry>,
+    progress: Option<plot::Progress>,
 }
+
+struct Entry {
+    id: SubmissionId,
+    here: bool,
+    when: When,
+    state: &'static str,
+    note: &'static str,
+    psnr: String,
+    runtime: String,
+}
+
+/// Entries of the team that are listed and plotted.
+const ENTRIES: i64 = 50;
 
 struct Line {
     class: &'static str,
@@ -124,8 +155,20 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
     let mut conn = app.db().await?;
     let details = Details::load(&mut conn, &at).await?;
     let challenge = challenge::by_slug(&mut conn, &at.submission.challenge_slug).await?;
-    drop(conn);
     let full = at.sight.is_full();
+    let past = match full {
+        true => submission::history(&mut conn, at.submission.team, at.phase.id, ENTRIES).await?,
+        false => Vec::new(),
+    };
+    let fields = fact_sheet::fields(&mut conn, at.phase.challenge).await?;
+    drop(conn);
+    let (entries, progress) = entries(&at, &past);
+    let facts = facts(&fields, &at.submission.fact_sheet);
+    let may_change =
+        full && (at.phase.state != PhaseState::Closed || at.sight == Sight::Organizer) && at.viewer.0.is_some();
+    let withdrawn = at.submission.withdrawn_at.is_some();
+    let chooses = at.phase.protocol.rules.ranking.entry == EntryRule::Chosen;
+    let scored = at.submission.state == queue::State::Scored;
     let live = full && !at.submission.state.is_final();
     let hidden = (details.measurement.is_none() && at.submission.state == queue::State::Scored).then_some(
         "The entry was accepted, vetted and measured. The organizers publish the figures of this phase later.",
@@ -149,6 +192,9 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
         full,
         live,
         may_cancel: live,
+        may_withdraw: full && !withdrawn,
+        may_choose: may_change && chooses && scored && !withdrawn && !at.submission.chosen,
+        may_amend: may_change,
         percent: details.steps.percent,
         live_line: details.steps.line.clone(),
         standing: standing(&details.standing),
@@ -156,8 +202,12 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
         ours: details.evaluations.first().is_some_and(|e| e.fault == Some(Fault::Ours)),
         hidden,
         results,
-        facts: at.submission.fact_sheet.clone().into_iter().filter(|_| full).collect(),
+        facts: if full { facts } else { Vec::new() },
+        fields: facts::of(fields, &at.submission.fact_sheet),
+        files: full.then(|| [at.submission.results_bytes, at.submission.model_bytes].map(bytes)),
         history: history.collect(),
+        entries,
+        progress,
         steps: details.steps.steps,
         at: at.submission,
     };
@@ -168,6 +218,74 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
 pub async fn cancel(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
     super::super::api::submissions::stop(&app, &at).await?;
     Ok(Redirect::to(&format!("/submissions/{}", at.submission.id)).into_response())
+}
+
+/// Takes an entry back: the page asks once before.
+pub async fn withdraw(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
+    super::super::api::submissions::take_back(&app, &at).await?;
+    Ok(back(&at))
+}
+
+/// Makes an entry stand on the board.
+pub async fn choose(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
+    super::super::api::submissions::pick(&app, &at).await?;
+    Ok(back(&at))
+}
+
+/// The fact sheet's form: its fields are all there, so that an empty one is one that was taken away.
+pub async fn amend(
+    State(app): State<App>,
+    at: SubmissionAt,
+    form: Result<Form<FactSheet>, FormRejection>,
+) -> Result<Response, Error> {
+    let bad = |_| Error::BadUpload(Problem::new("bad_form", "The form could not be read."));
+    let Form(said) = form.map_err(bad)?;
+    super::super::api::submissions::write_sheet(&app, &at, said).await?;
+    Ok(back(&at))
+}
+
+fn back(at: &SubmissionAt) -> Response {
+    Redirect::to(&format!("/submissions/{}", at.submission.id)).into_response()
+}
+
+/// What the team says, by the fields' labels and in their order, then what it says besides.
+fn facts(fields: &[Field], sheet: &FactSheet) -> Vec<(String, String)> {
+    let asked = fields.iter().filter_map(|f| Some((f.label.clone(), sheet.get(&f.key)?.clone())));
+    let more = sheet.iter().filter(|(key, _)| fields.iter().all(|f| f.key != **key));
+    asked.chain(more.map(|(key, words)| (key.clone(), words.clone()))).collect()
+}
+
+/// The team's entries, newest first, and the plot of those that are scored.
+fn entries(at: &SubmissionAt, past: &[submission::Past]) -> (Vec<Entry>, Option<plot::Progress>) {
+    let shown = at.sight.sees_figures(&at.phase);
+    let psnr = |p: &submission::Past| p.psnr.filter(|_| shown);
+    let rows = past.iter().rev().map(|p| Entry {
+        id: p.id,
+        here: p.id == at.submission.id,
+        when: When::new(p.created_at),
+        state: p.state.as_str(),
+        note: match (p.withdrawn, p.chosen) {
+            (true, _) => "withdrawn",
+            (_, true) => "chosen for the board",
+            _ => "",
+        },
+        psnr: psnr(p).map_or_else(String::new, |db| format!("{db:.2}")),
+        runtime: match (p.runtime_ratio.filter(|_| shown), p.runtime_ms.filter(|_| shown)) {
+            (Some(ratio), _) => format!("× {}", fixed(ratio, 2)),
+            (None, Some(ms)) => format!("{} ms", fixed(ms, 1)),
+            _ => String::new(),
+        },
+    });
+    let points: Vec<_> = past
+        .iter()
+        .filter(|p| !p.withdrawn)
+        .filter_map(|p| {
+            let db = psnr(p)?;
+            let title = format!("{db:.2} dB, {}", p.created_at.format("%Y-%m-%d %H:%M UTC"));
+            Some((db, title, format!("/submissions/{}", p.id), p.id == at.submission.id))
+        })
+        .collect();
+    (rows.collect(), plot::progress(&points))
 }
 
 fn standing(standing: &Standing) -> Option<Line> {
