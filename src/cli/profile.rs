@@ -11,7 +11,9 @@ use super::Outcome;
 use crate::{
     config,
     evaluation::{
-        Cost, Limits, Memory, Runtime, TimingSettings, count_model, measure_runtime,
+        Cost, Limits, Memory, Runtime, TimingSettings,
+        cost::{Count, NodeCost},
+        count_model, measure_runtime,
         model::{self, Model},
         nchw,
         runner::{Fault, Runner, Setup, Slot},
@@ -39,6 +41,9 @@ pub struct Args {
     /// Print the operators that a model may use, and stop.
     #[arg(long)]
     operators: bool,
+    /// Add the cost of every node.
+    #[arg(long)]
+    nodes: bool,
     /// Print one JSON document.
     #[arg(long)]
     pub json: bool,
@@ -50,6 +55,12 @@ pub struct Profile {
     pub model: ModelFile,
     #[serde(flatten)]
     pub cost: Cost,
+    /// Calls of convolutions, matrix products and their disguises, and their output elements.
+    pub weighted_ops: u64,
+    pub weighted_activations: u64,
+    /// With `--nodes`: every node that computes on data, in the order of the graph.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Vec<NodeCost>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,8 +76,10 @@ pub struct ModelFile {
 
 pub fn run(args: &Args) -> Outcome {
     if args.operators {
-        for operator in model::ALLOWED_OPERATORS {
-            println!("{operator}");
+        if args.json {
+            println!("{}", serde_json::json!({ "operators": model::ALLOWED_OPERATORS }));
+        } else {
+            model::ALLOWED_OPERATORS.iter().for_each(|operator| println!("{operator}"));
         }
         return Ok(Ok(()));
     }
@@ -80,8 +93,8 @@ pub fn run(args: &Args) -> Outcome {
             if args.json {
                 println!("{}", serde_json::to_string(&profile)?);
             } else {
-                let Profile { model, cost, memory, runtime } = &profile;
-                print(model, cost, runtime.as_ref(), memory.as_ref());
+                print(&profile.model, &profile.cost, profile.runtime.as_ref(), profile.memory.as_ref());
+                profile.nodes.iter().for_each(|nodes| print_nodes(nodes));
             }
             Ok(Ok(()))
         }
@@ -101,7 +114,7 @@ fn profile(args: &Args, model: &Model) -> Result<Profile, Fault> {
         strict: false,
     };
     let mut runner = Runner::start(&setup, Arc::new(AtomicBool::new(false)))?;
-    let cost = count_model(&mut runner, model, &[], &|_, _| ())?;
+    let Count { cost, nodes } = count_model(&mut runner, model, &[], &|_, _| ())?;
     let (mut runtime, mut memory) = (None, None);
     if args.runtime {
         let baseline = match &args.baseline {
@@ -118,7 +131,9 @@ fn profile(args: &Args, model: &Model) -> Result<Profile, Fault> {
         bytes: model.bytes.len() as u64,
         opset: model.opset,
     };
-    Ok(Profile { model, cost, memory, runtime })
+    let (weighted_ops, weighted_activations) = (cost.weighted_ops(), cost.weighted_activations());
+    let nodes = args.nodes.then_some(nodes);
+    Ok(Profile { model, cost, weighted_ops, weighted_activations, nodes, memory, runtime })
 }
 
 fn first(problems: Vec<Problem>, what: &str) -> Problem {
@@ -172,5 +187,18 @@ pub fn print(model: &ModelFile, cost: &Cost, runtime: Option<&Runtime>, memory: 
     println!("\n{:<24} {:>6} {:>16} {:>12} {:>14}", "operator", "calls", "MACs", "params", "output");
     for row in &cost.operators {
         println!("{:<24} {:>6} {:>16} {:>12} {:>14}", row.op, row.calls, row.macs, row.params, row.output_elements);
+    }
+}
+
+/// One line a node.
+fn print_nodes(nodes: &[NodeCost]) {
+    let (macs, params) = ("MACs", "params");
+    println!(
+        "\n{:<44} {:<20} {:<22} {macs:>14} {params:>10} {:>14} {:>14}",
+        "node", "operator", "output", "kair", "fvcore"
+    );
+    for NodeCost { name, op, output, macs, params, flops, .. } in nodes {
+        let output = output.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
+        println!("{name:<44} {op:<20} {output:<22} {macs:>14} {params:>10} {:>14} {:>14}", flops.kair, flops.fvcore);
     }
 }

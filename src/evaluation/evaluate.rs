@@ -11,27 +11,19 @@ use anyhow::{Context, Result, anyhow};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Cost, EvalImage, Fidelity, ImageReproduction, Job, Measurement, Memory, Progress, Provenance, Reproduction,
-    Runtime, RuntimeRatio, Step, TimingSettings, Verdict, cost, fidelity,
+    Cost, EvalImage, Fidelity, Job, Measurement, Memory, Progress, Provenance, Reproduction, Runtime, RuntimeRatio,
+    Step, TimingSettings,
+    counting::{count_model, named, sizes_used},
+    fidelity,
     images::{self, Rgb8},
     model::{self, Model},
+    reproduction::reproduce,
     results::{Depth, Expected, Readme, ResultsZip},
     runner::{CRASHED, Fault, Runner, Setup, Slot},
-    runtime::Shapes,
     statistics,
 };
 use crate::problem::Problem;
 
-/// The field's input for every count, height and width.
-const COUNTED: (u32, u32) = (256, 256);
-/// How far multiply-adds per pixel may differ between input sizes: windows and borders, not a short cut.
-const COST_TOLERANCE: f64 = 0.05;
-/// Windows of attention networks pad the input to a multiple of at most this.
-const PADDING: u32 = 64;
-/// Most samples that may be one grey level off for `within-rounding`; two correct runtimes differ in about 0.01 %.
-const ROUNDING_SHARE: f64 = 0.001;
-/// Two whole images compared with each other, not with HR.
-const WHOLE: fidelity::Settings = fidelity::Settings { channel: fidelity::Channel::Rgb, border: 0, scale: 1 };
 /// Inputs that the timed passes take in turn, so that none sees the same pixels twice running.
 const TIMED_INPUTS: usize = 8;
 
@@ -132,9 +124,12 @@ fn run(
         strict: job.tools.strict_sandbox,
     };
     let mut runner = Runner::start(&setup, cancel)?;
-    let cost = count_model(&mut runner, model, &sizes_used(&job.images)?, &report(Step::Counting))?;
-    runner.load(Slot::Entry, &model.bytes)?;
-    let reproduction = reproduce(job, &mut runner, results, &report(Step::Reproducing))?;
+    let used = sizes_used(&job.images, job.timed.then_some(job.timing.input))?;
+    let cost = count_model(&mut runner, model, &used, &report(Step::Counting))?.cost;
+    // The graph that was counted, not the uploaded file: what is counted is what runs, however a parser may read the file.
+    runner.load(Slot::Entry, &model.flat_bytes()).map_err(|fault| named(model, fault))?;
+    let reproduction =
+        reproduce(job, &mut runner, results, &report(Step::Reproducing)).map_err(|fault| named(model, fault))?;
     let timing = if job.timed {
         report(Step::Timing)(0, 1);
         let baseline = job.baseline.as_ref().map(fs::read).transpose().context("the baseline's model")?;
@@ -168,212 +163,9 @@ fn run(
 }
 
 /// The header of one of the dataset's own images.
-fn header(path: &Path, name: &str) -> Result<images::PngHeader> {
+pub(super) fn header(path: &Path, name: &str) -> Result<images::PngHeader> {
     let bytes = fs::read(path).with_context(|| format!("image {name} of the dataset"))?;
     images::png_header(&bytes, name).map_err(|problem| anyhow!(problem).context("an image of the dataset"))
-}
-
-/// Counts the model at 1×3×256×256, and at other sizes to see that its cost per pixel is the same there: a network that
-/// does little work at the counted size and much elsewhere, or the reverse, is refused with both figures.
-///
-/// `used` are sizes that the model must take, those of the phase's images; a random size and two small ones are tried
-/// beside them, and left out where the model does not run.
-pub fn count_model(
-    runner: &mut Runner,
-    model: &Model,
-    used: &[(u32, u32)],
-    report: &dyn Fn(u32, u32),
-) -> Result<Cost, Fault> {
-    runner.flat(&model.flat_bytes())?;
-    if let (Some(height), Some(width)) = model.size
-        && (height, width) != (i64::from(COUNTED.0), i64::from(COUNTED.1))
-    {
-        let message = format!("the input is fixed at {height}×{width}, but the cost is defined at 256×256");
-        return Err(Problem::new("onnx_fixed_shape", message).at(&model.input).into());
-    }
-    let random = (rand::random_range(48..=208), rand::random_range(48..=208));
-    let tried = [(128, 96), (64, 64), random];
-    let others: Vec<((u32, u32), bool)> = match model.size {
-        (None, None) => used.iter().map(|&s| (s, true)).chain(tried.map(|s| (s, false))).collect(),
-        _ => Vec::new(),
-    };
-    let total = 1 + others.len() as u32;
-    report(0, total);
-    let counted = shapes(runner, model, COUNTED)?;
-    let cost = cost::count(model, &counted, COUNTED.0, COUNTED.1)?;
-    for (i, ((height, width), must)) in others.into_iter().enumerate() {
-        report(1 + i as u32, total);
-        let here = match shapes(runner, model, (height, width)) {
-            Ok(here) => here,
-            Err(Fault::Model(problem)) if !must && problem.code == "runtime_error" => continue,
-            Err(fault) => return Err(fault),
-        };
-        same_cost_per_pixel(&cost, &cost::count(model, &here, height, width)?)?;
-    }
-    report(total, total);
-    if cost.macs == 0 && cost.params > 0 {
-        let message = format!("its {} parameters take part in no multiply-add that can be counted", cost.params);
-        return Err(Problem::new("cost_depends_on_shape", message).into());
-    }
-    Ok(cost)
-}
-
-/// Shapes at one size; a node at fault gets the name its author gave it.
-fn shapes(runner: &mut Runner, model: &Model, (height, width): (u32, u32)) -> Result<Shapes, Fault> {
-    runner.shapes(height, width).map_err(|fault| match fault {
-        Fault::Model(mut problem) => {
-            let index =
-                problem.place.as_deref().and_then(|p| p.strip_prefix('n')).and_then(|i| i.parse::<usize>().ok());
-            if let Some(place) = index.and_then(|i| model.places.get(i)) {
-                problem = problem.at(&place.label);
-            }
-            problem.message = format!("at an input of {height}×{width}: {}", problem.message);
-            Fault::Model(problem)
-        }
-        ours => ours,
-    })
-}
-
-fn same_cost_per_pixel(reference: &Cost, here: &Cost) -> Result<(), Problem> {
-    let per_pixel = |cost: &Cost| cost.macs as f64 / (cost.input[2] * cost.input[3]) as f64;
-    let (expected, found) = (per_pixel(reference), per_pixel(here));
-    let padded = |n: u64| (n.div_ceil(u64::from(PADDING)) * u64::from(PADDING)) as f64 / n as f64;
-    let most = expected * (1.0 + COST_TOLERANCE) * padded(here.input[2]) * padded(here.input[3]);
-    if found >= expected * (1.0 - COST_TOLERANCE) && found <= most {
-        return Ok(());
-    }
-    let size = |cost: &Cost| format!("{}×{}", cost.input[2], cost.input[3]);
-    Err(Problem::new(
-        "cost_depends_on_shape",
-        format!(
-            "{:.0} multiply-adds per input pixel at {}, but {:.0} at {}",
-            expected,
-            size(reference),
-            found,
-            size(here)
-        ),
-    )
-    .hint("The cost that is ranked is counted at 256×256; it must be that of every size."))
-}
-
-/// The smallest and the largest LR size of a set: what the count is checked at beside the random sizes.
-fn sizes_used(images: &[EvalImage]) -> Result<Vec<(u32, u32)>> {
-    let mut sizes = Vec::new();
-    for image in images {
-        let header = header(&image.lr, &image.name)?;
-        sizes.push((header.height, header.width));
-    }
-    sizes.sort_by_key(|&(h, w)| u64::from(h) * u64::from(w));
-    sizes.dedup();
-    Ok(match sizes.as_slice() {
-        [] => Vec::new(),
-        [only] => vec![*only],
-        [first, .., last] => vec![*first, *last],
-    })
-}
-
-/// Runs the model on every LR image and compares what it makes with what was uploaded.
-fn reproduce(
-    job: &Job,
-    runner: &mut Runner,
-    results: &ResultsZip,
-    report: &dyn Fn(u32, u32),
-) -> Result<Reproduction, Fault> {
-    let total = job.images.len() as u32;
-    let mut range = job.input_range;
-    let mut images = Vec::new();
-    let (mut equal, mut samples, mut worst, mut off) = (0u64, 0u64, 0u8, 0u64);
-    let mut psnr = Some(0.0);
-    for (done, image) in job.images.iter().enumerate() {
-        report(done as u32, total);
-        let lr = decode(&image.lr, &image.name)?;
-        let index = results.position(&image.name).context("an image that the zip was not vetted for")?;
-        let uploaded = results.decode(index)??;
-        let range = match range {
-            Some(known) => known,
-            None => *range.insert(find_range(runner, &lr, &uploaded, &image.name, job.fidelity.scale)?),
-        };
-        let made = upscale(runner, &lr, range, &image.name, job.fidelity.scale)?;
-        let mut max_abs = 0u8;
-        for (a, b) in made.data.iter().zip(&uploaded.data) {
-            let difference = a.abs_diff(*b);
-            max_abs = max_abs.max(difference);
-            equal += u64::from(difference == 0);
-            off += u64::from(difference > 1);
-        }
-        samples += made.data.len() as u64;
-        worst = worst.max(max_abs);
-        images.push(ImageReproduction {
-            name: image.name.clone(),
-            max_abs,
-            psnr_between: fidelity::psnr(&made, &uploaded, &WHOLE)?,
-        });
-        psnr = match (psnr, &image.hr) {
-            (Some(sum), Some(hr)) => {
-                Some(sum + fidelity::psnr(&made, &reference(hr, &image.name)?, &job.fidelity)?.capped())
-            }
-            _ => None,
-        };
-    }
-    report(total, total);
-    let identical_fraction = equal as f64 / samples.max(1) as f64;
-    let verdict = match (worst, off) {
-        (0, _) => Verdict::Reproduced,
-        (1, 0) if 1.0 - identical_fraction <= ROUNDING_SHARE => Verdict::WithinRounding,
-        _ => Verdict::Differs,
-    };
-    Ok(Reproduction {
-        verdict,
-        max_abs: worst,
-        identical_fraction,
-        input_range: range.unwrap_or(1),
-        model_psnr: psnr.map(|sum| sum / f64::from(total.max(1))),
-        images,
-    })
-}
-
-/// 0…1 or 0…255: the range whose output is nearer to what was uploaded. The wrong one is not always obviously wrong.
-///
-/// A network for 0…1 may blow up on 0…255, so that is no fault; one for 0…255 sees 0…1 as a dark picture and must bear it.
-fn find_range(runner: &mut Runner, lr: &Rgb8, uploaded: &Rgb8, name: &str, scale: u32) -> Result<u32, Fault> {
-    let small = fidelity::psnr(&upscale(runner, lr, 1, name, scale)?, uploaded, &WHOLE)?;
-    match upscale(runner, lr, 255, name, scale) {
-        Ok(made) if fidelity::psnr(&made, uploaded, &WHOLE)? > small => Ok(255),
-        Ok(_) => Ok(1),
-        Err(Fault::Model(problem)) if problem.code == "output_not_finite" => Ok(1),
-        Err(fault) => Err(fault),
-    }
-}
-
-/// The model's picture of one LR image, exactly as a PNG of it would hold: clamped, rounded half to even, uint8.
-pub fn upscale(runner: &mut Runner, lr: &Rgb8, range: u32, name: &str, scale: u32) -> Result<Rgb8, Fault> {
-    let (height, width) = (lr.height * scale, lr.width * scale);
-    let expected = [1i64, 3, i64::from(height), i64::from(width)];
-    let pixels = nchw(lr, range);
-    // Room for an output of the wrong size, so that it can be named, but not for any size.
-    let most = 16 * u64::from(height) * u64::from(width) * 3;
-    let output = runner.run(&pixels, (lr.height, lr.width), most)?;
-    if output.dims != expected {
-        let message = format!(
-            "the LR image of {}×{} gives an output of {:?}, expected is {expected:?}",
-            lr.width, lr.height, output.dims
-        );
-        return Err(Problem::new("output_shape", message).at(name).into());
-    }
-    let bad = output.values.iter().filter(|v| !v.is_finite()).count();
-    if bad > 0 {
-        let message = format!("{bad} of {} output values are not finite (NaN or infinite)", output.values.len());
-        return Err(Problem::new("output_not_finite", message).at(name).into());
-    }
-    let plane = height as usize * width as usize;
-    let factor = 255.0 / range as f32;
-    let mut data = vec![0u8; 3 * plane];
-    for (c, values) in output.values.chunks(plane).take(3).enumerate() {
-        for (i, value) in values.iter().enumerate() {
-            data[3 * i + c] = (value * factor).clamp(0.0, 255.0).round_ties_even() as u8;
-        }
-    }
-    Ok(Rgb8 { width, height, data })
 }
 
 /// An image as a network's input: planar RGB, 0…`range`.
@@ -468,13 +260,13 @@ fn tile(image: &Rgb8, (height, width): (u32, u32), range: u32, seed: u64) -> Vec
 }
 
 /// Decodes one of the dataset's own images: what is wrong with it is our fault.
-fn decode(path: &Path, name: &str) -> Result<Rgb8> {
+pub(super) fn decode(path: &Path, name: &str) -> Result<Rgb8> {
     let bytes = fs::read(path).with_context(|| format!("image {name} of the dataset"))?;
     images::decode_png(&bytes, name).map_err(|problem| anyhow!(problem).context("an image of the dataset"))
 }
 
 /// An HR image, as PNG or decoded before.
-fn reference(path: &Path, name: &str) -> Result<Rgb8> {
+pub(super) fn reference(path: &Path, name: &str) -> Result<Rgb8> {
     images::read_image(path).with_context(|| format!("HR image {name} of the dataset"))
 }
 

@@ -101,7 +101,19 @@ pub struct Flops {
     pub fvcore: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+impl Cost {
+    /// Calls of operators that multiply and add with what they read: convolutions, matrix products and their disguises.
+    pub fn weighted_ops(&self) -> u64 {
+        self.operators.iter().map(|row| row.weighted_calls).sum()
+    }
+
+    /// Output elements of those calls: the activations that no other way of writing a convolution hides.
+    pub fn weighted_activations(&self) -> u64 {
+        self.operators.iter().map(|row| row.weighted_elements).sum()
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OperatorCost {
     /// ONNX operator name, e.g. `Conv`.
     pub op: String,
@@ -109,6 +121,11 @@ pub struct OperatorCost {
     pub macs: u64,
     pub params: u64,
     pub output_elements: u64,
+    /// Calls among them that multiply and add, and their output elements. (Absent in scores of before.)
+    #[serde(default)]
+    pub weighted_calls: u64,
+    #[serde(default)]
+    pub weighted_elements: u64,
 }
 
 /// Wall-clock time of the forward pass alone, batch 1, fp32; decoding, copies and rounding are outside.

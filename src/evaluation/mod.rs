@@ -1,6 +1,7 @@
 //! The science: files in, a [`Measurement`] out. No SQL, no HTTP, no ids; nothing of ours but [`crate::problem`].
 
 pub mod cost;
+mod counting;
 mod evaluate;
 pub mod fidelity;
 pub mod images;
@@ -8,6 +9,7 @@ pub mod machine;
 pub mod measurement;
 pub mod model;
 pub mod onnx;
+mod reproduction;
 pub mod resize;
 pub mod results;
 pub mod runner;
@@ -21,8 +23,10 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use evaluate::{Examined, count_model, evaluate, examine, measure_runtime, nchw, sha256, upscale};
+pub use counting::{Size, count_model};
+pub use evaluate::{Examined, evaluate, examine, measure_runtime, nchw, sha256};
 pub use measurement::*;
+pub use reproduction::upscale;
 
 /// One evaluation: where its files are, and the rules it is measured by.
 #[derive(Debug, Clone)]

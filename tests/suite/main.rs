@@ -4,6 +4,7 @@ mod api;
 mod archive;
 mod browser;
 mod corpus;
+mod cost;
 mod crash;
 mod entries;
 mod fidelity;

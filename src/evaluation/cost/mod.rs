@@ -4,23 +4,54 @@
 //! Definitions: `docs/metrics.md`; they follow KAIR's `utils_modelsummary.py`, fvcore's `flop_count.py`, and count what
 //! an ONNX file shows.
 
+mod filters;
+mod flow;
 mod operators;
 mod weights;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use serde::Serialize;
+
+use flow::{Class, Flow};
 
 use super::{
     Cost, Flops, OperatorCost,
-    model::{Model, element_count, is_view},
+    model::{Model, element_count},
     onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, tensor_proto::DataType},
     runtime::Shapes,
 };
 use crate::problem::Problem;
 
-pub use weights::weight_elements;
+/// What [`count`] found.
+#[derive(Debug)]
+pub struct Count {
+    pub cost: Cost,
+    /// Every node that computes on data, in the order of the graph.
+    pub nodes: Vec<NodeCost>,
+}
+
+/// One node's share of the cost.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NodeCost {
+    /// What the author called it, with the local functions round it.
+    pub name: String,
+    /// ONNX operator name, e.g. `Conv`.
+    pub op: String,
+    /// Dimensions of the first output.
+    pub output: Vec<u64>,
+    pub macs: u64,
+    pub params: u64,
+    pub flops: Flops,
+    /// Arithmetic that none of the definitions counts: elements computed by activations, gates, pools, table look-ups.
+    pub uncounted: u64,
+}
 
 /// Counts `model` from the shapes that a run at 1×3×`height`×`width` had.
-pub fn count(model: &Model, shapes: &Shapes, height: u32, width: u32) -> Result<Cost, Problem> {
+pub fn count(model: &Model, shapes: &Shapes, height: u32, width: u32) -> Result<Count, Problem> {
     let graph = &model.flat;
     let sizes = Sizes::new(graph, shapes, &model.input, height, width);
     let mut table: BTreeMap<&str, OperatorCost> = BTreeMap::new();
@@ -36,62 +67,47 @@ pub fn count(model: &Model, shapes: &Shapes, height: u32, width: u32) -> Result<
     };
     let output = sizes.dims(&model.output).and_then(|d| d.get(2).copied()).unwrap_or(0);
     cost.scale = u32::try_from(output / u64::from(height)).unwrap_or(0);
-    let weights = weight_elements(model, &sizes)?;
-    let summed = multiplied_then_summed(graph, &weights.multipliers);
+    let flow = Flow::of(model);
+    let filters = filters::find(model, &sizes, &flow);
+    let weights = weights::by_node(model, &sizes, &flow, &filters)?;
+    let mut nodes = Vec::new();
     for (i, (node, place)) in graph.node.iter().zip(&model.places).enumerate() {
         let op = node.op_type.as_str();
-        let one = operators::cost(node, &sizes, summed.contains(&i)).map_err(|p| p.at(&place.label))?;
+        let one = operators::cost(node, &sizes, filters.products.contains(&i)).map_err(|p| p.at(&place.label))?;
         cost.convs += u64::from(one.conv);
         cost.activations += if one.conv { one.output } else { 0 };
         cost.flops.kair += one.kair;
         cost.flops.fvcore += one.fvcore;
         cost.macs += one.macs;
-        cost.params += weights.by_node[i];
+        cost.params += weights[i];
         if op != "Constant" && op != "Identity" {
-            let row = table.entry(op).or_insert_with(|| OperatorCost {
-                op: op.to_owned(),
-                calls: 0,
-                macs: 0,
-                params: 0,
-                output_elements: 0,
-            });
+            let row = table.entry(op).or_insert_with(|| OperatorCost { op: op.to_owned(), ..OperatorCost::default() });
             row.calls += 1;
             row.macs += one.macs;
-            row.params += weights.by_node[i];
+            row.params += weights[i];
             row.output_elements += one.output;
+            if one.macs > 0 {
+                row.weighted_calls += 1;
+                row.weighted_elements += one.output;
+            }
+        }
+        if flow.is_data(node) {
+            let from_table = node.input.first().is_none_or(|name| flow.class(name) != Some(Class::Data));
+            let uncounted = if one.macs > 0 { 0 } else { operators::arithmetic(node, &sizes, from_table) };
+            nodes.push(NodeCost {
+                name: place.label.clone(),
+                op: op.to_owned(),
+                output: node.output.first().and_then(|name| sizes.dims(name)).unwrap_or_default().to_vec(),
+                macs: one.macs,
+                params: weights[i],
+                flops: Flops { kair: one.kair, fvcore: one.fvcore },
+                uncounted,
+            });
         }
     }
     cost.operators = table.into_values().collect();
     cost.operators.sort_by(|a, b| (b.macs, b.output_elements, &a.op).cmp(&(a.macs, a.output_elements, &b.op)));
-    Ok(cost)
-}
-
-/// A broadcast product with weights that a sum then collapses is a convolution or a matrix product in disguise: the nodes
-/// of such products. Views between the two do not hide it.
-fn multiplied_then_summed(graph: &GraphProto, multipliers: &HashSet<usize>) -> HashSet<usize> {
-    let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (i, node) in graph.node.iter().enumerate() {
-        for name in &node.input {
-            readers.entry(name).or_default().push(i);
-        }
-    }
-    let reaches_sum = |start: usize| {
-        let mut seen = HashSet::new();
-        let mut open = vec![start];
-        while let Some(i) = open.pop() {
-            for reader in graph.node[i].output.iter().filter_map(|o| readers.get(o.as_str())).flatten() {
-                let op = graph.node[*reader].op_type.as_str();
-                if matches!(op, "ReduceSum" | "ReduceMean" | "Sum" | "CumSum") {
-                    return true;
-                }
-                if (is_view(op) || matches!(op, "Slice" | "Split" | "Pad" | "Concat")) && seen.insert(*reader) {
-                    open.push(*reader);
-                }
-            }
-        }
-        false
-    };
-    multipliers.iter().copied().filter(|&i| reaches_sum(i)).collect()
+    Ok(Count { cost, nodes })
 }
 
 /// Dimensions of every tensor of a graph at one input size.
@@ -99,6 +115,8 @@ pub struct Sizes<'a> {
     known: HashMap<&'a str, Vec<u64>>,
     /// Values of stored scalars.
     scalars: HashMap<&'a str, f32>,
+    /// The type and bits of each stored lone number, hashed.
+    lone: HashMap<&'a str, u64>,
 }
 
 impl<'a> Sizes<'a> {
@@ -123,8 +141,15 @@ impl<'a> Sizes<'a> {
         let stored = graph.initializer.iter().map(|t| (t.name.as_str(), t));
         let constants =
             graph.node.iter().filter_map(|n| Some((n.output.first()?.as_str(), n.attribute.first()?.t.as_ref()?)));
-        let scalars = stored.chain(constants).filter_map(|(name, tensor)| Some((name, scalar(tensor)?))).collect();
-        Sizes { known, scalars }
+        let tensors: Vec<(&str, &TensorProto)> = stored.chain(constants).collect();
+        let scalars = tensors.iter().filter_map(|(name, tensor)| Some((*name, scalar(tensor)?))).collect();
+        let lone = tensors.iter().filter_map(|(name, tensor)| Some((*name, lone_value(tensor)?))).collect();
+        Sizes { known, scalars, lone }
+    }
+
+    /// The same number for equal stored lone values; `None`: it is computed.
+    fn scalar_key(&self, name: &str) -> Option<u64> {
+        self.lone.get(name).copied()
     }
 
     /// Value of a node's input where it is a stored float scalar.
@@ -159,6 +184,18 @@ fn scalar(tensor: &TensorProto) -> Option<f32> {
     }
     let raw: Option<[u8; 4]> = tensor.raw_data.as_ref().try_into().ok();
     raw.map(f32::from_le_bytes).or(tensor.float_data.first().copied())
+}
+
+fn lone_value(tensor: &TensorProto) -> Option<u64> {
+    if element_count(&tensor.dims) != Some(1) {
+        return None;
+    }
+    let floats: Vec<u32> = tensor.float_data.iter().map(|f| f.to_bits()).collect();
+    let doubles: Vec<u64> = tensor.double_data.iter().map(|f| f.to_bits()).collect();
+    let bytes = if floats.is_empty() { tensor.raw_data.to_vec() } else { floats[0].to_le_bytes().to_vec() };
+    let mut hasher = DefaultHasher::new();
+    (tensor.data_type, bytes, doubles, &tensor.int32_data, &tensor.int64_data, &tensor.uint64_data).hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 fn unknown(node: &NodeProto, name: &str) -> Problem {

@@ -1,7 +1,10 @@
 //! What one call of an operator costs, by each of the definitions.
 
 use super::{Sizes, attribute};
-use crate::{evaluation::onnx::proto::NodeProto, problem::Problem};
+use crate::{
+    evaluation::{model::is_view, onnx::proto::NodeProto},
+    problem::Problem,
+};
 
 /// One call's cost. A multiply-add counts as one, biases as nothing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -15,16 +18,17 @@ pub struct One {
     pub output: u64,
 }
 
-pub fn cost(node: &NodeProto, sizes: &Sizes, summed: bool) -> Result<One, Problem> {
-    let written = || sizes.output(node).map(product);
-    let read = |i| sizes.input(node, i).map(product);
+/// `product`: it multiplies elementwise, and the products are added up.
+pub fn cost(node: &NodeProto, sizes: &Sizes, product: bool) -> Result<One, Problem> {
+    let written = || sizes.output(node).map(elements);
+    let read = |i| sizes.input(node, i).map(elements);
     let mut one =
         One { output: node.output.first().and_then(|name| sizes.elements(name)).unwrap_or(0), ..One::default() };
     match node.op_type.as_str() {
         "Conv" | "ConvInteger" | "QLinearConv" => {
             let weight = sizes.input(node, if node.op_type == "QLinearConv" { 3 } else { 1 })?;
             // Weights are [out, in/groups, kernel…]: each output element takes in/groups × kernel multiply-adds.
-            one.macs = written()? * product(&weight[1.min(weight.len())..]);
+            one.macs = written()? * elements(&weight[1.min(weight.len())..]);
             one.fvcore = one.macs;
             one.conv = weight.len() == 4;
             one.kair = if one.conv { one.macs } else { 0 };
@@ -32,13 +36,13 @@ pub fn cost(node: &NodeProto, sizes: &Sizes, summed: bool) -> Result<One, Proble
         "ConvTranspose" => {
             let weight = sizes.input(node, 1)?;
             // Weights are [in, out/groups, kernel…]: each input element is spread over out/groups × kernel.
-            one.macs = read(0)? * product(&weight[1.min(weight.len())..]);
+            one.macs = read(0)? * elements(&weight[1.min(weight.len())..]);
             one.fvcore = one.macs;
             one.conv = weight.len() == 4;
             if one.conv {
                 // KAIR counts in/groups × kernel at every output element, as if it were a plain convolution.
                 let groups = attribute(node, "group").map_or(1, |a| a.i.max(1) as u64);
-                one.kair = written()? * (weight[0] / groups) * product(&weight[2..]);
+                one.kair = written()? * (weight[0] / groups) * elements(&weight[2..]);
             }
         }
         "MatMul" | "MatMulInteger" | "QLinearMatMul" => {
@@ -57,7 +61,6 @@ pub fn cost(node: &NodeProto, sizes: &Sizes, summed: bool) -> Result<One, Proble
             one.macs = einsum(node, sizes)?;
             one.fvcore = one.macs;
         }
-        "Mul" if summed => one.macs = written()?,
         "Relu" | "LeakyRelu" | "PRelu" | "Elu" => one.kair = written()?,
         "Clip" if is_relu6(node, sizes) => one.kair = written()?,
         "BatchNormalization" => (one.kair, one.fvcore) = (2 * read(0)?, 2 * read(0)?),
@@ -79,7 +82,46 @@ pub fn cost(node: &NodeProto, sizes: &Sizes, summed: bool) -> Result<One, Proble
         "GlobalAveragePool" => one.fvcore = read(0)?,
         _ => {}
     }
+    if product && one.macs == 0 {
+        one.macs = written()?;
+    }
     Ok(one)
+}
+
+/// Arithmetic of a node that is no multiply-add with weights: what is left when the weighted operators are counted. Moving
+/// elements is none; looking them up in a table of weights is. `table`: the first input holds no data.
+pub fn arithmetic(node: &NodeProto, sizes: &Sizes, table: bool) -> u64 {
+    let written = node.output.first().and_then(|name| sizes.elements(name)).unwrap_or(0);
+    let read = node.input.first().and_then(|name| sizes.elements(name)).unwrap_or(0);
+    let taps = |linear: u64, cubic: u64| match attribute(node, "mode").map(|a| a.s.as_slice()) {
+        Some(b"linear" | b"bilinear") => linear * written,
+        Some(b"cubic" | b"bicubic") => cubic * written,
+        None if node.op_type == "GridSample" => linear * written,
+        _ => 0,
+    };
+    match node.op_type.as_str() {
+        op if is_view(op) && !op.ends_with("Linear") => 0,
+        "Constant" | "Shape" | "Size" | "Slice" | "Split" | "Concat" | "Pad" | "Tile" | "Expand" | "DepthToSpace"
+        | "SpaceToDepth" | "Dropout" | "Range" | "ConstantOfShape" | "EyeLike" | "Trilu" => 0,
+        "Gather" | "GatherElements" | "GatherND" => {
+            if table {
+                written
+            } else {
+                0
+            }
+        }
+        "ScatterND" | "ScatterElements" => {
+            let adds = attribute(node, "reduction").is_some_and(|a| a.s != b"none");
+            if adds { node.input.get(2).and_then(|name| sizes.elements(name)).unwrap_or(0) } else { 0 }
+        }
+        "Resize" | "Upsample" | "GridSample" => taps(4, 16),
+        "AveragePool" | "MaxPool" => {
+            let window = attribute(node, "kernel_shape").map(|a| a.ints.as_slice()).unwrap_or_default();
+            window.iter().fold(written, |n, &k| n.saturating_mul(k.max(1) as u64))
+        }
+        "LRN" => written.saturating_mul(attribute(node, "size").map_or(1, |a| a.i.max(1) as u64)),
+        _ => written.max(read),
+    }
 }
 
 /// torch exports ReLU6 as a clip to 0…6; the usual clamp of a picture to 0…1 is no activation.
@@ -88,7 +130,7 @@ fn is_relu6(node: &NodeProto, sizes: &Sizes) -> bool {
     bound("min", 1) == Some(0.0) && bound("max", 2) == Some(6.0)
 }
 
-fn product(dims: &[u64]) -> u64 {
+fn elements(dims: &[u64]) -> u64 {
     dims.iter().product()
 }
 

@@ -152,6 +152,20 @@ pub fn structural_inputs(op: &str) -> &'static [usize] {
     }
 }
 
+/// Inputs that decide how large the output is. None may depend on the input's pixels: the cost would too.
+pub fn size_inputs(op: &str) -> &'static [usize] {
+    match op {
+        "Reshape" | "Expand" | "Tile" | "Split" | "Squeeze" | "Unsqueeze" | "TopK" | "Upsample" | "OneHot" => &[1],
+        op if op.starts_with("Reduce") => &[1],
+        "Resize" => &[1, 2, 3],
+        "Pad" => &[1, 3],
+        "Slice" => &[1, 2, 3, 4],
+        "Range" => &[0, 1, 2],
+        "ConstantOfShape" => &[0],
+        _ => &[],
+    }
+}
+
 /// Inputs whose one-element tensors count too: a bias of one channel, the single slope of a PReLU. Elsewhere a lone
 /// constant is a factor such as 1/255.
 pub fn weight_inputs(op: &str) -> &'static [usize] {

@@ -19,6 +19,10 @@ pub fn header(model: &ModelProto) -> Result<(), Problem> {
     if !IR_VERSIONS.contains(&model.ir_version) {
         return Err(version(format!("IR version {}", model.ir_version)));
     }
+    let newest = opset(model);
+    if let Some(other) = model.opset_import.iter().find(|o| standard(&o.domain) && o.version != newest) {
+        return Err(version(format!("operator sets {} and {newest} at once", other.version)));
+    }
     match opset(model) {
         0 => Err(Problem::new("onnx_malformed", "the file names no operator set")),
         found if !OPSETS.contains(&found) => Err(version(format!("operator set {found}"))),
@@ -63,7 +67,11 @@ pub fn check(model: &ModelProto) -> Vec<Problem> {
     problems.extend(graph.initializer.iter().filter_map(tensors::check));
     problems.extend(graph.sparse_initializer.iter().flat_map(tensors::check_sparse));
     check_nodes(&graph.node, &functions, &mut problems);
+    let mut defined = HashSet::new();
     for function in &model.functions {
+        if !defined.insert((function.domain.as_str(), function.name.as_str(), function.overload.as_str())) {
+            problems.push(Problem::new("onnx_invalid_graph", "a local function is defined twice").at(&function.name));
+        }
         if standard(&function.domain) {
             problems.push(
                 Problem::new("onnx_op_not_allowed", "a local function takes the place of a standard operator")
@@ -86,6 +94,11 @@ fn check_nodes(nodes: &[NodeProto], functions: &HashSet<(&str, &str)>, problems:
     for node in nodes {
         let local = functions.contains(&(node.domain.as_str(), node.op_type.as_str()));
         let known = standard(&node.domain) && operators::ALLOWED.binary_search(&node.op_type.as_str()).is_ok();
+        let mut named = HashSet::new();
+        if let Some(twice) = node.attribute.iter().find(|a| !named.insert(a.name.as_str())) {
+            let message = format!("the attribute {} is given twice", printable(&twice.name));
+            problems.push(Problem::new("onnx_invalid_graph", message).at(label(node)));
+        }
         let subgraph = node.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty());
         if (!local && !known) || subgraph || trains(node) {
             let name = if standard(&node.domain) {
@@ -225,11 +238,11 @@ pub fn flow(graph: &GraphProto, places: &[Place]) -> Vec<Problem> {
     let mut problems = Vec::new();
     // Name → whether it depends on the input's pixels (its mere shape does not count).
     let mut known: HashMap<&str, bool> = HashMap::new();
-    for tensor in &graph.initializer {
-        known.insert(&tensor.name, false);
-    }
-    for values in graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref()) {
-        known.insert(&values.name, false);
+    let sparse = graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref());
+    for tensor in graph.initializer.iter().chain(sparse) {
+        if known.insert(&tensor.name, false).is_some() {
+            problems.push(invalid("stored twice".into(), &tensor.name));
+        }
     }
     for input in fed_inputs(graph) {
         known.insert(&input.name, true);
@@ -244,6 +257,17 @@ pub fn flow(graph: &GraphProto, places: &[Place]) -> Vec<Problem> {
                 Some(data) => depends |= data,
                 None => problems.push(invalid(format!("{} is read before anything writes it", printable(name)), place)),
             }
+        }
+        let sizes = operators::size_inputs(&node.op_type).iter().filter_map(|&slot| node.input.get(slot));
+        if let Some(name) = sizes.into_iter().find(|name| known.get(name.as_str()) == Some(&true)) {
+            let message = format!(
+                "the size of what this {} writes depends on the input's pixels ({})",
+                node.op_type,
+                printable(name)
+            );
+            problems.push(Problem::new("cost_depends_on_pixels", message).at(place).hint(
+                "Sizes may be computed from the input's shape; then the cost is the same for every picture of a size.",
+            ));
         }
         let data = depends && !matches!(node.op_type.as_str(), "Shape" | "Size");
         for name in node.output.iter().filter(|n| !n.is_empty()) {

@@ -156,6 +156,24 @@ pub enum Attribute {
     Float(f32),
     Text(&'static str),
     Ints(Vec<i64>),
+    Floats(Vec<f32>),
+    /// A stored tensor, as a Constant node holds it.
+    Tensor(Box<TensorProto>),
+}
+
+/// A tensor of any element type; `raw` is row-major and little-endian.
+pub fn tensor(dims: &[usize], kind: DataType, raw: Vec<u8>) -> TensorProto {
+    TensorProto {
+        dims: dims.iter().map(|&n| n as i64).collect(),
+        data_type: kind as i32,
+        raw_data: raw.into(),
+        ..TensorProto::default()
+    }
+}
+
+/// float32 values as a tensor stores them.
+pub fn little_endian(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
 /// Collects nodes and weights; [`GraphBuilder::build`] turns them into a file.
@@ -212,14 +230,13 @@ impl GraphBuilder {
 
     /// Stored float32 weights; `values` are in row-major order of `dims`.
     pub fn weights(&mut self, dims: &[usize], values: &[f32]) -> Value {
-        let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.stored(dims, DataType::Float, raw)
+        self.stored(tensor(dims, DataType::Float, little_endian(values)))
     }
 
     /// Stored int64 values: sizes, axes, indices.
     pub fn integers(&mut self, values: &[i64]) -> Value {
         let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.stored(&[values.len()], DataType::Int64, raw)
+        self.stored(tensor(&[values.len()], DataType::Int64, raw))
     }
 
     /// A lone float32 factor or summand.
@@ -380,15 +397,10 @@ impl GraphBuilder {
         }
     }
 
-    fn stored(&mut self, dims: &[usize], kind: DataType, raw: Vec<u8>) -> Value {
+    /// A stored tensor of any type.
+    pub fn stored(&mut self, tensor: TensorProto) -> Value {
         let name = format!("weight_{}", self.graph.initializer.len());
-        self.graph.initializer.push(TensorProto {
-            dims: dims.iter().map(|&n| n as i64).collect(),
-            data_type: kind as i32,
-            name: name.clone(),
-            raw_data: raw.into(),
-            ..TensorProto::default()
-        });
+        self.graph.initializer.push(TensorProto { name: name.clone(), ..tensor });
         self.named(name, 0)
     }
 
@@ -417,12 +429,16 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
         Attribute::Float(_) => AttributeType::Float,
         Attribute::Text(_) => AttributeType::String,
         Attribute::Ints(_) => AttributeType::Ints,
+        Attribute::Floats(_) => AttributeType::Floats,
+        Attribute::Tensor(_) => AttributeType::Tensor,
     } as i32;
     match value {
         Attribute::Int(i) => made.i = *i,
         Attribute::Float(f) => made.f = *f,
         Attribute::Text(s) => made.s = s.as_bytes().to_vec(),
         Attribute::Ints(ints) => made.ints.clone_from(ints),
+        Attribute::Floats(floats) => made.floats.clone_from(floats),
+        Attribute::Tensor(tensor) => made.t = Some((**tensor).clone()),
     }
     made
 }

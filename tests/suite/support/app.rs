@@ -348,6 +348,7 @@ pub fn measurement() -> Measurement {
                 macs: 27_033_648_384,
                 params: 433_448,
                 output_elements: 112_034_240,
+                ..OperatorCost::default()
             }],
         },
         runtime: Runtime {

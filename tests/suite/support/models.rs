@@ -42,15 +42,19 @@ pub fn vetted(bytes: Vec<u8>) -> Model {
 
 /// What the server would count: at 256×256, compared with other sizes.
 pub fn count(runner: &mut Runner, bytes: Vec<u8>) -> Result<Cost, Fault> {
-    count_model(runner, &vetted(bytes), &[], &|_, _| ())
+    Ok(count_model(runner, &vetted(bytes), &[], &|_, _| ())?.cost)
 }
 
 /// The cost at one small input size.
 pub fn count_at(runner: &mut Runner, bytes: Vec<u8>, (height, width): (u32, u32)) -> Result<Cost, Fault> {
-    let model = vetted(bytes);
+    count_once(runner, &vetted(bytes), (height, width))
+}
+
+/// The cost at one input size, of a model that has been read.
+pub fn count_once(runner: &mut Runner, model: &Model, (height, width): (u32, u32)) -> Result<Cost, Fault> {
     runner.flat(&model.flat_bytes())?;
     let shapes = runner.shapes(height, width)?;
-    Ok(cost::count(&model, &shapes, height, width)?)
+    Ok(cost::count(model, &shapes, height, width)?.cost)
 }
 
 /// One pass over a soft ramp in 0…1.

@@ -133,6 +133,7 @@ fn measured(entry: &Entry) -> Measurement {
         macs: (macs as f64 * share) as u64,
         params: (params * 1e3 * share) as u64,
         output_elements: (activations * 1e6 * share.max(0.2)) as u64,
+        ..OperatorCost::default()
     };
     m.cost.operators =
         vec![operator("Conv", convs, 0.96), operator("ConvTranspose", 1, 0.04), operator("Relu", 33, 0.0)];

@@ -1,0 +1,122 @@
+//! The model that made the images: run on every LR image, its pictures compared with the uploaded ones.
+
+use anyhow::{Context, Result};
+
+use super::{
+    ImageReproduction, Job, Reproduction, Verdict,
+    evaluate::{decode, nchw, reference},
+    fidelity,
+    images::Rgb8,
+    results::ResultsZip,
+    runner::{Fault, Runner},
+};
+use crate::problem::Problem;
+
+/// Most samples that may be one grey level off for `within-rounding`; two correct runtimes differ in about 0.01 %.
+const ROUNDING_SHARE: f64 = 0.001;
+/// Two whole images compared with each other, not with HR.
+const WHOLE: fidelity::Settings = fidelity::Settings { channel: fidelity::Channel::Rgb, border: 0, scale: 1 };
+
+/// Runs the model on every LR image and compares what it makes with what was uploaded.
+pub(super) fn reproduce(
+    job: &Job,
+    runner: &mut Runner,
+    results: &ResultsZip,
+    report: &dyn Fn(u32, u32),
+) -> Result<Reproduction, Fault> {
+    let total = job.images.len() as u32;
+    let mut range = job.input_range;
+    let mut images = Vec::new();
+    let (mut equal, mut samples, mut worst, mut off) = (0u64, 0u64, 0u8, 0u64);
+    let mut psnr = Some(0.0);
+    for (done, image) in job.images.iter().enumerate() {
+        report(done as u32, total);
+        let lr = decode(&image.lr, &image.name)?;
+        let index = results.position(&image.name).context("an image that the zip was not vetted for")?;
+        let uploaded = results.decode(index)??;
+        let range = match range {
+            Some(known) => known,
+            None => *range.insert(find_range(runner, &lr, &uploaded, &image.name, job.fidelity.scale)?),
+        };
+        let made = upscale(runner, &lr, range, &image.name, job.fidelity.scale)?;
+        let mut max_abs = 0u8;
+        for (a, b) in made.data.iter().zip(&uploaded.data) {
+            let difference = a.abs_diff(*b);
+            max_abs = max_abs.max(difference);
+            equal += u64::from(difference == 0);
+            off += u64::from(difference > 1);
+        }
+        samples += made.data.len() as u64;
+        worst = worst.max(max_abs);
+        images.push(ImageReproduction {
+            name: image.name.clone(),
+            max_abs,
+            psnr_between: fidelity::psnr(&made, &uploaded, &WHOLE)?,
+        });
+        psnr = match (psnr, &image.hr) {
+            (Some(sum), Some(hr)) => {
+                Some(sum + fidelity::psnr(&made, &reference(hr, &image.name)?, &job.fidelity)?.capped())
+            }
+            _ => None,
+        };
+    }
+    report(total, total);
+    let identical_fraction = equal as f64 / samples.max(1) as f64;
+    let verdict = match (worst, off) {
+        (0, _) => Verdict::Reproduced,
+        (1, 0) if 1.0 - identical_fraction <= ROUNDING_SHARE => Verdict::WithinRounding,
+        _ => Verdict::Differs,
+    };
+    Ok(Reproduction {
+        verdict,
+        max_abs: worst,
+        identical_fraction,
+        input_range: range.unwrap_or(1),
+        model_psnr: psnr.map(|sum| sum / f64::from(total.max(1))),
+        images,
+    })
+}
+
+/// 0…1 or 0…255: the range whose output is nearer to what was uploaded. The wrong one is not always obviously wrong.
+///
+/// A network for 0…1 may blow up on 0…255, so that is no fault; one for 0…255 sees 0…1 as a dark picture and must bear it.
+fn find_range(runner: &mut Runner, lr: &Rgb8, uploaded: &Rgb8, name: &str, scale: u32) -> Result<u32, Fault> {
+    let small = fidelity::psnr(&upscale(runner, lr, 1, name, scale)?, uploaded, &WHOLE)?;
+    match upscale(runner, lr, 255, name, scale) {
+        Ok(made) if fidelity::psnr(&made, uploaded, &WHOLE)? > small => Ok(255),
+        Ok(_) => Ok(1),
+        Err(Fault::Model(problem)) if problem.code == "output_not_finite" => Ok(1),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// The model's picture of one LR image, exactly as a PNG of it would hold: clamped, rounded half to even, uint8.
+pub fn upscale(runner: &mut Runner, lr: &Rgb8, range: u32, name: &str, scale: u32) -> Result<Rgb8, Fault> {
+    let (height, width) = (lr.height * scale, lr.width * scale);
+    let expected = [1i64, 3, i64::from(height), i64::from(width)];
+    let pixels = nchw(lr, range);
+    // Room for an output of the wrong size, so that it can be named, but not for any size.
+    let most = 16 * u64::from(height) * u64::from(width) * 3;
+    let output = runner.run(&pixels, (lr.height, lr.width), most)?;
+    if output.dims != expected {
+        let message = format!(
+            "the LR image of {}×{} gives an output of {:?}, expected is {expected:?}",
+            lr.width, lr.height, output.dims
+        );
+        return Err(Problem::new("output_shape", message).at(name).into());
+    }
+    let bad = output.values.iter().filter(|v| !v.is_finite()).count();
+    if bad > 0 {
+        let message = format!("{bad} of {} output values are not finite (NaN or infinite)", output.values.len());
+        return Err(Problem::new("output_not_finite", message).at(name).into());
+    }
+    let plane = height as usize * width as usize;
+    let factor = 255.0 / range as f32;
+    let mut data = vec![0u8; 3 * plane];
+    for (c, values) in output.values.chunks(plane).take(3).enumerate() {
+        for (i, value) in values.iter().enumerate() {
+            data[3 * i + c] = (value * factor).clamp(0.0, 255.0).round_ties_even() as u8;
+        }
+    }
+    Ok(Rgb8 { width, height, data })
+}
