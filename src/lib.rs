@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Imports point downward only: `main → cli → web, worker, evaluation`; `web → submission, leaderboard, challenge, team,
-//! queue, storage`; `worker → queue, storage, challenge, evaluation, scoring`; `evaluation` uses nothing but [`problem`],
+//! queue, record, storage`; `worker → queue, storage, challenge, evaluation, scoring`; `evaluation` uses nothing but [`problem`],
 //! so that anyone can reproduce a number from the command line without a database.
 
 pub mod challenge;
@@ -31,6 +31,7 @@ pub mod leaderboard;
 pub mod postgres;
 pub mod problem;
 pub mod queue;
+pub mod record;
 pub mod scoring;
 pub mod storage;
 pub mod submission;

@@ -175,6 +175,12 @@ impl Storage {
         local.root.join("blobs").join(folder).join(rest)
     }
 
+    /// Where the private key lies that records are signed with.
+    pub fn record_key(&self) -> PathBuf {
+        let Storage::Local(local) = self;
+        local.root.join("record-key")
+    }
+
     /// Whether there is room above the floor. Workers ask it before they claim.
     pub fn check_space(&self) -> Result<(), StorageError> {
         self.check_space_for(0)

@@ -4,7 +4,11 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use crate::{evaluation::results::Expected, ids::DatasetId, storage::BlobHash};
+use crate::{
+    evaluation::{DatasetHashes, results::Expected, sha256},
+    ids::DatasetId,
+    storage::BlobHash,
+};
 
 /// One pair. Not serialisable as a whole: the HR hash stays inside.
 #[derive(Debug, Clone)]
@@ -46,6 +50,17 @@ impl Dataset {
             .iter()
             .map(|i| Expected { name: i.name.clone(), width: i.hr_size[0], height: i.hr_size[1] })
             .collect()
+    }
+
+    /// What is stored with each score. The hash over all HR images tells nothing of any.
+    pub fn hashes(&self) -> DatasetHashes {
+        let of = |hash: fn(&Image) -> &BlobHash| {
+            let mut images: Vec<&Image> = self.images.iter().collect();
+            images.sort_by(|a, b| a.name.cmp(&b.name));
+            let lines: String = images.into_iter().map(|i| format!("{}  {}\n", hash(i), i.name)).collect();
+            sha256(lines.as_bytes())
+        };
+        DatasetHashes { lr_sha256: of(|i| &i.lr), hr_sha256: of(|i| &i.hr) }
     }
 
     pub fn public(&self) -> Vec<PublicImage> {

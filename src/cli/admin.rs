@@ -16,6 +16,7 @@ use crate::{
         protocol::{Comparison, DeviceClass, Metric, Rules},
     },
     problem::Problem,
+    record::Signer,
     storage::Storage,
     team::{
         self, Role, TeamError,
@@ -50,6 +51,8 @@ enum Command {
     /// Keys for scripts.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Prints the public key that this server's records are signed with; made here if it was not used yet.
+    RecordKey,
 }
 
 #[derive(Debug, Subcommand)]
@@ -237,6 +240,12 @@ pub async fn run(args: Args, pool: &PgPool, storage: &Storage) -> Outcome {
         Command::Account(command) => account_command(command, pool).await,
         Command::Team(command) => team_command(command, pool).await,
         Command::Token(command) => token_command(command, pool).await,
+        Command::RecordKey => {
+            let signer = Signer::open(&storage.record_key())?;
+            let key = signer.public_key();
+            let document = serde_json::json!({ "algorithm": "ed25519", "public_key": key });
+            Ok(Ok(Made { document, sentence: key.to_owned() }))
+        }
     }?;
     Ok(made.map(|made| match args.json {
         true => println!("{}", made.document),

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     config,
     evaluation::{
-        Cost, EvalImage, Fidelity, Job, Limits, Memory, Reproduction, Runtime, Step, TimingSettings, Tools, examine,
+        Cost, EvalImage, Fidelity, Job, Limits, Memory, Origin, Reproduction, Runtime, Step, TimingSettings, Tools,
+        examine,
         fidelity::{Channel, Settings},
         model,
         results::Readme,
@@ -119,6 +120,7 @@ pub fn run(args: &Args) -> Outcome {
             runner: std::env::current_exe()?,
             strict_sandbox: false,
         },
+        origin: Origin::default(),
     };
     let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new(1) };
     bar.set_style(ProgressStyle::with_template("{msg:<12} {wide_bar} {pos}/{len} {elapsed}")?);

@@ -95,7 +95,7 @@ async fn demo(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()>
         stop.clone(),
     )?;
     let work = tokio::spawn(async move { worker.run().await });
-    let app = serve::app(store, serve::settings(None, limits), stop.clone());
+    let app = serve::app(store, serve::settings(None, limits), stop.clone())?;
     tokio::spawn(serve::sweep_uploads(store.pool.clone(), store.storage.clone(), stop.clone()));
     let server = tokio::spawn(web::server::serve(app, listener));
     let url = format!("http://{address}");

@@ -12,6 +12,7 @@ pub mod score;
 pub mod serve;
 pub mod store;
 pub mod submit;
+pub mod verify;
 pub mod worker;
 
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ enum Command {
     Submit(submit::Args),
     /// Keep a server's token for `upscore submit`.
     Login(login::Args),
+    /// Check the hash and signature of a downloaded record. Needs no server.
+    Verify(verify::Args),
     /// Run the web server.
     Serve(serve::Args),
     /// Take jobs from the queue and measure them.
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => (args.json, check::run(&args)),
         Command::Submit(args) => (args.json, submit::run(&args)),
         Command::Login(args) => (false, login::run(&args)),
+        Command::Verify(args) => (args.json, verify::run(&args)),
         Command::Serve(args) => (false, serve::run(&args)),
         Command::Worker(args) => (false, worker::run(&args)),
         Command::Demo(args) => (false, demo::run(&args)),

@@ -17,6 +17,7 @@ use crate::{
     config::{Limits, ListenOptions},
     db,
     queue::Feed,
+    record::Signer,
     storage::Storage,
     submission::uploads,
     web, worker,
@@ -68,7 +69,7 @@ async fn serve(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()
     };
     info!(url = %format_args!("http://{address}"), worker = args.with_worker, "Upscore is up");
     tokio::spawn(sweep_uploads(store.pool.clone(), store.storage.clone(), stop.clone()));
-    web::server::serve(app(store, settings(args.public_url.as_deref(), limits), stop), listener).await?;
+    web::server::serve(app(store, settings(args.public_url.as_deref(), limits), stop)?, listener).await?;
     if let Some(work) = work {
         work.await.context("the worker's task ended")??;
     }
@@ -91,15 +92,16 @@ pub async fn sweep_uploads(pool: PgPool, storage: Storage, stop: CancellationTok
 }
 
 /// The web application on an open store.
-pub fn app(store: &Store, settings: web::Settings, stop: CancellationToken) -> web::App {
-    web::App {
+pub fn app(store: &Store, settings: web::Settings, stop: CancellationToken) -> anyhow::Result<web::App> {
+    Ok(web::App {
         feed: Feed::start(store.pool.clone()),
         pool: store.pool.clone(),
         storage: store.storage.clone(),
         settings: Arc::new(settings),
+        signer: Arc::new(Signer::open(&store.storage.record_key())?),
         turns: web::Turns::default(),
         stop,
-    }
+    })
 }
 
 /// The web application's limits, from the installation's.

@@ -3,8 +3,8 @@
 use std::{
     fs,
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -12,14 +12,15 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Cost, EvalImage, Fidelity, Job, Measurement, Memory, Progress, Provenance, Reproduction, Runtime, RuntimeRatio,
-    Step, TimingSettings,
+    Step, StepTime, TimingSettings,
     counting::{count_model, named, sizes_used},
     fidelity,
     images::{self, Rgb8},
+    machine,
     model::{self, Model},
     reproduction::reproduce,
     results::{Depth, Expected, Readme, ResultsZip},
-    runner::{CRASHED, Fault, Runner, Setup, Slot},
+    runner::{CRASHED, Fault, Loaded, Runner, Setup, Slot},
     statistics,
 };
 use crate::problem::Problem;
@@ -83,14 +84,25 @@ pub fn examine(
             return Ok(Err([model.err(), results.err()].into_iter().flatten().flatten().collect()));
         }
     };
-    let run = || run(job, &model, &results, progress, cancel.clone());
+    let times = StepTimes::default();
+    let timed = |p: Progress| {
+        times.note(p.step);
+        progress(p);
+    };
+    let run = || {
+        times.begin();
+        run(job, &model, &results, &timed, cancel.clone())
+    };
     // Once may be chance: a machine's memory errs too.
     let outcome = match run() {
         Err(Fault::Model(problem)) if problem.code == CRASHED => run(),
         outcome => outcome,
     };
     match outcome {
-        Ok(measurement) => Ok(Ok(measurement)),
+        Ok(mut examined) => {
+            examined.provenance.steps = times.end();
+            Ok(Ok(examined))
+        }
         Err(Fault::Model(problem)) => Ok(Err(vec![problem])),
         Err(Fault::Ours(error)) => Err(error),
     }
@@ -140,16 +152,9 @@ fn run(
     } else {
         None
     };
-    let provenance = Provenance {
-        upscore: env!("CARGO_PKG_VERSION").into(),
-        onnxruntime: runner.onnxruntime.clone(),
-        device_name: device_name(&job.device),
-        threads: job.timing.threads,
-        os: os_name(),
-        model_sha256: sha256(&model.bytes),
-        results_sha256: sha256_file(&job.results)?,
-        sandbox: runner.sandbox.clone(),
-    };
+    let baseline_sha256 = job.baseline.as_deref().map(sha256_file).transpose().context("the baseline's model")?;
+    let hashes = (sha256(&model.bytes), sha256_file(&job.results)?, baseline_sha256);
+    let provenance = provenance(job, &runner, hashes);
     Ok(Examined {
         model_bytes: model.bytes.len() as u64,
         opset: model.opset,
@@ -287,20 +292,63 @@ fn sha256_file(path: &Path) -> Result<String> {
     Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
-fn device_name(device: &str) -> String {
-    if device != "cpu" {
-        let proc = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
-        let model = proc
-            .filter_map(|gpu| fs::read_to_string(gpu.path().join("information")).ok())
-            .find_map(|text| text.lines().find_map(|l| l.strip_prefix("Model:").map(|m| m.trim().to_owned())));
-        return model.unwrap_or_else(|| device.to_owned());
+fn provenance(job: &Job, runner: &Runner, hashes: (String, String, Option<String>)) -> Provenance {
+    let (model_sha256, results_sha256, baseline_sha256) = hashes;
+    let machine::Device { name, id, driver } = machine::device(&job.device);
+    let Loaded { providers, cuda, cudnn } = runner.loaded.clone();
+    Provenance {
+        upscore: env!("CARGO_PKG_VERSION").into(),
+        commit: option_env!("UPSCORE_BUILD_COMMIT").map(Into::into),
+        protocol: job.origin.protocol.clone(),
+        onnxruntime: runner.onnxruntime.clone(),
+        providers,
+        driver,
+        cuda,
+        cudnn,
+        device_name: name,
+        device_id: id,
+        threads: job.timing.threads,
+        os: machine::os(),
+        host: machine::host(),
+        model_sha256,
+        results_sha256,
+        baseline_sha256,
+        dataset: job.origin.dataset.clone(),
+        sandbox: runner.sandbox.clone(),
+        steps: Vec::new(),
     }
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|l| l.strip_prefix("model name")).and_then(|l| l.split_once(':'));
-    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }
 
-fn os_name() -> String {
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{} {} {}", std::env::consts::OS, kernel.trim(), std::env::consts::ARCH)
+/// When each step began, from the progress that it reports.
+#[derive(Default)]
+struct StepTimes(Mutex<Vec<(Step, Instant)>>);
+
+impl StepTimes {
+    /// A run begins, perhaps for the second time.
+    fn begin(&self) {
+        self.begun().clear();
+    }
+
+    fn note(&self, step: Step) {
+        let mut begun = self.begun();
+        if begun.last().is_none_or(|(last, _)| *last != step) {
+            begun.push((step, Instant::now()));
+        }
+    }
+
+    /// The last step ends now.
+    fn end(&self) -> Vec<StepTime> {
+        let begun = self.begun();
+        let ends = begun.iter().skip(1).map(|(_, at)| *at).chain([Instant::now()]);
+        begun
+            .iter()
+            .zip(ends)
+            .map(|((step, at), end)| StepTime { step: *step, seconds: (end - *at).as_secs_f64() })
+            .collect()
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Vec<(Step, Instant)>> {
+        // What a panicking thread left is whole: it was pushed or not.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

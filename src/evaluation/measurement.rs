@@ -211,17 +211,85 @@ pub struct ImageReproduction {
     pub psnr_between: Db,
 }
 
-/// What a measurement was made with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+/// What a measurement was made with. Figures measured by an older version lack what that did not store.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub struct Provenance {
     pub upscore: String,
+    /// The Git commit that Upscore was built from; absent in a development build.
+    pub commit: Option<String>,
+    /// The rules: `aim2020@1`; absent outside a server.
+    pub protocol: Option<String>,
     pub onnxruntime: String,
+    /// Where ONNX Runtime put the nodes of the optimised entry.
+    pub providers: Vec<Provider>,
+    /// Versions of the NVIDIA driver, the CUDA runtime and cuDNN.
+    pub driver: Option<String>,
+    pub cuda: Option<String>,
+    pub cudnn: Option<String>,
     /// CPU or GPU model name.
     pub device_name: String,
+    /// The GPU's UUID; of a CPU vendor, family, model, stepping and microcode.
+    pub device_id: Option<String>,
     pub threads: usize,
+    /// System, kernel and processor architecture.
     pub os: String,
+    /// The machine's settings when it measured.
+    pub host: Host,
     pub model_sha256: String,
     pub results_sha256: String,
-    /// Protections in force round the model's process, e.g. `landlock 7, seccomp, uid 65534`.
+    pub baseline_sha256: Option<String>,
+    /// Absent outside a server.
+    pub dataset: Option<DatasetHashes>,
+    /// Protections in force round the model's process: `uid 65534, namespaces, rlimits, landlock 7, seccomp`; one that is
+    /// missing reads `no landlock`.
     pub sandbox: String,
+    /// How long each step took.
+    pub steps: Vec<StepTime>,
+}
+
+/// An execution provider of ONNX Runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Provider {
+    /// E.g. `CPUExecutionProvider`.
+    pub name: String,
+    pub nodes: u64,
+}
+
+/// Settings of a machine that move times or memory; absent: the system does not say. The list of `isolate`, the sandbox of
+/// programming contests.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Host {
+    /// Logical processors in use.
+    pub processors: Option<u64>,
+    /// Two threads share a core.
+    pub smt: Option<bool>,
+    /// How the clock is chosen, e.g. `performance`.
+    pub governor: Option<String>,
+    /// Lowest and highest clock that the governor may choose, MHz.
+    pub clock_mhz: Option<[f64; 2]>,
+    /// The clock may rise above its nominal for a while.
+    pub turbo: Option<bool>,
+    /// `always`, `madvise` or `never`.
+    pub transparent_huge_pages: Option<String>,
+    /// Addresses are random: 0 no, 1 but for the heap, 2 all.
+    pub address_randomisation: Option<u8>,
+    pub memory_bytes: Option<u64>,
+    pub swap_bytes: Option<u64>,
+}
+
+/// What a dataset holds: SHA-256 of lines `HASH  NAME`, the SHA-256 and the id of each image, in the order of the ids, each
+/// line ended by a newline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DatasetHashes {
+    pub lr_sha256: String,
+    pub hr_sha256: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StepTime {
+    pub step: super::Step,
+    /// Wall clock, s.
+    pub seconds: f64,
 }

@@ -49,6 +49,15 @@ pub struct Job {
     /// `cpu` or `cuda:N`.
     pub device: String,
     pub tools: Tools,
+    pub origin: Origin,
+}
+
+/// Where a job comes from; only stored with what it measures.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// `aim2020@1`.
+    pub protocol: Option<String>,
+    pub dataset: Option<DatasetHashes>,
 }
 
 /// What an evaluation runs with.

@@ -3,7 +3,7 @@
 //! Everything here blocks and may crash or hang on a hostile model, so nothing but [`super::runner`]'s child calls it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ffi::CStr,
     path::Path,
     ptr,
@@ -20,7 +20,7 @@ use ort::{
 };
 use prost::Message;
 
-use super::onnx::proto::ModelProto;
+use super::{Provider, onnx::proto::ModelProto};
 
 /// Where the forward pass runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,9 @@ impl Engine {
             Session::builder(&self.environment)?.with_intra_threads(self.threads)?.with_memory_pattern(false)?;
         match purpose {
             Purpose::Inference => {
-                builder = builder.with_optimization_level(GraphOptimizationLevel::All)?;
+                builder = builder
+                    .with_optimization_level(GraphOptimizationLevel::All)?
+                    .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
                 if let Device::Cuda(index) = self.device {
                     // The library's defaults are TF32 on and an exhaustive search at every new size: both move figures.
                     builder = builder.with_execution_providers([ep::CUDA::default()
@@ -243,6 +245,93 @@ impl<'a> Timed<'a> {
         drop(outputs);
         Ok(elapsed.as_secs_f64() * 1e3)
     }
+}
+
+/// Operators whose time is the network's: on a CUDA board none of them may run on the CPU. The arithmetic of sizes does, by
+/// ONNX Runtime's own choice.
+const HEAVY: [&str; 8] =
+    ["Conv", "MatMul", "Gemm", "Resize", "Einsum", "InstanceNormalization", "LayerNormalization", "Softmax"];
+
+/// A node that counts fell back from the GPU to the CPU.
+#[derive(Debug, thiserror::Error)]
+#[error("{nodes} {op} nodes run on the CPU: ONNX Runtime has no CUDA kernel for them")]
+pub struct FellBack {
+    op: String,
+    nodes: usize,
+}
+
+/// Where ONNX Runtime put the nodes of an inference session, after its optimisations. On CUDA a heavy node on the CPU is
+/// [`FellBack`].
+pub fn providers(session: &Session, device: Device) -> Result<Vec<Provider>> {
+    let assigned = assignment(session)?;
+    if let (Device::Cuda(_), Some(on_cpu)) = (device, assigned.get("CPUExecutionProvider")) {
+        let heavy = |op: &str| HEAVY.iter().any(|h| op.contains(h));
+        if let Some(op) = on_cpu.iter().find(|op| heavy(op)) {
+            let nodes = on_cpu.iter().filter(|other| *other == op).count();
+            return Err(FellBack { op: op.clone(), nodes }.into());
+        }
+    }
+    Ok(assigned.into_iter().map(|(name, ops)| Provider { name, nodes: ops.len() as u64 }).collect())
+}
+
+/// Execution provider → operators of its nodes; ort has no safe wrapper.
+fn assignment(session: &Session) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut assigned: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    // SAFETY: the pointers come from the session, which owns what they point at and outlives this; texts are copied.
+    unsafe {
+        let ok = |status| ort::Error::<()>::result_from_status(status);
+        let api = ort::api();
+        let text = |p| CStr::from_ptr(p).to_string_lossy().into_owned();
+        let (mut graphs, mut count) = (ptr::null(), 0usize);
+        ok((api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &mut graphs, &mut count))?;
+        for i in 0..count {
+            let graph = *graphs.add(i);
+            let mut name = ptr::null();
+            ok((api.EpAssignedSubgraph_GetEpName)(graph, &mut name))?;
+            let ops = assigned.entry(text(name)).or_default();
+            let (mut nodes, mut count) = (ptr::null(), 0usize);
+            ok((api.EpAssignedSubgraph_GetNodes)(graph, &mut nodes, &mut count))?;
+            for j in 0..count {
+                let mut op = ptr::null();
+                ok((api.EpAssignedNode_GetOperatorType)(*nodes.add(j), &mut op))?;
+                ops.push(text(op));
+            }
+        }
+    }
+    Ok(assigned)
+}
+
+/// Versions of the CUDA runtime and of cuDNN, asked of the libraries that ONNX Runtime has loaded; not tried on a GPU.
+#[cfg(target_os = "linux")]
+pub fn cuda_versions() -> (Option<String>, Option<String>) {
+    /// A function of a library that is in the process already.
+    fn loaded(library: &CStr, function: &CStr) -> Option<*mut libc::c_void> {
+        // SAFETY: with RTLD_NOLOAD nothing is loaded and no code runs; both names are C strings.
+        let found = unsafe {
+            let library = libc::dlopen(library.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);
+            if library.is_null() { ptr::null_mut() } else { libc::dlsym(library, function.as_ptr()) }
+        };
+        (!found.is_null()).then_some(found)
+    }
+    let cuda = [c"libcudart.so.13", c"libcudart.so.12"].iter().find_map(|l| loaded(l, c"cudaRuntimeGetVersion"));
+    let cuda = cuda.and_then(|function| {
+        let mut version: libc::c_int = 0;
+        // SAFETY: cudaError_t cudaRuntimeGetVersion(int*), by NVIDIA's headers.
+        let ask: extern "C" fn(*mut libc::c_int) -> libc::c_int = unsafe { std::mem::transmute(function) };
+        (ask(&mut version) == 0).then(|| format!("{}.{}", version / 1000, version % 1000 / 10))
+    });
+    let cudnn = loaded(c"libcudnn.so.9", c"cudnnGetVersion").map(|function| {
+        // SAFETY: size_t cudnnGetVersion(void), by NVIDIA's headers.
+        let ask: extern "C" fn() -> usize = unsafe { std::mem::transmute(function) };
+        let version = ask();
+        format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100)
+    });
+    (cuda, cudnn)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn cuda_versions() -> (Option<String>, Option<String>) {
+    (None, None)
 }
 
 /// One forward pass on NCHW pixels, 1×3×height×width; the output's dimensions and values.

@@ -138,7 +138,8 @@ pub(crate) fn progress(step: Option<&str>, done: i32, total: i32) -> Option<Prog
     Some(Progress { step, done: done.max(0) as u32, total: total.max(0) as u32 })
 }
 
-fn step_word(step: Step) -> &'static str {
+/// The word in the database and on pages.
+pub fn step_word(step: Step) -> &'static str {
     match step {
         Step::Scoring => "scoring",
         Step::Counting => "counting",

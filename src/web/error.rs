@@ -49,6 +49,8 @@ pub enum Error {
     NoTeam,
     /// The phase's figures are not published.
     NotPublished,
+    /// There is no result yet, or none any more.
+    NotScored,
     /// Nothing is queued or running that could be cancelled.
     NotLive,
     /// The phase's rules let no team choose.
@@ -150,6 +152,7 @@ impl Error {
                 Problem::new("not_published", "The figures of this phase are not published yet.")
                     .hint("They appear here when the organizers publish them."),
             ),
+            Error::NotScored => (404, Problem::new("not_scored", "This submission has no result.")),
             Error::NotLive => {
                 (409, Problem::new("not_live", "This submission is final: nothing is queued or running."))
             }

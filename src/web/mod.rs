@@ -40,7 +40,7 @@ pub use error::Error;
 
 pub use turns::Turns;
 
-use crate::{config, queue::Feed, storage::Storage, submission::uploads::Allowance};
+use crate::{config, queue::Feed, record::Signer, storage::Storage, submission::uploads::Allowance};
 
 /// What every handler works with; cheap to clone.
 #[derive(Clone)]
@@ -49,6 +49,8 @@ pub struct App {
     pub storage: Storage,
     pub feed: Feed,
     pub settings: Arc<Settings>,
+    /// Signs the records that are downloaded.
+    pub signer: Arc<Signer>,
     /// Which request is writing which resumable upload.
     pub turns: Turns,
     /// Cancelled when the server is to stop, so that streams end.

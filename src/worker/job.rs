@@ -6,7 +6,7 @@ use sqlx::{PgConnection, types::Json};
 use super::Worker;
 use crate::{
     challenge::{dataset, protocol::Rules},
-    evaluation::{EvalImage, Job},
+    evaluation::{EvalImage, Job, Origin},
     ids::{DatasetId, EvaluationId},
     storage::BlobHash,
 };
@@ -17,7 +17,7 @@ impl Worker {
         let row = sqlx::query!(
             r#"select s.model_sha256 as "model: BlobHash", s.results_sha256 as "results: BlobHash",
                       p.baseline_model_sha256 as "baseline: BlobHash", p.dataset_id as "dataset: DatasetId",
-                      r.rules as "rules: Json<Rules>"
+                      r.rules as "rules: Json<Rules>", r.name as protocol
                from evaluation e join submission s on s.id = e.submission_id join phase p on p.id = s.phase_id
                join protocol r on r.id = e.protocol_id where e.id = $1"#,
             evaluation.0
@@ -26,6 +26,7 @@ impl Worker {
         .await
         .context("loading the job")?;
         let dataset = dataset::get(conn, row.dataset).await.context("loading the dataset")?;
+        let hashes = dataset.hashes();
         let images = dataset.images.into_iter().map(|image| EvalImage {
             name: image.name,
             lr: self.storage.path(&image.lr),
@@ -44,6 +45,7 @@ impl Worker {
             limits: limits.into(),
             device: self.settings.device.clone(),
             tools: self.settings.tools.clone(),
+            origin: Origin { protocol: Some(row.protocol), dataset: Some(hashes) },
         })
     }
 }

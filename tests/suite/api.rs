@@ -353,6 +353,8 @@ async fn the_openapi_document_describes_what_is_there() {
         ("/api/v1/submissions/{id}/results", "get"),
         ("/api/v1/submissions/{id}/withdraw", "post"),
         ("/api/v1/submissions/{id}/events", "get"),
+        ("/api/v1/submissions/{id}/record", "get"),
+        ("/api/v1/record-key", "get"),
         ("/api/v1/uploads", "get"),
         ("/api/v1/uploads", "options"),
         ("/api/v1/uploads", "post"),

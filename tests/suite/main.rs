@@ -15,6 +15,7 @@ mod networks;
 mod organize;
 mod postgres;
 mod queue;
+mod records;
 mod sandbox;
 mod submit;
 mod support;

@@ -11,7 +11,7 @@ use prost::Message;
 use upscore::{
     config,
     evaluation::{
-        EvalImage, Job, Limits, TimingSettings, Tools, examine, fidelity, model,
+        EvalImage, Job, Limits, Origin, TimingSettings, Tools, examine, fidelity, model,
         onnx::{
             build::{Attribute, Conv, GraphBuilder, Interpolation},
             proto::{
@@ -244,6 +244,7 @@ fn evaluated(then: &str) -> (anyhow::Result<Result<(), Vec<String>>>, usize) {
         limits: Limits::default(),
         device: "cpu".into(),
         tools: impostor(folder.path(), then),
+        origin: Origin::default(),
     };
     let outcome = examine(&job, &|_| (), Arc::new(AtomicBool::new(false)));
     let codes = |problems: Vec<Problem>| problems.into_iter().map(|p| p.code.into_owned()).collect();

@@ -11,7 +11,7 @@ use ort::session::Session;
 
 use super::{Hello, Reply, Request, Slot, bytes_to_floats, floats_to_bytes, read_frame, write_frame};
 use crate::evaluation::{
-    runtime::{self, Device, Engine},
+    runtime::{self, Device, Engine, FellBack},
     sandbox,
 };
 
@@ -63,7 +63,13 @@ fn refusal(error: &anyhow::Error) -> Reply {
     let message = format!("{error:#}");
     let lower = message.to_ascii_lowercase();
     let memory = ["failed to allocate", "bad_alloc", "out of memory", "cannot allocate", "std::length_error"];
-    let code = if memory.iter().any(|m| lower.contains(m)) { "memory_limit" } else { "runtime_error" };
+    let code = if error.is::<FellBack>() {
+        "device_fallback"
+    } else if memory.iter().any(|m| lower.contains(m)) {
+        "memory_limit"
+    } else {
+        "runtime_error"
+    };
     Reply::Refused { code: code.into(), message }
 }
 
@@ -82,8 +88,10 @@ impl State {
         Ok(match request {
             Request::Load(slot) => {
                 let session = self.engine.session(&payload)?;
+                let providers = runtime::providers(&session, self.device)?;
+                let (cuda, cudnn) = runtime::cuda_versions();
                 *self.slot(slot) = Some((payload, session));
-                (Reply::Done, none)
+                (Reply::Loaded { providers, cuda, cudnn }, none)
             }
             Request::Probe(bait) => (Reply::Probed(sandbox::probe(&bait, &self.scratch, self.device)?), none),
             Request::Flat => {

@@ -12,12 +12,13 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
+    Provider,
     runtime::Shapes,
     sandbox::{Bait, Probe},
 };
 
 pub use child::main;
-pub use parent::{Fault, Runner, Setup, Tensor};
+pub use parent::{Fault, Loaded, Runner, Setup, Tensor};
 
 /// Longest head accepted; a profile of 20,000 nodes needs about 4 MB.
 const MAX_HEAD: u32 = 64 << 20;
@@ -88,6 +89,12 @@ enum Reply {
         onnxruntime: String,
     },
     Done,
+    /// A session is made, with its nodes here; versions of the CUDA runtime and cuDNN.
+    Loaded {
+        providers: Vec<Provider>,
+        cuda: Option<String>,
+        cudnn: Option<String>,
+    },
     Probed(Vec<Probe>),
     Shapes(Shapes),
     /// Payload: the output's values, f32.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     evaluation::{
-        Limits, machine,
+        Limits, Provider, machine,
         runtime::Shapes,
         sandbox::{self, Bait, Probe},
     },
@@ -68,6 +68,15 @@ pub struct Tensor {
     pub values: Vec<f32>,
 }
 
+/// How the runtime took the entry.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    pub providers: Vec<Provider>,
+    /// Versions of the CUDA runtime and of cuDNN.
+    pub cuda: Option<String>,
+    pub cudnn: Option<String>,
+}
+
 /// A running child. Dropping it kills it.
 pub struct Runner {
     child: Child,
@@ -81,6 +90,8 @@ pub struct Runner {
     pub sandbox: String,
     /// The runtime's own name and version.
     pub onnxruntime: String,
+    /// Of the entry that was loaded last.
+    pub loaded: Loaded,
     _scratch: tempfile::TempDir,
 }
 
@@ -163,6 +174,7 @@ impl Runner {
             limits: setup.limits.clone(),
             sandbox: String::new(),
             onnxruntime: String::new(),
+            loaded: Loaded::default(),
             _scratch: scratch,
         };
         let hello = Hello {
@@ -188,8 +200,17 @@ impl Runner {
         }
     }
 
+    /// Makes a session of the model. On CUDA a heavy node without a CUDA kernel is the model's fault.
     pub fn load(&mut self, slot: Slot, model: &[u8]) -> Result<(), Fault> {
-        self.expect_done(&Request::Load(slot), model)
+        match self.exchange(&Request::Load(slot), model, 0)?.0 {
+            Reply::Loaded { providers, cuda, cudnn } => {
+                if slot == Slot::Entry {
+                    self.loaded = Loaded { providers, cuda, cudnn };
+                }
+                Ok(())
+            }
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Has the child try to break out; it is of no use after.
@@ -349,6 +370,8 @@ fn refused(code: &str, message: &str) -> Problem {
     let sentence = if sentence.trim().is_empty() { tail } else { sentence.trim() };
     let short: String = sentence.chars().take(300).collect();
     let problem = match code {
+        "device_fallback" => Problem::new("device_fallback", short)
+            .hint("A time on two devices is a time of neither: use operators that ONNX Runtime has for CUDA."),
         "memory_limit" => Problem::new("memory_limit", format!("the model needs more memory than allowed: {short}")),
         _ => Problem::new("runtime_error", format!("ONNX Runtime cannot run the model: {short}"))
             .hint("`upscore check` runs it at every size of the phase before you upload."),

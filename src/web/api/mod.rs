@@ -4,6 +4,7 @@
 pub mod challenges;
 mod events;
 mod leaderboard;
+mod records;
 pub mod submissions;
 mod uploads;
 
@@ -59,6 +60,8 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(submissions::choose))
         .routes(routes!(submissions::results))
         .routes(routes!(submissions::model))
+        .routes(routes!(records::show))
+        .routes(routes!(records::key))
         .routes(routes!(events::stream))
         .routes(routes!(uploads::list, uploads::create, uploads::options))
         .routes(routes!(uploads::offset, uploads::terminate));

@@ -21,7 +21,7 @@ use super::super::{
 };
 use crate::{
     challenge::{self, phase::PhaseState, protocol::EntryRule},
-    evaluation::{Db, Measurement, Verdict},
+    evaluation::{Db, Host, Measurement, Verdict},
     ids::SubmissionId,
     leaderboard::{BaselineRow, Figures},
     problem::Problem,
@@ -442,17 +442,78 @@ fn provenance(at: &SubmissionAt, m: &Measurement) -> Vec<(&'static str, String)>
         fixed(m.runtime.ci95_ms[0], 2),
         fixed(m.runtime.ci95_ms[1], 2)
     );
+    let measured_by = match &p.protocol {
+        Some(protocol) => protocol.clone(),
+        None => at.phase.protocol.name.clone(),
+    };
+    let device = match &p.device_id {
+        Some(id) => format!("{} ({}, {id}), {} threads", p.device_name, m.runtime.device, p.threads),
+        None => format!("{} ({}), {} threads", p.device_name, m.runtime.device, p.threads),
+    };
+    let commit =
+        p.commit.as_deref().map_or_else(String::new, |commit| format!(" at {}", &commit[..commit.len().min(12)]));
+    let mut software = format!("Upscore {}{commit}, ONNX Runtime {}, {}", p.upscore, p.onnxruntime, p.os);
+    for (name, version) in [("driver", &p.driver), ("CUDA", &p.cuda), ("cuDNN", &p.cudnn)] {
+        if let Some(version) = version {
+            software += &format!(", {name} {version}");
+        }
+    }
     let mut lines = vec![
-        ("Protocol", at.phase.protocol.name.clone()),
-        ("Device", format!("{} ({}), {} threads", p.device_name, m.runtime.device, p.threads)),
+        ("Protocol", measured_by),
+        ("Device", device),
         ("Timing", timed),
         ("Memory", m.memory.method.clone()),
-        ("Software", format!("Upscore {}, ONNX Runtime {}, {}", p.upscore, p.onnxruntime, p.os)),
-        ("Sandbox", p.sandbox.clone()),
+        ("Software", software),
     ];
+    let nodes = p.providers.iter().map(|p| format!("{} nodes by {}", p.nodes, p.name)).collect::<Vec<_>>();
+    let steps =
+        p.steps.iter().map(|s| format!("{} {} s", queue::step_word(s.step), fixed(s.seconds, 1))).collect::<Vec<_>>();
+    let host = host(&p.host);
+    for (name, parts) in [("Optimised graph", nodes), ("Machine", host), ("Steps", steps)] {
+        if !parts.is_empty() {
+            lines.push((name, parts.join(", ")));
+        }
+    }
+    lines.push(("Sandbox", p.sandbox.clone()));
     if at.sight.is_full() {
         lines.push(("Model SHA-256", p.model_sha256.clone()));
         lines.push(("Results SHA-256", p.results_sha256.clone()));
     }
+    if let Some(baseline) = &p.baseline_sha256 {
+        lines.push(("Baseline SHA-256", baseline.clone()));
+    }
+    if let Some(dataset) = &p.dataset {
+        lines.push(("LR images SHA-256", dataset.lr_sha256.clone()));
+        lines.push(("HR images SHA-256", dataset.hr_sha256.clone()));
+    }
     lines
+}
+
+/// The machine's settings in words, those that it told.
+fn host(host: &Host) -> Vec<String> {
+    let Host {
+        processors,
+        smt,
+        governor,
+        clock_mhz,
+        turbo,
+        transparent_huge_pages,
+        address_randomisation,
+        memory_bytes,
+        swap_bytes,
+    } = host;
+    let on = |flag: bool| if flag { "on" } else { "off" };
+    let gib = |bytes: u64| format!("{} GiB", fixed(bytes as f64 / f64::from(1 << 30), 1));
+    let words = [
+        processors.map(|n| format!("{n} logical processors")),
+        smt.map(|smt| format!("SMT {}", on(smt))),
+        governor.as_ref().map(|governor| format!("governor {governor}")),
+        clock_mhz.map(|[low, high]| format!("clock {}…{} MHz", fixed(low, 0), fixed(high, 0))),
+        turbo.map(|turbo| format!("turbo {}", on(turbo))),
+        transparent_huge_pages.as_ref().map(|word| format!("huge pages {word}")),
+        address_randomisation.map(|level| format!("address randomisation {level}")),
+        memory_bytes.map(|bytes| format!("memory {}", gib(bytes))),
+        swap_bytes.map(|bytes| if bytes == 0 { "no swap".into() } else { format!("swap {}", gib(bytes)) }),
+    ];
+    words.into_iter().flatten().collect()
 }

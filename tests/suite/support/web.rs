@@ -10,6 +10,7 @@ use tower::ServiceExt;
 use upscore::{
     challenge::phase::Phase,
     queue::Feed,
+    record::Signer,
     team::token::{self, Scope},
     web::{self, Settings},
 };
@@ -64,6 +65,7 @@ impl Web {
             storage: app.storage.clone(),
             feed: Feed::start(app.pool.clone()),
             settings: settings.into(),
+            signer: Signer::open(&app.storage.record_key()).expect("a key").into(),
             turns: web::Turns::default(),
             stop: stop.clone(),
         };
