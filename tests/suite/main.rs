@@ -6,6 +6,7 @@ mod browser;
 mod corpus;
 mod cost;
 mod crash;
+mod docs;
 mod entries;
 mod fidelity;
 mod fitting;
