@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     evaluation::{
-        self, TimingSettings,
+        self, RankedImages, TimingSettings,
         fidelity::{Channel, Settings},
     },
     ids::ProtocolId,
@@ -28,6 +28,9 @@ pub struct Rules {
     pub gate: Comparison,
     pub ranking: Ranking,
     pub reproduction: ReproductionRule,
+    /// Whose PSNR and SSIM gate and rank. (Absent in versions of before: the uploaded images'.)
+    #[serde(default, skip_serializing_if = "is_uploaded")]
+    pub ranked_images: RankedImages,
     pub timing: TimingSettings,
     pub limits: Limits,
     /// Which of the two FLOP counts is shown and ranked.
@@ -51,8 +54,14 @@ pub enum Comparison {
 pub enum ReproductionRule {
     /// It is not ranked: its cost is not the cost of its images.
     Required,
+    /// It is held for an organizer's decision, and not ranked until then.
+    Held,
     /// The verdict is shown, and the entry is ranked.
     Shown,
+}
+
+fn is_uploaded(ranked: &RankedImages) -> bool {
+    *ranked == RankedImages::Uploaded
 }
 
 /// What orders the entries that pass the gate; lower is better but for PSNR and SSIM. Equal values share a rank, and the
@@ -184,6 +193,7 @@ impl Rules {
             ranking: Ranking { metric: Metric::Runtime, entry: EntryRule::Best },
             // AIM2020 ranked the uploaded images; the verdict stands beside each entry.
             reproduction: ReproductionRule::Shown,
+            ranked_images: RankedImages::Uploaded,
             timing: TimingSettings::default(),
             limits: Limits { memory_bytes: limits.memory_bytes, seconds: limits.time.as_secs() },
             flops: FlopsProfile::Kair,

@@ -13,8 +13,9 @@ use crate::{
         self,
         create::{self, Created, NewChallenge, PhaseFiles},
         phase::{QuotaLimits, Visibility},
-        protocol::{Comparison, DeviceClass, Metric, Rules},
+        protocol::{Comparison, DeviceClass, Metric, ReproductionRule, Rules},
     },
+    evaluation::RankedImages,
     problem::Problem,
     record::Signer,
     storage::Storage,
@@ -143,6 +144,25 @@ struct PhaseArgs {
     /// Keep figures from participants until they are published.
     #[arg(long)]
     hidden: bool,
+    /// Whose images' PSNR and SSIM count; with --hidden those that the model makes here, else the uploaded ones.
+    #[arg(long, value_enum)]
+    rank_images: Option<RankImages>,
+    /// What becomes of an entry whose model does not make its images; with --hidden it is held, else only marked.
+    #[arg(long, value_enum)]
+    differing: Option<Differing>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RankImages {
+    Uploaded,
+    Model,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Differing {
+    Unranked,
+    Held,
+    Marked,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -265,6 +285,17 @@ impl PhaseArgs {
             RankBy::Memory => Metric::Memory,
             RankBy::Psnr => Metric::Psnr,
             RankBy::Ssim => Metric::Ssim,
+        };
+        rules.ranked_images = match self.rank_images {
+            Some(RankImages::Model) => RankedImages::Model,
+            None if self.hidden => RankedImages::Model,
+            Some(RankImages::Uploaded) | None => RankedImages::Uploaded,
+        };
+        rules.reproduction = match self.differing {
+            Some(Differing::Unranked) => ReproductionRule::Required,
+            Some(Differing::Held) => ReproductionRule::Held,
+            None if self.hidden => ReproductionRule::Held,
+            Some(Differing::Marked) | None => ReproductionRule::Shown,
         };
         rules.device = match self.device {
             Device::Cpu => DeviceClass::Cpu,

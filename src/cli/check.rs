@@ -16,8 +16,8 @@ use super::{
 use crate::{
     config,
     evaluation::{
-        Cost, EvalImage, Fidelity, Job, Limits, Memory, Origin, Reproduction, Runtime, Step, TimingSettings, Tools,
-        examine,
+        Cost, EvalImage, Fidelity, Job, Limits, Memory, Origin, RankedImages, Reproduction, Runtime, Step,
+        TimingSettings, Tools, examine,
         fidelity::{Channel, Settings},
         model,
         results::Readme,
@@ -110,6 +110,7 @@ pub fn run(args: &Args) -> Outcome {
         baseline,
         images,
         fidelity: Settings { channel: args.channel, border: args.border.unwrap_or(args.scale), scale: args.scale },
+        ranked: RankedImages::Uploaded,
         input_range: args.input_range,
         timing: TimingSettings { threads: args.threads, ..TimingSettings::default() },
         timed: args.runtime,
@@ -192,7 +193,8 @@ fn print(check: &Check) {
             fidelity.ssim
         );
     }
-    let Reproduction { verdict, max_abs, identical_fraction, input_range, model_psnr, images } = &check.reproduction;
+    let Reproduction { verdict, max_abs, identical_fraction, input_range, model_psnr, images, .. } =
+        &check.reproduction;
     println!(
         "reproduction {}: at most {max_abs} grey levels apart, {:.4} % of samples equal, input range 0…{input_range}",
         verdict.as_str(),

@@ -140,8 +140,10 @@ fn run(
     let cost = count_model(&mut runner, model, &used, &report(Step::Counting))?.cost;
     // The graph that was counted, not the uploaded file: what is counted is what runs, however a parser may read the file.
     runner.load(Slot::Entry, &model.flat_bytes()).map_err(|fault| named(model, fault))?;
-    let reproduction =
+    let (mut reproduction, of_model) =
         reproduce(job, &mut runner, results, &report(Step::Reproducing)).map_err(|fault| named(model, fault))?;
+    reproduction.uploaded_psnr = fidelity.as_ref().map(|fidelity| fidelity.psnr);
+    let fidelity = of_model.or(fidelity);
     let timing = if job.timed {
         report(Step::Timing)(0, 1);
         let baseline = job.baseline.as_ref().map(fs::read).transpose().context("the baseline's model")?;

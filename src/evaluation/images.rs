@@ -30,6 +30,9 @@ const DECODER_BYTES: usize = 8 << 20;
 /// The largest picture that is decoded when nobody said which size to expect: 16384×16384.
 const MAX_PIXELS: u64 = 1 << 28;
 
+/// A deflate stream makes at most 1,032 bytes of one.
+const MAX_DEFLATE_RATIO: u64 = 1032;
+
 impl Rgb8 {
     /// The image without what is beyond a multiple of `scale` at the right and bottom.
     pub fn crop_to_multiple(self, scale: u32) -> Rgb8 {
@@ -121,6 +124,11 @@ pub fn decode_png(bytes: &[u8], name: &str) -> Result<Rgb8, Problem> {
     if u64::from(header.width) * u64::from(header.height) > MAX_PIXELS {
         let message = format!("{}x{} is more than {MAX_PIXELS} pixels", header.width, header.height);
         return Err(Problem::new("image_size", message).at(name));
+    }
+    // A header is free to say anything: nothing is allocated that the bytes could not fill, however well they are packed.
+    let claimed = u64::from(header.height) * (3 * u64::from(header.width) + 1);
+    if claimed > MAX_DEFLATE_RATIO * bytes.len() as u64 {
+        return Err(Problem::new("png_malformed", "damaged PNG: image data ends too early").at(name));
     }
     decode_checked(bytes, name)
 }

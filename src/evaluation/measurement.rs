@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 /// Everything that one evaluation of one submission measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Measurement {
-    /// Of the uploaded images against the hidden HR.
+    /// Of the images that rank by the protocol ([`Reproduction::ranked`]) against the hidden HR.
     pub fidelity: Fidelity,
     /// Whether the uploaded model makes the uploaded images.
     pub reproduction: Reproduction,
@@ -188,6 +188,27 @@ impl Verdict {
     }
 }
 
+/// Whose images' PSNR and SSIM are an entry's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RankedImages {
+    /// The uploaded ones.
+    #[default]
+    Uploaded,
+    /// Those that the model made of the LR images here.
+    Model,
+}
+
+impl RankedImages {
+    /// The word in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RankedImages::Uploaded => "uploaded",
+            RankedImages::Model => "model",
+        }
+    }
+}
+
 /// The uploaded images beside what the uploaded model makes of the LR images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Reproduction {
@@ -198,8 +219,14 @@ pub struct Reproduction {
     pub identical_fraction: f64,
     /// The range the model expects: 1 for 0…1, 255 for 0…255.
     pub input_range: u32,
+    /// Whose images [`Measurement::fidelity`] is of, by the protocol.
+    #[serde(default)]
+    pub ranked: RankedImages,
     /// PSNR of the model's own outputs against the hidden HR, dB (mean over images); absent without HR.
     pub model_psnr: Option<f64>,
+    /// PSNR of the uploaded images, likewise.
+    #[serde(default)]
+    pub uploaded_psnr: Option<f64>,
     pub images: Vec<ImageReproduction>,
 }
 

@@ -40,6 +40,8 @@ pub struct Job {
     /// The images of the phase.
     pub images: Vec<EvalImage>,
     pub fidelity: fidelity::Settings,
+    /// Whose images' figures are the entry's.
+    pub ranked: RankedImages,
     /// Range the model expects, 1 or 255; `None`: found by trying.
     pub input_range: Option<u32>,
     pub timing: TimingSettings,

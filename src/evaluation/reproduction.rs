@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::{
-    ImageReproduction, Job, Reproduction, Verdict,
+    Fidelity, ImageReproduction, ImageScore, Job, RankedImages, Reproduction, Verdict,
     evaluate::{decode, nchw, reference},
     fidelity,
     images::Rgb8,
@@ -17,17 +17,19 @@ const ROUNDING_SHARE: f64 = 0.001;
 /// Two whole images compared with each other, not with HR.
 const WHOLE: fidelity::Settings = fidelity::Settings { channel: fidelity::Channel::Rgb, border: 0, scale: 1 };
 
-/// Runs the model on every LR image and compares what it makes with what was uploaded.
+/// Runs the model on every LR image and compares what it makes with what was uploaded. Where the model's own images rank and
+/// there is HR, their figures too.
 pub(super) fn reproduce(
     job: &Job,
     runner: &mut Runner,
     results: &ResultsZip,
     report: &dyn Fn(u32, u32),
-) -> Result<Reproduction, Fault> {
+) -> Result<(Reproduction, Option<Fidelity>), Fault> {
     let total = job.images.len() as u32;
     let mut range = job.input_range;
     let mut images = Vec::new();
     let (mut equal, mut samples, mut worst, mut off) = (0u64, 0u64, 0u8, 0u64);
+    let mut scores = Vec::new();
     let mut psnr = Some(0.0);
     for (done, image) in job.images.iter().enumerate() {
         report(done as u32, total);
@@ -55,7 +57,16 @@ pub(super) fn reproduce(
         });
         psnr = match (psnr, &image.hr) {
             (Some(sum), Some(hr)) => {
-                Some(sum + fidelity::psnr(&made, &reference(hr, &image.name)?, &job.fidelity)?.capped())
+                let hr = reference(hr, &image.name)?;
+                let one = match job.ranked {
+                    RankedImages::Uploaded => fidelity::psnr(&made, &hr, &job.fidelity)?,
+                    RankedImages::Model => {
+                        let (psnr, ssim) = fidelity::compare(&made, &hr, &job.fidelity)?;
+                        scores.push(ImageScore { name: image.name.clone(), psnr, ssim });
+                        psnr
+                    }
+                };
+                Some(sum + one.capped())
             }
             _ => None,
         };
@@ -67,14 +78,18 @@ pub(super) fn reproduce(
         (1, 0) if 1.0 - identical_fraction <= ROUNDING_SHARE => Verdict::WithinRounding,
         _ => Verdict::Differs,
     };
-    Ok(Reproduction {
+    let reproduction = Reproduction {
         verdict,
         max_abs: worst,
         identical_fraction,
         input_range: range.unwrap_or(1),
+        ranked: job.ranked,
         model_psnr: psnr.map(|sum| sum / f64::from(total.max(1))),
+        uploaded_psnr: None,
         images,
-    })
+    };
+    let complete = !scores.is_empty() && scores.len() == job.images.len();
+    Ok((reproduction, complete.then(|| fidelity::summarise(scores))))
 }
 
 /// 0…1 or 0…255: the range whose output is nearer to what was uploaded. The wrong one is not always obviously wrong.

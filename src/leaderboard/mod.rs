@@ -12,7 +12,7 @@ use crate::{
         phase::Phase,
         protocol::{Comparison, EntryRule, FlopsProfile, Metric, ReproductionRule},
     },
-    evaluation::{Measurement, Verdict},
+    evaluation::{Measurement, RankedImages, Verdict},
     ids::{SubmissionId, TeamId},
     scoring::{self, Gate, GateState, Reason, Standing},
     submission::OrganizerStatus,
@@ -28,6 +28,8 @@ pub struct Board {
     pub gate: Option<GateView>,
     /// What orders the board.
     pub metric: Metric,
+    /// Whose images' PSNR and SSIM stand here.
+    pub ranked_images: RankedImages,
     /// Which FLOP count `flops` is.
     pub flops_profile: FlopsProfile,
     /// `None`: the phase has no baseline.
@@ -340,6 +342,7 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
         protocol: phase.protocol.name.clone(),
         gate: view_of(gate, phase),
         metric: rules.ranking.metric,
+        ranked_images: rules.ranked_images,
         flops_profile: rules.flops,
         baseline: baseline_row(phase, baseline),
         ranked,

@@ -6,7 +6,11 @@ use std::time::Duration;
 use sqlx::{Acquire, PgConnection, types::Json};
 
 use super::{Lease, State, score};
-use crate::{evaluation::Measurement, problem::Problem};
+use crate::{
+    evaluation::{Measurement, Verdict},
+    ids::EvaluationId,
+    problem::Problem,
+};
 
 /// Stores the result and the final state in one transaction. A job that was to be cancelled meanwhile ends as cancelled,
 /// without its result.
@@ -23,9 +27,30 @@ pub async fn finish(conn: &mut PgConnection, lease: Lease, measurement: &Measure
     .await?;
     if state == Some(State::Scored) {
         score::insert(&mut tx, lease.evaluation, measurement).await?;
+        if measurement.reproduction.verdict == Verdict::Differs {
+            hold(&mut tx, lease.evaluation, measurement.reproduction.max_abs).await?;
+        }
     }
     tx.commit().await?;
     Ok(state)
+}
+
+/// Holds the submission of an evaluation whose images differ, where the protocol says so. Only after its first result: what an
+/// organizer decided since stays.
+async fn hold(conn: &mut PgConnection, evaluation: EvaluationId, max_abs: u8) -> sqlx::Result<()> {
+    let reason = format!("the uploaded model does not make the uploaded images, up to {max_abs} grey levels apart");
+    sqlx::query!(
+        "update submission s set organizer_status = 'held', organizer_reason = $2
+         from evaluation e join protocol p on p.id = e.protocol_id
+         where e.id = $1 and s.id = e.submission_id and s.organizer_status = 'none' and p.rules ->> 'reproduction' = 'held'
+           and not exists (select from evaluation other
+                           where other.submission_id = s.id and other.id <> e.id and other.state = 'scored')",
+        evaluation.0,
+        reason
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// The team's file is at fault: final, shown to them.

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, types::Json};
 use crate::{
     evaluation::{
         Cost, Db, Fidelity, Flops, ImageReproduction, ImageScore, Measurement, Memory, OperatorCost, Provenance,
-        Reproduction, Runtime, RuntimeRatio, Verdict,
+        RankedImages, Reproduction, Runtime, RuntimeRatio, Verdict,
     },
     ids::EvaluationId,
 };
@@ -15,8 +15,16 @@ use crate::{
 pub(super) async fn insert(conn: &mut PgConnection, id: EvaluationId, measurement: &Measurement) -> anyhow::Result<()> {
     let Measurement { fidelity, reproduction, cost, runtime, memory, provenance } = measurement;
     let Fidelity { psnr, ssim, images } = fidelity;
-    let Reproduction { verdict, max_abs, identical_fraction, input_range, model_psnr, images: reproduction_images } =
-        reproduction;
+    let Reproduction {
+        verdict,
+        max_abs,
+        identical_fraction,
+        input_range,
+        ranked,
+        model_psnr,
+        uploaded_psnr,
+        images: reproduction_images,
+    } = reproduction;
     let Cost { input, scale, params, convs, activations, flops: Flops { kair, fvcore }, macs, operators } = cost;
     let Runtime {
         device,
@@ -40,9 +48,9 @@ pub(super) async fn insert(conn: &mut PgConnection, id: EvaluationId, measuremen
              flops_fvcore, macs, operators, runtime_device, runtime_input, runtime_threads, runtime_ms, runtime_ci_low,
              runtime_ci_high, runtime_runs, runtime_samples, baseline_ms, ratio, ratio_ci_low, ratio_ci_high,
              baseline_samples, memory_bytes, memory_method, baseline_memory_bytes, verdict, max_abs,
-             identical_fraction, input_range, model_psnr, reproduction_images, provenance)
+             identical_fraction, input_range, model_psnr, reproduction_images, provenance, ranked_images, uploaded_psnr)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-             $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35)",
+             $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)",
         id.0,
         *psnr,
         *ssim,
@@ -77,7 +85,9 @@ pub(super) async fn insert(conn: &mut PgConnection, id: EvaluationId, measuremen
         int(*input_range)?,
         *model_psnr,
         Json(reproduction_images) as _,
-        Json(provenance) as _
+        Json(provenance) as _,
+        ranked.as_str(),
+        *uploaded_psnr
     )
     .execute(&mut *conn)
     .await
@@ -112,7 +122,7 @@ pub async fn get(conn: &mut PgConnection, id: EvaluationId) -> anyhow::Result<Op
                   runtime_samples as "runtime_samples: Json<Vec<f64>>", baseline_ms, ratio, ratio_ci_low, ratio_ci_high,
                   baseline_samples as "baseline_samples: Json<Vec<f64>>", memory_bytes, memory_method,
                   baseline_memory_bytes, verdict, max_abs, identical_fraction, input_range, model_psnr,
-                  reproduction_images as "reproduction_images: Json<Vec<ImageReproduction>>",
+                  ranked_images, uploaded_psnr, reproduction_images as "reproduction_images: Json<Vec<ImageReproduction>>",
                   provenance as "provenance: Json<Provenance>"
            from score where evaluation_id = $1"#,
         id.0
@@ -137,7 +147,12 @@ pub async fn get(conn: &mut PgConnection, id: EvaluationId) -> anyhow::Result<Op
             max_abs: u8::try_from(r.max_abs)?,
             identical_fraction: r.identical_fraction,
             input_range: u32::try_from(r.input_range)?,
+            ranked: match r.ranked_images.as_str() {
+                "model" => RankedImages::Model,
+                _ => RankedImages::Uploaded,
+            },
             model_psnr: r.model_psnr,
+            uploaded_psnr: r.uploaded_psnr,
             images: r.reproduction_images.0,
         },
         cost: Cost {

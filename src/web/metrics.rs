@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::view::fixed;
 use crate::{
     challenge::protocol::{Comparison, DeviceClass, FlopsProfile, Metric, ReproductionRule, Rules},
-    evaluation::fidelity::Channel,
+    evaluation::{RankedImages, fidelity::Channel},
     leaderboard::{Figures, Ranks},
 };
 
@@ -39,6 +39,10 @@ pub fn definitions(rules: &Rules) -> Vec<Definition> {
         Channel::Y => "the luma channel rounded to 8 bits",
         Channel::YFloat => "the luma channel, not rounded",
     };
+    let whose = match rules.ranked_images {
+        RankedImages::Uploaded => "that were uploaded",
+        RankedImages::Model => "that the model makes here",
+    };
     let timing = &rules.timing;
     let runs = format!("{} runs after {} to warm up", timing.runs, timing.warmup);
     let threads = match rules.device {
@@ -57,8 +61,8 @@ pub fn definitions(rules: &Rules) -> Vec<Definition> {
             "dB",
             Higher,
             format!(
-                "Of the uploaded 8-bit images against the hidden HR, over {channel}, {} pixels at each border left out; \
-                 mean over images.",
+                "Of the 8-bit images {whose} against the hidden HR, over {channel}, {} pixels at each border left out; mean \
+                 over images.",
                 fidelity.border
             ),
         ),
@@ -101,13 +105,29 @@ pub fn comparison(gate: Comparison) -> String {
     }
 }
 
-pub fn reproduction(rule: ReproductionRule) -> &'static str {
-    match rule {
-        ReproductionRule::Required => {
+pub fn reproduction(rule: ReproductionRule, ranked: RankedImages) -> &'static str {
+    match (rule, ranked) {
+        (ReproductionRule::Required, RankedImages::Model) => {
+            "Your model is run on the LR images, and the images it makes here are scored and ranked. The images you upload \
+             must be the same within one grey level; otherwise the entry is not ranked."
+        }
+        (ReproductionRule::Held, RankedImages::Model) => {
+            "Your model is run on the LR images, and the images it makes here are scored and ranked. Where the images you \
+             upload are others by more than one grey level, the entry is held until an organizer decides."
+        }
+        (ReproductionRule::Shown, RankedImages::Model) => {
+            "Your model is run on the LR images, and the images it makes here are scored and ranked; whether they are those \
+             that you upload is shown beside the entry."
+        }
+        (ReproductionRule::Held, RankedImages::Uploaded) => {
+            "Your model is run on the LR images and must make the images you upload, within one grey level; otherwise the \
+             entry is held until an organizer decides."
+        }
+        (ReproductionRule::Required, RankedImages::Uploaded) => {
             "Your model is run on the LR images and must make the images you upload, within one grey level; otherwise the \
              entry is not ranked."
         }
-        ReproductionRule::Shown => {
+        (ReproductionRule::Shown, RankedImages::Uploaded) => {
             "Your model is run on the LR images; whether it makes the images you upload is shown beside the entry."
         }
     }

@@ -32,13 +32,24 @@ impl Worker {
             lr: self.storage.path(&image.lr),
             hr: Some(self.storage.path(&image.hr)),
         });
-        let Rules { fidelity, timing, limits, gate: _, ranking: _, reproduction: _, flops: _, device: _ } = row.rules.0;
+        let Rules {
+            fidelity,
+            timing,
+            limits,
+            ranked_images,
+            gate: _,
+            ranking: _,
+            reproduction: _,
+            flops: _,
+            device: _,
+        } = row.rules.0;
         Ok(Job {
             model: self.storage.path(&row.model),
             results: self.storage.path(&row.results),
             baseline: row.baseline.map(|hash| self.storage.path(&hash)),
             images: images.collect(),
             fidelity,
+            ranked: ranked_images,
             input_range: None,
             timing,
             timed: true,

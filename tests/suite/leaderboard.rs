@@ -147,6 +147,38 @@ async fn organizers_and_evidence_keep_entries_off_with_a_reason() {
     assert_eq!(app.board(&phase).await.ranked.len(), 2);
 }
 
+/// Where the protocol says so, an entry whose images are not its model's waits for an organizer, whose word then holds.
+#[tokio::test]
+async fn differing_images_are_held_until_an_organizer_decides() {
+    let app = App::start().await;
+    let phase = app.phase_with(|_| {}, |rules| rules.reproduction = ReproductionRule::Held).await;
+    let mut m = measured(29.1, 0.4, 1);
+    (m.reproduction.verdict, m.reproduction.max_abs) = (Verdict::Differs, 9);
+    let id = app.enter_as(&phase, app.team(&phase, "other images").await, m.clone()).await;
+    app.enter_as(&phase, app.team(&phase, "fine").await, measured(29.2, 0.5, 1)).await;
+    app.drain_queue().await;
+    let board = app.board(&phase).await;
+    assert_eq!(ranked(&board), [(1, "fine")]);
+    let reason = "Held for review: the uploaded model does not make the uploaded images, up to 9 grey levels apart";
+    assert_eq!(unranked(&board), [("other images", "held", reason)]);
+
+    submission::mark(&mut *app.conn().await, id, OrganizerStatus::None, "").await.expect("released");
+    app.evaluator.plan(&app.storage, id, crate::support::app::Plan::Measures(Box::new(m)));
+    queue::enqueue(&mut *app.conn().await, id, 0).await.expect("queued");
+    app.drain_queue().await;
+    assert_eq!(app.board(&phase).await.ranked.len(), 2, "a re-run does not hold again what was released");
+}
+
+/// Rules written before there was a choice mean the uploaded images, and are still the same version.
+#[test]
+fn old_rules_are_readable_and_equal() {
+    let rules = upscore::challenge::protocol::Rules::aim2020(4);
+    let written = serde_json::to_value(&rules).expect("JSON");
+    assert!(written.get("ranked_images").is_none(), "{written}");
+    let read: upscore::challenge::protocol::Rules = serde_json::from_value(written).expect("it reads");
+    assert_eq!(read, rules);
+}
+
 #[tokio::test]
 async fn the_gate_can_follow_the_baseline_entry_which_takes_no_rank() {
     let app = App::start().await;
@@ -203,9 +235,8 @@ async fn a_board_shows_only_figures_of_its_protocol() {
 async fn the_query_and_the_words_take_the_same_decision() {
     let app = App::start().await;
     for comparison in [Comparison::Exact, Comparison::Rounded { decimals: 2 }] {
-        for (metric, reproduction) in
-            Metric::ALL.into_iter().zip([ReproductionRule::Required, ReproductionRule::Shown].into_iter().cycle())
-        {
+        let rules = [ReproductionRule::Required, ReproductionRule::Shown, ReproductionRule::Held];
+        for (metric, reproduction) in Metric::ALL.into_iter().zip(rules.into_iter().cycle()) {
             let phase = app
                 .phase_with(
                     |_| {},
@@ -232,7 +263,7 @@ async fn the_query_and_the_words_take_the_same_decision() {
             app.drain_queue().await;
             let board = app.board(&phase).await;
             let passing = if comparison == Comparison::Exact { 2 } else { 4 };
-            let verdicts = if reproduction == ReproductionRule::Required { 1 } else { 2 };
+            let verdicts = if reproduction == ReproductionRule::Shown { 2 } else { 1 };
             assert_eq!(board.ranked.len(), passing * verdicts, "{comparison:?} {metric:?}");
             assert_eq!(board.ranked.len() + board.unranked.len(), n as usize);
         }

@@ -17,6 +17,7 @@ mod organize;
 mod postgres;
 mod queue;
 mod records;
+mod reproduction;
 mod sandbox;
 mod submit;
 mod support;

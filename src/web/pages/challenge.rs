@@ -103,7 +103,7 @@ fn rules_view(phase: &Phase, gate: Option<GateView>) -> RulesView {
         words: vec![
             rule("Gate.", gate),
             rule("Order.", ranking),
-            rule("Reproduction.", metrics::reproduction(rules.reproduction).into()),
+            rule("Reproduction.", metrics::reproduction(rules.reproduction, rules.ranked_images).into()),
             rule("Device.", device),
             rule("Limits.", limits),
         ],

@@ -21,7 +21,7 @@ use super::super::{
 };
 use crate::{
     challenge::{self, phase::PhaseState, protocol::EntryRule},
-    evaluation::{Db, Host, Measurement, Verdict},
+    evaluation::{Db, Host, Measurement, RankedImages, Verdict},
     ids::SubmissionId,
     leaderboard::{BaselineRow, Figures},
     problem::Problem,
@@ -409,6 +409,15 @@ fn verdict(m: &Measurement) -> VerdictLine {
             "Not reproduced.",
             format!("The model's own images are up to {} grey levels away, in {differ} of the samples.", r.max_abs),
         ),
+    };
+    let text = match (r.ranked, r.model_psnr, r.uploaded_psnr) {
+        (RankedImages::Model, _, Some(other)) => {
+            format!("{text} The PSNR that ranks is of the model's images; that of the uploaded ones is {other:.2} dB.")
+        }
+        (RankedImages::Uploaded, Some(other), _) => {
+            format!("{text} The PSNR that ranks is of the uploaded images; that of the model's is {other:.2} dB.")
+        }
+        _ => text,
     };
     VerdictLine { class, word, text }
 }

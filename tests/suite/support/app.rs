@@ -25,8 +25,8 @@ use upscore::{
     },
     evaluation::{
         Cost, DatasetHashes, Db, Fidelity, Flops, Host, ImageReproduction, ImageScore, Job, Measurement, Memory,
-        OperatorCost, Progress, Provenance, Provider, Reproduction, Runtime, RuntimeRatio, Step as Stage, StepTime,
-        TimingSettings, Tools, Verdict,
+        OperatorCost, Progress, Provenance, Provider, RankedImages, Reproduction, Runtime, RuntimeRatio, Step as Stage,
+        StepTime, TimingSettings, Tools, Verdict,
     },
     ids::{AccountId, PhaseId, SubmissionId, TeamId},
     leaderboard::{self, Board},
@@ -332,7 +332,9 @@ pub fn measurement() -> Measurement {
             max_abs: 0,
             identical_fraction: 1.0,
             input_range: 1,
+            ranked: RankedImages::Uploaded,
             model_psnr: Some(29.04),
+            uploaded_psnr: Some(29.04),
             images: vec![ImageReproduction { name: "0901".into(), max_abs: 0, psnr_between: Db(f64::INFINITY) }],
         },
         cost: Cost {
