@@ -9,6 +9,7 @@ pub mod demo;
 pub mod login;
 pub mod profile;
 pub mod score;
+pub mod selftest;
 pub mod serve;
 pub mod store;
 pub mod submit;
@@ -45,6 +46,8 @@ enum Command {
     Login(login::Args),
     /// Check the hash and signature of a downloaded record. Needs no server.
     Verify(verify::Args),
+    /// Whether this machine can measure: the sandbox, the device, its outputs beside the CPU's.
+    Selftest(selftest::Args),
     /// Run the web server.
     Serve(serve::Args),
     /// Take jobs from the queue and measure them.
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Submit(args) => (args.json, submit::run(&args)),
         Command::Login(args) => (false, login::run(&args)),
         Command::Verify(args) => (args.json, verify::run(&args)),
+        Command::Selftest(args) => (args.json, selftest::run(&args)),
         Command::Serve(args) => (false, serve::run(&args)),
         Command::Worker(args) => (false, worker::run(&args)),
         Command::Demo(args) => (false, demo::run(&args)),

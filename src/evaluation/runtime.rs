@@ -301,18 +301,48 @@ fn assignment(session: &Session) -> Result<BTreeMap<String, Vec<String>>> {
     Ok(assigned)
 }
 
+/// A function of a library that is in the process already.
+#[cfg(target_os = "linux")]
+fn loaded(library: &CStr, function: &CStr) -> Option<*mut libc::c_void> {
+    // SAFETY: with RTLD_NOLOAD nothing is loaded and no code runs; both names are C strings.
+    let found = unsafe {
+        let library = libc::dlopen(library.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);
+        if library.is_null() { ptr::null_mut() } else { libc::dlsym(library, function.as_ptr()) }
+    };
+    (!found.is_null()).then_some(found)
+}
+
+/// The library's own version, `1.31.1`, and how it was built.
+pub fn version(library: &Path) -> String {
+    let build = ort::info();
+    match number(library) {
+        Some(number) => format!("{number} ({build})"),
+        None => build.to_string(),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn number(library: &Path) -> Option<String> {
+    use std::os::unix::ffi::OsStrExt;
+    let library = std::ffi::CString::new(library.as_os_str().as_bytes()).ok()?;
+    let function = loaded(&library, c"OrtGetApiBase")?;
+    // SAFETY: const OrtApiBase* OrtGetApiBase(void), whose pointers live as long as the library; the text is static.
+    unsafe {
+        let ask: extern "C" fn() -> *const ort::sys::OrtApiBase = std::mem::transmute(function);
+        let base = ask().as_ref()?;
+        let text = (base.GetVersionString)();
+        (!text.is_null()).then(|| CStr::from_ptr(text.cast()).to_string_lossy().into_owned())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn number(_: &Path) -> Option<String> {
+    None
+}
+
 /// Versions of the CUDA runtime and of cuDNN, asked of the libraries that ONNX Runtime has loaded; not tried on a GPU.
 #[cfg(target_os = "linux")]
 pub fn cuda_versions() -> (Option<String>, Option<String>) {
-    /// A function of a library that is in the process already.
-    fn loaded(library: &CStr, function: &CStr) -> Option<*mut libc::c_void> {
-        // SAFETY: with RTLD_NOLOAD nothing is loaded and no code runs; both names are C strings.
-        let found = unsafe {
-            let library = libc::dlopen(library.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);
-            if library.is_null() { ptr::null_mut() } else { libc::dlsym(library, function.as_ptr()) }
-        };
-        (!found.is_null()).then_some(found)
-    }
     let cuda = [c"libcudart.so.13", c"libcudart.so.12"].iter().find_map(|l| loaded(l, c"cudaRuntimeGetVersion"));
     let cuda = cuda.and_then(|function| {
         let mut version: libc::c_int = 0;

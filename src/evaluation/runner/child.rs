@@ -45,7 +45,11 @@ fn serve() -> Result<()> {
         device,
         gpu_minor: hello.gpu_minor,
     })?;
-    write_frame(&mut output, &Reply::Ready { sandbox: inside.level, onnxruntime: ort::info().to_string() }, &[])?;
+    write_frame(
+        &mut output,
+        &Reply::Ready { sandbox: inside.level, onnxruntime: runtime::version(&hello.onnxruntime) },
+        &[],
+    )?;
     let mut state = State { engine, device, scratch: inside.scratch, flat: Vec::new(), entry: None, baseline: None };
     while let Some((request, payload)) = read_frame::<Request>(&mut input, MAX_PAYLOAD)? {
         let (reply, payload) = match state.answer(request, payload) {
