@@ -16,10 +16,12 @@
 //!            leaderboard::ranking         the one ranked query: pages, API and exports all read it
 //! ```
 //!
-//! Imports point downward only: `main → cli → web, worker, evaluation`; `web → submission, leaderboard, challenge, team,
-//! queue, record, storage`; `worker → queue, storage, challenge, evaluation, scoring`; `evaluation` uses nothing but [`problem`],
+//! Imports point downward only: `main → cli → web, worker, evaluation`; `web → submission, leaderboard, analysis,
+//! challenge, team, queue, record, storage`; `worker → queue, storage, challenge, evaluation, scoring`; `evaluation` uses
+//! nothing but [`problem`],
 //! so that anyone can reproduce a number from the command line without a database.
 
+pub mod analysis;
 pub mod challenge;
 pub mod cli;
 pub mod config;

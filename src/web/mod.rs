@@ -23,6 +23,7 @@ mod plot;
 pub mod server;
 mod sight;
 mod steps;
+pub mod studies;
 mod turns;
 mod upload;
 mod view;
@@ -51,6 +52,7 @@ pub struct App {
     pub settings: Arc<Settings>,
     /// Signs the records that are downloaded.
     pub signer: Arc<Signer>,
+    pub studies: Arc<studies::Studies>,
     /// Which request is writing which resumable upload.
     pub turns: Turns,
     /// Cancelled when the server is to stop, so that streams end.

@@ -19,6 +19,7 @@ mod queue;
 mod records;
 mod reproduction;
 mod sandbox;
+mod study;
 mod submit;
 mod support;
 mod uploads;

@@ -5,6 +5,7 @@ pub mod challenges;
 mod events;
 mod leaderboard;
 mod records;
+mod study;
 pub mod submissions;
 mod uploads;
 
@@ -55,6 +56,7 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(leaderboard::show))
         .routes(routes!(submissions::list))
         .routes(routes!(submissions::show, submissions::delete, submissions::amend))
+        .routes(routes!(study::show))
         .routes(routes!(submissions::cancel))
         .routes(routes!(submissions::withdraw))
         .routes(routes!(submissions::choose))

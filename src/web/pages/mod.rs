@@ -7,6 +7,7 @@ mod docs;
 mod download;
 mod home;
 mod phase;
+mod study;
 mod submission;
 mod submit;
 
@@ -37,6 +38,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/challenges/{slug}", get(challenge::show))
         .route("/challenges/{slug}/{phase}", get(board::show))
         .route("/challenges/{slug}/{phase}/lr.zip", get(download::lr))
+        .route("/challenges/{slug}/{phase}/study", get(study::show))
         .route("/challenges/{slug}/{phase}/submit", get(submit::show))
         .route("/submissions/{id}", get(submission::show))
         .route("/submissions/{id}/cancel", post(submission::cancel))

@@ -66,6 +66,7 @@ impl Web {
             feed: Feed::start(app.pool.clone()),
             settings: settings.into(),
             signer: Signer::open(&app.storage.record_key()).expect("a key").into(),
+            studies: Default::default(),
             turns: web::Turns::default(),
             stop: stop.clone(),
         };

@@ -1,0 +1,241 @@
+//! The study of a phase that the challenge reports made by hand: what runtime goes with, who is beaten by nobody, how much
+//! of the ranking is chance, which images decide.
+//!
+//! Pure but for [`images_of`]: a [`Board`] and the PSNR of each image in, a [`Study`] out. Deterministic: the draws are
+//! seeded, so that everybody sees the same figures.
+
+mod correlation;
+mod front;
+mod stability;
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+pub use correlation::{Coefficient, FEWEST, kendall, spearman};
+
+use crate::{
+    challenge::{phase::Phase, protocol::Metric},
+    ids::SubmissionId,
+    leaderboard::{Board, Figures, RankedRow},
+    scoring::{Gate, GateState},
+};
+use front::Point;
+use stability::{Entry, Key};
+
+/// A cost that entries are compared by; lower is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cost {
+    /// Ratio to the baseline where all entries have one, else ms.
+    Runtime,
+    Params,
+    Flops,
+    Activations,
+    Memory,
+    Convs,
+}
+
+impl Cost {
+    pub const ALL: [Cost; 6] = [Cost::Runtime, Cost::Params, Cost::Flops, Cost::Activations, Cost::Memory, Cost::Convs];
+
+    pub fn of(self, figures: &Figures, ratios: bool) -> f64 {
+        match self {
+            Cost::Runtime if ratios => figures.runtime_ratio.unwrap_or(figures.runtime_ms),
+            Cost::Runtime => figures.runtime_ms,
+            Cost::Params => figures.params as f64,
+            Cost::Flops => figures.flops as f64,
+            Cost::Activations => figures.activations as f64,
+            Cost::Memory => figures.memory_mib,
+            Cost::Convs => figures.convs as f64,
+        }
+    }
+}
+
+/// The study of one phase at one moment, over its ranked entries.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Study {
+    /// `aim2020@1`.
+    pub protocol: String,
+    /// Ranked entries.
+    pub entries: usize,
+    /// Of runtime with each other cost.
+    pub correlations: Vec<Correlation>,
+    pub fronts: Vec<Front>,
+    /// In the board's order; empty where per-image figures are missing.
+    pub stability: Vec<Stability>,
+    /// Those that decide most first.
+    pub images: Vec<ImageWeight>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Correlation {
+    pub with: Cost,
+    /// Spearman's ρ, the reports' SROCC; `null` with fewer than four entries, or where all are equal.
+    pub spearman: Option<Coefficient>,
+    /// Kendall's τ-b.
+    pub kendall: Option<Coefficient>,
+}
+
+/// Who is beaten by nobody in PSNR and one cost.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Front {
+    pub cost: Cost,
+    /// From the cheapest.
+    pub members: Vec<Member>,
+    /// Area dominated beyond the baseline: (share of its cost saved) × (dB above it); `null` without a measured baseline.
+    pub hypervolume: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Member {
+    pub team: String,
+    pub submission: SubmissionId,
+}
+
+/// How well a rank holds when the ranking is drawn again from its images and timings.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Stability {
+    pub rank: u32,
+    pub team: String,
+    pub submission: SubmissionId,
+    /// Share of draws in which it has this rank, 0…1.
+    pub held: f64,
+    /// Lowest and highest rank of the middle 95 % of draws in which it is ranked.
+    pub ranks95: Option<[u32; 2]>,
+    /// Share of draws in which it falls below the gate, 0…1.
+    pub below_gate: f64,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ImageWeight {
+    pub name: String,
+    /// Standard deviation over the entries of this image's PSNR less the entry's mean, dB.
+    pub spread_db: f64,
+    /// Pairs of entries whose order by mean PSNR turns round when the image is left out.
+    pub turned_pairs: usize,
+}
+
+/// PSNR of each image, dB, infinite ones at their cap; by entry, in the order of the names.
+#[derive(Debug, Default)]
+pub struct ImageTable {
+    pub names: Vec<String>,
+    pub psnr: HashMap<SubmissionId, Vec<f64>>,
+}
+
+/// The per-image figures behind a board's ranked entries.
+pub async fn images_of(conn: &mut PgConnection, phase: &Phase, board: &Board) -> sqlx::Result<ImageTable> {
+    let ids: Vec<_> = board.ranked.iter().map(|r| r.submission.0).collect();
+    let rows = sqlx::query!(
+        r#"select s.id as "id: SubmissionId", array_agg(i.name order by i.name) as "names!",
+                  array_agg(least(i.psnr, 100) order by i.name) as "psnr!"
+           from submission s
+           cross join lateral
+               (select id from evaluation where submission_id = s.id and state = 'scored' and protocol_id = $2
+                order by number desc limit 1) e
+           join image_score i on i.evaluation_id = e.id
+           where s.id = any($1) group by s.id"#,
+        &ids,
+        phase.protocol.id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut table = ImageTable::default();
+    for row in rows {
+        table.names = row.names;
+        table.psnr.insert(row.id, row.psnr);
+    }
+    Ok(table)
+}
+
+/// Blocking for up to a second with many entries: call it off the async runtime.
+pub fn study(board: &Board, images: &ImageTable, gate: GateState) -> Study {
+    let ranked = &board.ranked;
+    let ratios = !ranked.is_empty() && ranked.iter().all(|r| r.figures.runtime_ratio.is_some());
+    let values = |cost: Cost| -> Vec<f64> { ranked.iter().map(|r| cost.of(&r.figures, ratios)).collect() };
+    let runtime = values(Cost::Runtime);
+    let correlations = Cost::ALL.into_iter().filter(|cost| *cost != Cost::Runtime).map(|with| {
+        let other = values(with);
+        Correlation { with, spearman: spearman(&runtime, &other), kendall: kendall(&runtime, &other) }
+    });
+    let baseline = board.baseline.as_ref().and_then(|b| b.figures);
+    let front = |cost: Cost| {
+        let point = |figures: &Figures| Point { cost: cost.of(figures, ratios), psnr: figures.psnr };
+        let points: Vec<Point> = ranked.iter().map(|r| point(&r.figures)).collect();
+        let mut members: Vec<(&RankedRow, Point)> = ranked
+            .iter()
+            .zip(&points)
+            .zip(front::members(&points))
+            .filter(|(_, on)| *on)
+            .map(|((r, p), _)| (r, *p))
+            .collect();
+        members.sort_by(|a, b| a.1.cost.total_cmp(&b.1.cost));
+        Front {
+            cost,
+            members: members.iter().map(|(r, _)| Member { team: r.team.clone(), submission: r.submission }).collect(),
+            hypervolume: baseline.map(|b| front::hypervolume(&points, point(&b))),
+        }
+    };
+    let threshold = match gate {
+        GateState::At(gate) => Gate::threshold(gate),
+        GateState::None | GateState::Pending => f64::NEG_INFINITY,
+    };
+    Study {
+        protocol: board.protocol.clone(),
+        entries: ranked.len(),
+        correlations: correlations.collect(),
+        fronts: Cost::ALL.into_iter().map(front).collect(),
+        stability: stability_of(board, images, ratios, threshold),
+        images: weights_of(board, images),
+    }
+}
+
+fn stability_of(board: &Board, images: &ImageTable, ratios: bool, threshold: f64) -> Vec<Stability> {
+    let key = |f: &Figures| match board.metric {
+        Metric::Runtime => match (f.runtime_ratio, f.runtime_ratio_ci95) {
+            (Some(ratio), Some(interval)) if ratios => Key::timed(ratio, interval),
+            _ => Key::timed(f.runtime_ms, f.runtime_ci95_ms),
+        },
+        Metric::Params => Key::Fixed(f.params as f64),
+        Metric::Flops => Key::Fixed(f.flops as f64),
+        Metric::Activations => Key::Fixed(f.activations as f64),
+        Metric::Memory => Key::Fixed(f.memory_mib),
+        Metric::Psnr => Key::Psnr,
+        Metric::Ssim => Key::Fixed(-f.ssim),
+    };
+    let entry = |r: &RankedRow| Entry {
+        psnr: images.psnr.get(&r.submission).cloned().unwrap_or_default(),
+        key: key(&r.figures),
+    };
+    let entries: Vec<Entry> = board.ranked.iter().map(entry).collect();
+    let official: Vec<u32> = board.ranked.iter().map(|r| r.rank).collect();
+    let held = stability::stability(&entries, &official, threshold);
+    let rows = board.ranked.iter().zip(held).map(|(r, held)| Stability {
+        rank: r.rank,
+        team: r.team.clone(),
+        submission: r.submission,
+        held: held.share,
+        ranks95: held.ranks,
+        below_gate: held.below_gate,
+    });
+    rows.collect()
+}
+
+fn weights_of(board: &Board, images: &ImageTable) -> Vec<ImageWeight> {
+    let entries: Vec<Vec<f64>> = board.ranked.iter().filter_map(|r| images.psnr.get(&r.submission).cloned()).collect();
+    // Of one entry or two an image's spread would give their figures away, and says nothing.
+    if entries.len() < FEWEST {
+        return Vec::new();
+    }
+    let weights = stability::weights(&entries);
+    let mut rows: Vec<ImageWeight> = images
+        .names
+        .iter()
+        .zip(weights)
+        .map(|(name, w)| ImageWeight { name: name.clone(), spread_db: w.spread, turned_pairs: w.turned })
+        .collect();
+    rows.sort_by(|a, b| b.turned_pairs.cmp(&a.turned_pairs).then(b.spread_db.total_cmp(&a.spread_db)));
+    rows
+}
