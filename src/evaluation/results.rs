@@ -2,6 +2,7 @@
 //! entry's name is only ever compared.
 
 mod archive;
+pub mod bundle;
 mod names;
 mod readme;
 

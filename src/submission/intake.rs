@@ -185,7 +185,8 @@ pub fn check_sheet(fact_sheet: &FactSheet) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn check_open(phase: &Phase) -> Result<(), Rejection> {
+/// Whether a phase is open, by the clock that read it.
+pub fn check_open(phase: &Phase) -> Result<(), Rejection> {
     let at = |time: Option<DateTime<Utc>>| time.unwrap_or_default();
     match phase.state {
         PhaseState::Open => Ok(()),

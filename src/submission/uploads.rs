@@ -36,6 +36,7 @@ pub enum Part {
 /// What a client states of a new upload.
 #[derive(Debug, Clone)]
 pub struct NewUpload {
+    pub id: UploadId,
     pub account: AccountId,
     pub phase: PhaseId,
     pub part: Part,
@@ -107,7 +108,7 @@ pub async fn begin(
     new: &NewUpload,
     allowance: Allowance,
 ) -> Result<UploadId, Rejection> {
-    let id = UploadId::new();
+    let id = new.id;
     let mut conn = pool.acquire().await?;
     let mut tx = conn.begin().await?;
     // Every new upload of this account waits here, so that the count stays true until the row is in.
@@ -180,6 +181,20 @@ async fn select(
 /// An account's own upload.
 pub async fn get(conn: &mut PgConnection, account: AccountId, id: UploadId) -> sqlx::Result<Option<ResumableUpload>> {
     Ok(select(conn, account, Some(id)).await?.pop())
+}
+
+/// A bundle by its id alone, which is as good as a key: it is of 122 random bits and told to its owner only.
+pub async fn bundle(conn: &mut PgConnection, id: UploadId) -> sqlx::Result<Option<ResumableUpload>> {
+    let owner = sqlx::query_scalar!(
+        r#"select account_id as "id: AccountId" from upload where id = $1 and part = 'bundle'"#,
+        id.0
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    match owner {
+        Some(owner) => get(conn, owner, id).await,
+        None => Ok(None),
+    }
 }
 
 /// An account's uploads, newest first.

@@ -329,7 +329,9 @@ struct ErrorPage {
 /// Whether the asker wants JSON: the API always, a page's script when it says so.
 pub fn wants_json(path: &str, headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
-    path.starts_with("/api/v1/") || (accept.contains("application/json") && !accept.contains("text/html"))
+    // Codabench's routes lie under /api/ too.
+    (path.starts_with("/api/") && path != "/api/docs")
+        || (accept.contains("application/json") && !accept.contains("text/html"))
 }
 
 /// Marks an answer that is shown as it is, as to a probe.

@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod assets;
+mod codabench;
 mod details;
 mod error;
 mod extract;
@@ -136,6 +137,7 @@ pub fn router(app: App) -> Router {
     let routes = Router::new()
         .merge(pages::router(&app))
         .merge(api)
+        .merge(codabench::router(&app))
         .merge(layers::health())
         .route("/static/{name}", axum::routing::get(assets::serve))
         .fallback(async || Error::PageNotFound)

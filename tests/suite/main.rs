@@ -3,6 +3,7 @@
 mod api;
 mod archive;
 mod browser;
+mod codabench;
 mod corpus;
 mod cost;
 mod crash;

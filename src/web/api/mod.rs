@@ -7,7 +7,7 @@ mod leaderboard;
 mod records;
 mod study;
 pub mod submissions;
-mod uploads;
+pub mod uploads;
 
 use std::sync::LazyLock;
 

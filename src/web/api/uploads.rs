@@ -214,7 +214,7 @@ async fn announced(
     if length == 0 {
         return Err(Error::BadUpload(Problem::new("empty_file", "The file is empty.")));
     }
-    Ok(NewUpload { account: signed.account.id, phase: phase.id, part, filename, length, sha256 })
+    Ok(NewUpload { id: UploadId::new(), account: signed.account.id, phase: phase.id, part, filename, length, sha256 })
 }
 
 /// Ask how much of an upload has arrived
@@ -301,7 +301,7 @@ pub async fn append(
     Ok((StatusCode::NO_CONTENT, head).into_response())
 }
 
-async fn write(turn: &Turn, file: &mut Growing, mut piece: Piece) -> Result<(), Error> {
+pub async fn write(turn: &Turn, file: &mut Growing, mut piece: Piece) -> Result<(), Error> {
     loop {
         let chunk = tokio::select! {
             () = turn.over.cancelled() => return Err(Error::UploadBusy),
@@ -333,7 +333,7 @@ pub async fn terminate(State(app): State<App>, UploadAt(upload): UploadAt, _: Tu
 }
 
 /// The upload's file, from whoever has it now.
-async fn hold(app: &App, id: UploadId) -> Result<(Turn, Growing), Error> {
+pub async fn hold(app: &App, id: UploadId) -> Result<(Turn, Growing), Error> {
     let turn = app.turns.take(id);
     let deadline = Instant::now() + HAND_OVER;
     loop {
