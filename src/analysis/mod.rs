@@ -23,7 +23,7 @@ use crate::{
     scoring::{Gate, GateState},
 };
 use front::Point;
-use stability::{Entry, Key};
+use stability::{Bar, Entry, Key};
 
 /// A cost that entries are compared by; lower is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -105,8 +105,9 @@ pub struct Stability {
     pub held: f64,
     /// Lowest and highest rank of the middle 95 % of draws in which it is ranked.
     pub ranks95: Option<[u32; 2]>,
-    /// Share of draws in which it falls below the gate, 0…1.
-    pub below_gate: f64,
+    /// Share of draws in which it falls below the gate, 0…1: the baseline's PSNR over the images drawn, as far above or
+    /// below as the gate is over the whole set. `null` without a measured baseline.
+    pub below_gate: Option<f64>,
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -125,9 +126,10 @@ pub struct ImageTable {
     pub psnr: HashMap<SubmissionId, Vec<f64>>,
 }
 
-/// The per-image figures behind a board's ranked entries.
+/// The per-image figures behind a board's ranked entries and its baseline.
 pub async fn images_of(conn: &mut PgConnection, phase: &Phase, board: &Board) -> sqlx::Result<ImageTable> {
-    let ids: Vec<_> = board.ranked.iter().map(|r| r.submission.0).collect();
+    let baseline = board.baseline.iter().filter_map(|b| b.submission);
+    let ids: Vec<_> = board.ranked.iter().map(|r| r.submission).chain(baseline).map(|id| id.0).collect();
     let rows = sqlx::query!(
         r#"select s.id as "id: SubmissionId", array_agg(i.name order by i.name) as "names!",
                   array_agg(least(i.psnr, 100) order by i.name) as "psnr!"
@@ -179,20 +181,24 @@ pub fn study(board: &Board, images: &ImageTable, gate: GateState) -> Study {
         }
     };
     let threshold = match gate {
-        GateState::At(gate) => Gate::threshold(gate),
-        GateState::None | GateState::Pending => f64::NEG_INFINITY,
+        GateState::At(gate) => Some(Gate::threshold(gate)),
+        GateState::None | GateState::Pending => None,
     };
+    let bar = threshold.and_then(|threshold| {
+        let (baseline, figures) = board.baseline.as_ref().and_then(|b| b.submission.zip(b.figures))?;
+        Some(Bar { psnr: images.psnr.get(&baseline)?.clone(), margin: threshold - figures.psnr })
+    });
     Study {
         protocol: board.protocol.clone(),
         entries: ranked.len(),
         correlations: correlations.collect(),
         fronts: Cost::ALL.into_iter().map(front).collect(),
-        stability: stability_of(board, images, ratios, threshold),
+        stability: stability_of(board, images, ratios, bar.as_ref()),
         images: weights_of(board, images),
     }
 }
 
-fn stability_of(board: &Board, images: &ImageTable, ratios: bool, threshold: f64) -> Vec<Stability> {
+fn stability_of(board: &Board, images: &ImageTable, ratios: bool, bar: Option<&Bar>) -> Vec<Stability> {
     let key = |f: &Figures| match board.metric {
         Metric::Runtime => match (f.runtime_ratio, f.runtime_ratio_ci95) {
             (Some(ratio), Some(interval)) if ratios => Key::timed(ratio, interval),
@@ -211,14 +217,14 @@ fn stability_of(board: &Board, images: &ImageTable, ratios: bool, threshold: f64
     };
     let entries: Vec<Entry> = board.ranked.iter().map(entry).collect();
     let official: Vec<u32> = board.ranked.iter().map(|r| r.rank).collect();
-    let held = stability::stability(&entries, &official, threshold);
+    let held = stability::stability(&entries, &official, bar);
     let rows = board.ranked.iter().zip(held).map(|(r, held)| Stability {
         rank: r.rank,
         team: r.team.clone(),
         submission: r.submission,
         held: held.share,
         ranks95: held.ranks,
-        below_gate: held.below_gate,
+        below_gate: bar.map(|_| held.below_gate),
     });
     rows.collect()
 }

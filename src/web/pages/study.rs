@@ -122,7 +122,7 @@ fn stability(study: &Study) -> Vec<StabilityRow> {
             Some([low, high]) => format!("{low}–{high}"),
             None => "–".into(),
         },
-        below: percent(s.below_gate),
+        below: s.below_gate.map_or("–".into(), percent),
     };
     study.stability.iter().map(row).collect()
 }
