@@ -354,6 +354,50 @@ async fn a_piece_that_is_too_slow_is_cut_off_and_kept() {
     assert_eq!(web.tus(Method::HEAD, &token, &url).await.header("upload-offset"), "11");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_length_that_lies_leaves_nothing() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let token = web.token(web.app.team(&phase, "a").await).await;
+    let address = web.listen().await.trim_start_matches("http://").to_owned();
+    let path = format!("/api/v1/challenges/{}/phases/validation/submissions", phase.challenge_slug);
+    let part = "--b\r\nContent-Disposition: form-data; name=\"results\"; filename=\"r.zip\"\r\n\r\nbytes";
+    let send = async |lengths: &str, body: &str| {
+        let mut stream = TcpStream::connect(&address).await.expect("a connection");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{lengths}\
+             Content-Type: multipart/form-data; boundary=b\r\n\r\n{body}"
+        );
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        stream.shutdown().await.expect("said");
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+        assert!(read.is_ok(), "{lengths}: the connection is closed");
+        String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+    };
+    for lengths in ["Content-Length: 9\r\nContent-Length: 90\r\n", "Content-Length: -1\r\n", "Content-Length: 1e3\r\n"]
+    {
+        let answer = send(lengths, part).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{lengths}: {answer}");
+    }
+    // The client announces more than it sends and hangs up; the form ends in the middle; both lengths at once.
+    for lengths in
+        ["Content-Length: 5000\r\n", "Content-Length: 90\r\n", "Content-Length: 9\r\nTransfer-Encoding: chunked\r\n"]
+    {
+        let answer = send(lengths, part).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{lengths}: {answer}");
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let temporary = || std::fs::read_dir(web.app.folder.path().join("tmp")).expect("a folder").count();
+    while temporary() > 0 {
+        assert!(Instant::now() < deadline, "a temporary file stays");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let rows: i64 =
+        sqlx::query_scalar("select count(*) from submission").fetch_one(&web.app.pool).await.expect("a count");
+    assert_eq!(rows, 0);
+}
+
 /// A server process that ends with the test.
 struct Server(Child);
 

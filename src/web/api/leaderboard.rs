@@ -43,7 +43,9 @@ pub struct Asked {
         ("phase" = String, Path, description = "The phase"),
         Asked),
     responses(
-        (status = 200, description = "The board; CSV, Markdown and LaTeX hold the same figures", body = Board),
+        (status = 200, description = "The board; CSV, Markdown and LaTeX hold the same figures",
+            content((Board = "application/json"), (String = "text/csv"), (String = "text/markdown"),
+                (String = "application/x-tex"))),
         (status = 400, description = "There is no such format", body = Errors),
         (status = 401, description = "The token is unknown, expired or revoked", body = Errors),
         (status = 403, description = "The figures of this phase are not published", body = Errors),
