@@ -1,7 +1,7 @@
 # Where cargo builds; `make demo` starts what it built.
 TARGET = $${CARGO_TARGET_DIR:-target}
 
-.PHONY: help setup demo test bench lint
+.PHONY: help setup demo test bench fuzz lint
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -20,6 +20,10 @@ test: setup ## every test, the browser flows included
 bench: ## the benchmarks, figures to stdout
 	UPSCORE_SETUP=server scripts/setup.sh
 	cargo bench
+
+fuzz: ## mutated archives, readmes, PNGs and models for a minute each; FUZZ_SECONDS=300 for longer
+	cp Cargo.lock fuzz/Cargo.lock
+	cd fuzz && cargo run --bin upscore-fuzz -- $${FUZZ_SECONDS:-60}
 
 lint: ## format, clippy and documentation, warnings denied
 	cargo fmt --check
