@@ -28,6 +28,8 @@ use stability::{Bar, Entry, Key};
 /// A cost that entries are compared by; lower is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+// Under another name than the cost of a model, which the document holds too.
+#[schema(as = ComparedCost)]
 pub enum Cost {
     /// Ratio to the baseline where all entries have one, else ms.
     Runtime,
