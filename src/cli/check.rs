@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{
@@ -123,17 +122,15 @@ pub fn run(args: &Args) -> Outcome {
         },
         origin: Origin::default(),
     };
-    let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new(1) };
-    bar.set_style(ProgressStyle::with_template("{msg:<12} {wide_bar} {pos}/{len} {elapsed}")?);
+    let bar = super::bar();
     let progress = |p: crate::evaluation::Progress| {
-        bar.set_message(match p.step {
+        let step = match p.step {
             Step::Scoring => "scoring",
             Step::Counting => "counting",
             Step::Reproducing => "reproducing",
             Step::Timing => "timing",
-        });
-        bar.set_length(u64::from(p.total));
-        bar.set_position(u64::from(p.done));
+        };
+        super::show(&bar, step, p.done, p.total);
     };
     let examined = examine(&job, &progress, Arc::new(AtomicBool::new(false)))?;
     bar.finish_and_clear();

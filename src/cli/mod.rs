@@ -19,6 +19,7 @@ pub mod worker;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::problem::Problem;
 
@@ -124,4 +125,16 @@ fn report(json: bool, problems: &[Problem]) {
             eprintln!("  hint: {hint}");
         }
     }
+}
+
+/// A progress bar on stderr; none where that is no terminal.
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:<12} {wide_bar} {percent:>3} % {elapsed}");
+    ProgressBar::new(1).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn show(bar: &ProgressBar, step: &'static str, done: u32, total: u32) {
+    bar.set_message(step);
+    bar.set_length(u64::from(total));
+    bar.set_position(u64::from(done));
 }

@@ -1,22 +1,27 @@
 //! `upscore profile MODEL.onnx`: cost of a model, and its time and memory on this machine.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
+    time::Instant,
 };
 
+use anyhow::Context;
 use serde::Serialize;
 
 use super::Outcome;
 use crate::{
     config,
     evaluation::{
-        Cost, Limits, Memory, Runtime, TimingSettings,
+        Cost, Limits, Memory, Runtime, TimedInput, TimingSettings, Whole,
         cost::{Count, NodeCost},
-        count_model, measure_runtime,
+        count_model,
+        images::{self, Rgb8},
         model::{self, Model},
         nchw,
         runner::{Fault, Runner, Setup, Slot},
+        runtime::{self, Engine},
+        timing,
     },
     problem::Problem,
 };
@@ -32,9 +37,28 @@ pub struct Args {
     /// Baseline to time alternately with the model, for a ratio that other machines can repeat.
     #[arg(long, value_name = "BASE.onnx", requires = "runtime")]
     baseline: Option<PathBuf>,
+    /// Folder of LR images to time on; without it, on drawn stripes and edges.
+    #[arg(long, value_name = "LR_DIR", requires = "runtime")]
+    lr: Option<PathBuf>,
+    /// Time on whole LR images, as NTIRE does, and not on tiles of 256×256.
+    #[arg(long, requires = "lr")]
+    full_images: bool,
+    /// Range the model expects, 1 (0…1) or 255 (0…255).
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
+    input_range: u32,
     /// CPU threads of ONNX Runtime.
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Longest that timing may take, seconds.
+    #[arg(long, default_value_t = TimingSettings::default().max_seconds)]
+    max_seconds: f64,
+    /// Time until half of the ratio's 95 % interval is at most this share of it.
+    #[arg(long, default_value_t = TimingSettings::default().half_width)]
+    half_width: f64,
+    /// Time the model the way the field's scripts do beside it, for comparison: the mean of so many single passes in a
+    /// process of its own, nothing warmed up, nothing pinned.
+    #[arg(long, value_name = "PASSES", requires = "runtime")]
+    plain_mean: Option<usize>,
     /// cpu or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -65,6 +89,9 @@ pub struct Profile {
     pub memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<Runtime>,
+    /// The mean of single passes as the field's scripts take it, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plain_mean_ms: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,6 +121,9 @@ pub fn run(args: &Args) -> Outcome {
                 println!("{}", serde_json::to_string(&profile)?);
             } else {
                 print(&profile.model, &profile.cost, profile.runtime.as_ref(), profile.memory.as_ref());
+                if let (Some(mean), Some(passes)) = (profile.plain_mean_ms, args.plain_mean) {
+                    println!("plain mean   {mean:.3} ms over {passes} passes, nothing warmed up, nothing pinned");
+                }
                 profile.nodes.iter().for_each(|nodes| print_nodes(nodes));
             }
             Ok(Ok(()))
@@ -104,7 +134,14 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 fn profile(args: &Args, model: &Model) -> Result<Profile, Fault> {
-    let timing = TimingSettings { threads: args.threads, ..TimingSettings::default() };
+    let input = if args.full_images { TimedInput::Whole(Whole::LrImages) } else { TimingSettings::default().input };
+    let timing = TimingSettings {
+        threads: args.threads,
+        max_seconds: args.max_seconds,
+        half_width: args.half_width,
+        input,
+        ..TimingSettings::default()
+    };
     let setup = Setup {
         program: std::env::current_exe().map_err(anyhow::Error::from)?,
         onnxruntime: config::find_onnxruntime()?,
@@ -113,19 +150,37 @@ fn profile(args: &Args, model: &Model) -> Result<Profile, Fault> {
         limits: Limits::default(),
         strict: false,
     };
-    let mut runner = Runner::start(&setup, Arc::new(AtomicBool::new(false)))?;
-    let Count { cost, nodes } = count_model(&mut runner, model, &[], &|_, _| ())?;
-    let (mut runtime, mut memory) = (None, None);
+    let cancel = Arc::new(AtomicBool::new(false));
+    let mut runner = Runner::start(&setup, cancel.clone())?;
+    let bar = super::bar();
+    let report = |done, total| super::show(&bar, "counting", done, total);
+    let Count { cost, nodes } = count_model(&mut runner, model, &[], &report)?;
+    let (mut runtime, mut memory, mut plain) = (None, None, None);
     if args.runtime {
         let baseline = match &args.baseline {
             Some(path) => Some(model::load(path, true).map_err(|problems| first(problems, "the baseline"))?.bytes),
             None => None,
         };
+        let images = match &args.lr {
+            Some(folder) => read_images(folder, cost.scale)?,
+            None => vec![picture(512, 512)],
+        };
         runner.load(Slot::Entry, &model.bytes)?;
-        let inputs = picture(timing.input);
-        let (time, peak) = measure_runtime(&mut runner, &timing, &inputs, baseline.as_deref(), &args.device)?;
+        let subject = timing::Subject {
+            model: &model.bytes,
+            cost: &cost,
+            range: args.input_range,
+            baseline: baseline.as_deref(),
+            images,
+        };
+        let report = |done, total| super::show(&bar, "timing", done, total);
+        let (time, peak) = timing::measure(&mut runner, &setup, &cancel, &timing, subject, &report)?;
         (runtime, memory) = (Some(time), Some(peak));
+        if let Some(passes) = args.plain_mean {
+            plain = Some(plain_mean(&setup, &model.bytes, passes)?);
+        }
     }
+    bar.finish_and_clear();
     let model = ModelFile {
         sha256: crate::evaluation::sha256(&model.bytes),
         bytes: model.bytes.len() as u64,
@@ -133,7 +188,35 @@ fn profile(args: &Args, model: &Model) -> Result<Profile, Fault> {
     };
     let (weighted_ops, weighted_activations) = (cost.weighted_ops(), cost.weighted_activations());
     let nodes = args.nodes.then_some(nodes);
-    Ok(Profile { model, cost, weighted_ops, weighted_activations, nodes, memory, runtime })
+    Ok(Profile { model, cost, weighted_ops, weighted_activations, nodes, memory, runtime, plain_mean_ms: plain })
+}
+
+/// The field's figure: ms, the mean of single passes of a new session in this process.
+fn plain_mean(setup: &Setup, model: &[u8], passes: usize) -> anyhow::Result<f64> {
+    let device = setup.device.parse().map_err(anyhow::Error::msg)?;
+    let engine = Engine::load(&setup.onnxruntime, device, setup.threads, &[])?;
+    let mut session = engine.plain_session(model, setup.threads)?;
+    let pixels = nchw(&picture(256, 256), 1);
+    let mut total = 0.0;
+    for _ in 0..passes.max(1) {
+        let start = Instant::now();
+        runtime::forward(&mut session, &pixels, 256, 256)?;
+        total += start.elapsed().as_secs_f64();
+    }
+    Ok(1e3 * total / passes.max(1) as f64)
+}
+
+/// The images of a folder.
+fn read_images(folder: &Path, scale: u32) -> Result<Vec<Rgb8>, Fault> {
+    let files = super::score::pngs(folder, scale)?;
+    if files.is_empty() {
+        return Err(Problem::new("missing_image", "the LR folder holds no PNG").at(folder.to_string_lossy()).into());
+    }
+    let read = |(name, path): (String, PathBuf)| -> Result<Rgb8, Fault> {
+        let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(images::decode_png(&bytes, &name)?)
+    };
+    files.into_iter().map(read).collect()
 }
 
 fn first(problems: Vec<Problem>, what: &str) -> Problem {
@@ -142,21 +225,53 @@ fn first(problems: Vec<Problem>, what: &str) -> Problem {
     problem
 }
 
-/// Smooth stripes and edges in several phases, 0…1: without a dataset there are no LR images, and noise makes real
-/// networks explode.
-fn picture((height, width): (u32, u32)) -> Vec<Vec<f32>> {
-    let sample = |x: u32, y: u32, c: u32, phase: u32| {
-        let wave = ((x + phase * 13) as f32 / (7.0 + c as f32)).sin() * ((y + phase * 5) as f32 / 11.0).cos();
-        let edge = if (x / 16 + y / 16 + phase).is_multiple_of(2) { 0.2 } else { -0.2 };
+/// Smooth stripes and edges: without a dataset there are no LR images, and noise makes real networks explode.
+fn picture(height: u32, width: u32) -> Rgb8 {
+    let sample = |x: u32, y: u32, c: u32| {
+        let wave = (x as f32 / (7.0 + c as f32)).sin() * (y as f32 / 11.0).cos();
+        let edge = if (x / 16 + y / 16).is_multiple_of(2) { 0.2 } else { -0.2 };
         (127.5 * (1.0 + 0.6 * wave + edge)).clamp(0.0, 255.0) as u8
     };
-    (0..8)
-        .map(|phase| {
-            let pixels =
-                (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| sample(x, y, c, phase))));
-            nchw(&crate::evaluation::images::Rgb8 { width, height, data: pixels.collect() }, 1)
-        })
-        .collect()
+    let data = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| sample(x, y, c)))).collect();
+    Rgb8 { width, height, data }
+}
+
+fn print_runtime(runtime: &Runtime) {
+    let Runtime { device, input, threads, median_ms, ci95_ms: [low, high], runs, baseline, samples_ms: _, record } =
+        runtime;
+    println!(
+        "runtime      {median_ms:.3} ms [{low:.3}, {high:.3}], median of {runs} passes at {input} on {device}, {threads} threads"
+    );
+    if let Some(base) = baseline {
+        let [low, high] = base.ratio_ci95;
+        println!("  ratio      {:.4}× [{low:.4}, {high:.4}] of the baseline's {:.3} ms", base.ratio, base.median_ms);
+    }
+    let reached = if record.half_width <= record.half_width_asked { "as asked" } else { "wider than asked" };
+    println!(
+        "  interval   ±{:.2} % at 95 %, {reached} (±{:.2} %); {} of {} blocks were disturbed and thrown away",
+        100.0 * record.half_width,
+        100.0 * record.half_width_asked,
+        record.discarded,
+        record.blocks.len()
+    );
+    if record.noisy {
+        let last = record.blocks.iter().rev().find_map(|b| b.disturbed.as_deref()).unwrap_or("unknown");
+        println!("  NOISY      the machine never got quiet ({last}); disturbed blocks count too");
+    }
+    if let Some(why) = record.throughput.as_ref().and_then(|t| t.implausible.as_ref()) {
+        println!("  HELD       a server would hold this for review: {why}");
+    }
+}
+
+fn print_memory(memory: &Memory) {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!("memory       {:.1} MiB ({})", mib(memory.peak_bytes), memory.method);
+    if let (Some(base), Some(ratio)) = (memory.baseline_peak_bytes, memory.ratio()) {
+        println!("  ratio      {ratio:.3}× of the baseline's {:.1} MiB", mib(base));
+    }
+    if let Some(bytes) = memory.process_bytes {
+        println!("  process    {:.1} MiB by the GPU's driver (NVML), CUDA context included", mib(bytes));
+    }
 }
 
 /// The figures as a table for people.
@@ -171,18 +286,10 @@ pub fn print(model: &ModelFile, cost: &Cost, runtime: Option<&Runtime>, memory: 
     println!("FLOPs fvcore {} ({})", cost.flops.fvcore, giga(cost.flops.fvcore));
     println!("MACs         {} ({})", cost.macs, giga(cost.macs));
     if let Some(runtime) = runtime {
-        let [low, high] = runtime.ci95_ms;
-        println!(
-            "runtime      {:.3} ms [{low:.3}, {high:.3}] median of {} passes at {} on {}, {} threads",
-            runtime.median_ms, runtime.runs, runtime.input, runtime.device, runtime.threads
-        );
-        if let Some(base) = &runtime.baseline {
-            let [low, high] = base.ratio_ci95;
-            println!("  baseline   {:.3} ms; ratio {:.3}× [{low:.3}, {high:.3}]", base.median_ms, base.ratio);
-        }
+        print_runtime(runtime);
     }
     if let Some(memory) = memory {
-        println!("memory       {:.1} MiB ({})", memory.peak_bytes as f64 / f64::from(1 << 20), memory.method);
+        print_memory(memory);
     }
     println!("\n{:<24} {:>6} {:>16} {:>12} {:>14}", "operator", "calls", "MACs", "params", "output");
     for row in &cost.operators {

@@ -4,15 +4,14 @@ use std::{
     fs,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, anyhow};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Cost, EvalImage, Fidelity, Job, Measurement, Memory, Progress, Provenance, Reproduction, Runtime, RuntimeRatio,
-    Step, StepTime, TimingSettings,
+    Cost, Fidelity, Job, Measurement, Memory, Progress, Provenance, Reproduction, Runtime, Step, StepTime, TimedInput,
     counting::{count_model, named, sizes_used},
     fidelity,
     images::{self, Rgb8},
@@ -21,12 +20,12 @@ use super::{
     reproduction::reproduce,
     results::{Depth, Expected, Readme, ResultsZip},
     runner::{CRASHED, Fault, Loaded, Runner, Setup, Slot},
-    statistics,
+    timing,
 };
 use crate::problem::Problem;
 
-/// Inputs that the timed passes take in turn, so that none sees the same pixels twice running.
-const TIMED_INPUTS: usize = 8;
+/// Images that timed tiles are cut from, at most; any of them shows what a network does.
+const TILED_IMAGES: usize = 64;
 
 /// What [`examine`] found; without HR or without timing the parts that need them are absent.
 #[derive(Debug)]
@@ -135,22 +134,31 @@ fn run(
         limits: job.limits.clone(),
         strict: job.tools.strict_sandbox,
     };
-    let mut runner = Runner::start(&setup, cancel)?;
-    let used = sizes_used(&job.images, job.timed.then_some(job.timing.input))?;
+    let mut runner = Runner::start(&setup, cancel.clone())?;
+    let tile = match job.timing.input {
+        TimedInput::Tile(height, width) if job.timed => Some((height, width)),
+        _ => None,
+    };
+    let used = sizes_used(&job.images, tile)?;
     let cost = count_model(&mut runner, model, &used, &report(Step::Counting))?.cost;
     // The graph that was counted, not the uploaded file: what is counted is what runs, however a parser may read the file.
-    runner.load(Slot::Entry, &model.flat_bytes()).map_err(|fault| named(model, fault))?;
+    let counted = model.flat_bytes();
+    runner.load(Slot::Entry, &counted).map_err(|fault| named(model, fault))?;
     let (mut reproduction, of_model) =
         reproduce(job, &mut runner, results, &report(Step::Reproducing)).map_err(|fault| named(model, fault))?;
     reproduction.uploaded_psnr = fidelity.as_ref().map(|fidelity| fidelity.psnr);
     let fidelity = of_model.or(fidelity);
     let timing = if job.timed {
-        report(Step::Timing)(0, 1);
         let baseline = job.baseline.as_ref().map(fs::read).transpose().context("the baseline's model")?;
-        let tiles = tiles(&job.images, job.timing.input, reproduction.input_range)?;
-        let timing = measure_runtime(&mut runner, &job.timing, &tiles, baseline.as_deref(), &job.device)?;
-        report(Step::Timing)(1, 1);
-        Some(timing)
+        let subject = timing::Subject {
+            model: &counted,
+            cost: &cost,
+            range: reproduction.input_range,
+            baseline: baseline.as_deref(),
+            images: timed_images(job)?,
+        };
+        let timed = timing::measure(&mut runner, &setup, &cancel, &job.timing, subject, &report(Step::Timing));
+        Some(timed.map_err(|fault| named(model, fault))?)
     } else {
         None
     };
@@ -175,95 +183,23 @@ pub(super) fn header(path: &Path, name: &str) -> Result<images::PngHeader> {
     images::png_header(&bytes, name).map_err(|problem| anyhow!(problem).context("an image of the dataset"))
 }
 
+/// What the timed passes are made of.
+fn timed_images(job: &Job) -> Result<Vec<Rgb8>> {
+    let most = match job.timing.input {
+        TimedInput::Tile(..) => TILED_IMAGES,
+        TimedInput::Whole(_) => usize::MAX,
+    };
+    job.images.iter().take(most).map(|image| decode(&image.lr, &image.name)).collect()
+}
+
 /// An image as a network's input: planar RGB, 0…`range`.
 pub fn nchw(image: &Rgb8, range: u32) -> Vec<f32> {
     let factor = range as f32 / 255.0;
     (0..3).flat_map(|c| image.data.iter().skip(c).step_by(3).map(move |&v| f32::from(v) * factor)).collect()
 }
 
-/// Time and peak memory of the loaded entry, beside the baseline's in the same process where one is given.
-pub fn measure_runtime(
-    runner: &mut Runner,
-    timing: &TimingSettings,
-    inputs: &[Vec<f32>],
-    baseline: Option<&[u8]>,
-    device: &str,
-) -> Result<(Runtime, Memory), Fault> {
-    let (height, width) = timing.input;
-    if let Some(model) = baseline {
-        ours(runner.load(Slot::Baseline, model))?;
-    }
-    let budget = Duration::from_secs_f64(timing.max_seconds.max(0.0));
-    let (entry, base) = runner.time(inputs, timing.input, timing.warmup, timing.runs, budget)?;
-    let seed = 7;
-    let runtime = Runtime {
-        device: device.to_owned(),
-        input: format!("1x3x{height}x{width}"),
-        threads: timing.threads,
-        median_ms: statistics::median(&entry),
-        ci95_ms: statistics::median_interval(&entry, seed),
-        runs: entry.len(),
-        baseline: (!base.is_empty()).then(|| RuntimeRatio {
-            median_ms: statistics::median(&base),
-            ratio: statistics::median(&entry) / statistics::median(&base),
-            ratio_ci95: statistics::ratio_interval(&entry, &base, seed),
-            samples_ms: base,
-        }),
-        samples_ms: entry,
-    };
-    let pixels = inputs.first().ok_or_else(|| Fault::Ours(anyhow!("nothing to measure memory on")))?;
-    let peak_bytes = runner.peak_memory(Slot::Entry, pixels, timing.input)?;
-    let baseline_peak_bytes = match baseline {
-        Some(_) => Some(ours(runner.peak_memory(Slot::Baseline, pixels, timing.input))?),
-        None => None,
-    };
-    let arena = if device == "cpu" { "CPU" } else { "CUDA" };
-    let method = format!(
-        "ONNX Runtime {arena} arena, most bytes in use during one pass at 1x3x{height}x{width}, weights included"
-    );
-    Ok((runtime, Memory { peak_bytes, method, baseline_peak_bytes }))
-}
-
 fn first(problems: Vec<Problem>, otherwise: &str) -> Fault {
     Fault::Model(problems.into_iter().next().unwrap_or_else(|| Problem::new("png_malformed", otherwise)))
-}
-
-/// The baseline is the organizer's: what it does wrong is not the team's fault.
-fn ours<T>(outcome: Result<T, Fault>) -> Result<T, Fault> {
-    outcome.map_err(|fault| match fault {
-        Fault::Model(problem) => Fault::Ours(anyhow!(problem).context("the baseline's model")),
-        ours => ours,
-    })
-}
-
-/// Inputs for timing: tiles of the set's own images, mirrored on where one is too small, each shifted and flipped anew.
-/// Never noise: real networks explode on it.
-fn tiles(images: &[EvalImage], (height, width): (u32, u32), range: u32) -> Result<Vec<Vec<f32>>> {
-    let mut tiles = Vec::with_capacity(TIMED_INPUTS);
-    for i in 0..TIMED_INPUTS {
-        let image = images.get(i % images.len().max(1)).context("a dataset without images")?;
-        tiles.push(tile(&decode(&image.lr, &image.name)?, (height, width), range, rand::random()));
-    }
-    Ok(tiles)
-}
-
-fn tile(image: &Rgb8, (height, width): (u32, u32), range: u32, seed: u64) -> Vec<f32> {
-    let (dx, dy) = (seed as u32 % image.width, (seed >> 20) as u32 % image.height);
-    let (flip_x, flip_y) = (seed >> 60 & 1 == 1, seed >> 61 & 1 == 1);
-    let mirrored = |at: u32, shift: u32, size: u32, flip: bool| {
-        let at = (at + shift) % (2 * size);
-        let at = if at < size { at } else { 2 * size - 1 - at };
-        if flip { size - 1 - at } else { at }
-    };
-    let mut data = Vec::with_capacity(3 * (height * width) as usize);
-    for y in 0..height {
-        let row = mirrored(y, dy, image.height, flip_y);
-        for x in 0..width {
-            let at = 3 * (row * image.width + mirrored(x, dx, image.width, flip_x)) as usize;
-            data.extend_from_slice(&image.data[at..at + 3]);
-        }
-    }
-    nchw(&Rgb8 { width, height, data }, range)
 }
 
 /// Decodes one of the dataset's own images: what is wrong with it is our fault.

@@ -128,34 +128,86 @@ pub struct OperatorCost {
     pub weighted_elements: u64,
 }
 
-/// Wall-clock time of the forward pass alone, batch 1, fp32; decoding, copies and rounding are outside.
+/// Wall-clock time of the forward pass alone, batch 1, fp32; decoding, copies and rounding are outside. Figures are of the
+/// quiet blocks; where there were too few, of all, and `record.noisy` says so.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Runtime {
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// What was fed: `1x3x256x256`, or `5 LR images` for the set's full images.
+    /// What was fed: `1x3x256x256`, or `100 LR images, at most 1x3x339x510`.
     pub input: String,
     /// CPU threads that the runtime may use.
     pub threads: usize,
-    /// ms per image, median over timed runs.
+    /// ms per image: the median over timed passes at each input size, averaged over the images.
     pub median_ms: f64,
-    /// 95 % bootstrap interval of the median, ms.
+    /// 95 % bootstrap interval over blocks, ms.
     pub ci95_ms: [f64; 2],
-    /// Timed runs, warm-up not counted.
+    /// Timed passes of the entry that count; warm-up is not among them.
     pub runs: usize,
     /// The baseline, timed in the same process, interleaved (A B B A).
     pub baseline: Option<RuntimeRatio>,
-    /// Every timed run of the entry in order, ms.
+    /// The passes that count, of the entry, in order, ms.
     pub samples_ms: Vec<f64>,
+    /// How the figures came about.
+    #[serde(default)]
+    pub record: TimingRecord,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RuntimeRatio {
     pub median_ms: f64,
-    /// Entry over baseline; below 1 is faster than the baseline.
+    /// Entry over baseline, the median over blocks; below 1 is faster than the baseline.
     pub ratio: f64,
+    /// 95 % bootstrap interval over blocks.
     pub ratio_ci95: [f64; 2],
     pub samples_ms: Vec<f64>,
+}
+
+/// How a timing was done, with every raw sample. Empty for scores older than this record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct TimingRecord {
+    /// CPU cores that the threads were pinned to; empty: not pinned.
+    pub cores: Vec<usize>,
+    /// Half of the ratio's interval over the ratio (of the time's, where there is no baseline).
+    pub half_width: f64,
+    /// What the protocol asked for; timing stopped there, or at the protocol's cap.
+    pub half_width_asked: f64,
+    /// Disturbed blocks that were thrown away and run again.
+    pub discarded: usize,
+    /// The machine never got quiet: disturbed blocks count too.
+    pub noisy: bool,
+    /// Timed passes, drawn at random, whose output was checked.
+    pub checked: usize,
+    pub throughput: Option<Throughput>,
+    /// Every timed block in order, the disturbed ones too.
+    pub blocks: Vec<BlockRecord>,
+}
+
+/// One timed block: entry, baseline, baseline, entry; or the entry alone twice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BlockRecord {
+    /// Height and width of the input.
+    pub input: (u32, u32),
+    pub entry_ms: [f64; 2],
+    pub baseline_ms: Option<[f64; 2]>,
+    /// What disturbed it, in words; absent: it was quiet.
+    pub disturbed: Option<String>,
+}
+
+/// What the measured time means, beside what the device was measured to do with the same threads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Throughput {
+    /// Multiply-adds of one image over its time.
+    pub macs_per_s: f64,
+    /// What dense convolutions reach.
+    pub ceiling_macs_per_s: f64,
+    /// Bytes of weights, input and output over the time.
+    pub bytes_per_s: f64,
+    /// What adding one to a picture of the output's size moves.
+    pub ceiling_bytes_per_s: f64,
+    /// Why the entry is held for review: its rate is beyond what the device can do.
+    pub implausible: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -163,8 +215,22 @@ pub struct Memory {
     pub peak_bytes: u64,
     /// What `peak_bytes` is: which allocator or counter, at which input.
     pub method: String,
-    /// The baseline's peak by the same method in the same run.
+    /// The baseline's peak by the same method, in a process of its own too.
     pub baseline_peak_bytes: Option<u64>,
+    /// Device memory of the whole process after the pass as the GPU's driver counts it (NVML), its CUDA context included;
+    /// absent on CPU and where the driver does not tell.
+    #[serde(default)]
+    pub process_bytes: Option<u64>,
+    /// The same of the baseline.
+    #[serde(default)]
+    pub baseline_process_bytes: Option<u64>,
+}
+
+impl Memory {
+    /// The entry's peak over the baseline's; below 1 is less.
+    pub fn ratio(&self) -> Option<f64> {
+        self.baseline_peak_bytes.filter(|&b| b > 0).map(|b| self.peak_bytes as f64 / b as f64)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -5,6 +5,7 @@ mod counting;
 mod evaluate;
 pub mod fidelity;
 pub mod images;
+mod load;
 pub mod machine;
 pub mod measurement;
 pub mod model;
@@ -17,6 +18,7 @@ pub mod runtime;
 pub mod sandbox;
 pub mod selftest;
 mod statistics;
+pub mod timing;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -24,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use counting::{Size, count_model};
-pub use evaluate::{Examined, evaluate, examine, measure_runtime, nchw, sha256};
+pub use evaluate::{Examined, evaluate, examine, nchw, sha256};
 pub use measurement::*;
 pub use reproduction::upscale;
 
@@ -83,25 +85,52 @@ pub struct EvalImage {
     pub hr: Option<PathBuf>,
 }
 
-/// How the forward pass is timed; part of the protocol.
+/// How the forward pass is timed; part of the protocol. Fields that an older protocol lacks have their default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
 pub struct TimingSettings {
-    /// CPU threads the runtime may use; fixed, since it moves every figure.
+    /// CPU threads the runtime may use, each pinned to a core; fixed, since it moves every figure.
     pub threads: usize,
-    /// Untimed runs first.
+    /// Untimed passes of each model first, at every input size.
     pub warmup: usize,
-    /// Timed runs of the entry, and of the baseline, at most.
+    /// Timed passes of the entry, and of the baseline, at most.
     pub runs: usize,
-    /// Timing ends after this many seconds, whatever the number of runs.
+    /// Timing ends after this many seconds, whatever was reached.
     pub max_seconds: f64,
-    /// Height and width of what is fed: tiles of the phase's LR images.
-    pub input: (u32, u32),
+    /// Timing ends when half of the ratio's 95 % interval is at most this share of the ratio (of the time's, where there is
+    /// no baseline).
+    pub half_width: f64,
+    /// What is fed.
+    pub input: TimedInput,
 }
 
 impl Default for TimingSettings {
     fn default() -> Self {
-        TimingSettings { threads: 2, warmup: 3, runs: 40, max_seconds: 30.0, input: (256, 256) }
+        TimingSettings {
+            threads: 2,
+            warmup: 3,
+            runs: 200,
+            max_seconds: 60.0,
+            half_width: 0.01,
+            input: TimedInput::Tile(256, 256),
+        }
     }
+}
+
+/// What the timed passes are fed: pixels of the phase's LR images, shifted and flipped anew for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum TimedInput {
+    /// Tiles of this height and width: `[256, 256]`.
+    Tile(u32, u32),
+    /// Every LR image at its full size, as NTIRE does: `"lr-images"`.
+    Whole(Whole),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Whole {
+    LrImages,
 }
 
 /// What the model's process may use before it is stopped.

@@ -8,7 +8,7 @@ use std::{
     path::Path,
     ptr,
     str::FromStr,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +16,7 @@ use ort::{
     AsPointer, ep,
     memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
     session::{IoBinding, Session, builder::GraphOptimizationLevel},
-    value::{Tensor, TensorRef},
+    value::{DynValue, Tensor, TensorRef},
 };
 use prost::Message;
 
@@ -42,11 +42,13 @@ impl FromStr for Device {
     }
 }
 
-/// The runtime library, loaded once per process.
+/// The runtime library, loaded once per process; it has no thread before the first session.
 pub struct Engine {
     environment: ort::environment::Environment,
     device: Device,
     threads: usize,
+    /// Cores of a session's threads beside the caller's, as the runtime writes them; empty: the system places them.
+    places: String,
 }
 
 /// How a session is to be made.
@@ -62,8 +64,9 @@ enum Purpose<'a> {
 pub type Shapes = HashMap<String, Vec<u64>>;
 
 impl Engine {
-    /// Loads `library` and readies the device; a missing library, GPU or driver is an error that says so.
-    pub fn load(library: &Path, device: Device, threads: usize) -> Result<Engine> {
+    /// Loads `library` and readies the device; a missing library, GPU or driver is an error that says so. `cores`: one for
+    /// each thread, the caller's first; empty: the system places them.
+    pub fn load(library: &Path, device: Device, threads: usize, cores: &[usize]) -> Result<Engine> {
         let environment = ort::init_from(library)
             .with_context(|| format!("ONNX Runtime cannot be loaded from {}", library.display()))?
             .with_name("upscore")
@@ -76,17 +79,35 @@ impl Engine {
                 library.display()
             );
         }
-        Ok(Engine { environment, device, threads })
+        // The runtime counts cores from 1.
+        let places: Vec<String> = cores.iter().skip(1).map(|core| (core + 1).to_string()).collect();
+        Ok(Engine { environment, device, threads, places: places.join(";") })
     }
 
     pub fn session(&self, model: &[u8]) -> ort::Result<Session> {
         self.build(model, Purpose::Inference)
     }
 
+    /// A session as the field's scripts make one: threads of its own, the library's defaults. For comparison only.
+    pub fn plain_session(&self, model: &[u8], threads: usize) -> ort::Result<Session> {
+        let mut builder = Session::builder(&self.environment)?.with_intra_threads(threads)?;
+        if let Device::Cuda(index) = self.device {
+            let cuda = ep::CUDA::default().with_device_id(index).build().error_on_failure();
+            builder = builder.with_execution_providers([cuda])?;
+        }
+        builder.commit_from_memory(model)
+    }
+
     fn build(&self, model: &[u8], purpose: Purpose) -> ort::Result<Session> {
         // Memory patterns plan from the second run on and would double the measured peak; off for every session.
-        let mut builder =
-            Session::builder(&self.environment)?.with_intra_threads(self.threads)?.with_memory_pattern(false)?;
+        // Threads of one session would spin on after a pass, on the cores of the next session's.
+        let mut builder = Session::builder(&self.environment)?
+            .with_intra_threads(self.threads)?
+            .with_memory_pattern(false)?
+            .with_config_entry("session.force_spinning_stop", "1")?;
+        if !self.places.is_empty() {
+            builder = builder.with_config_entry("session.intra_op_thread_affinities", &self.places)?;
+        }
         match purpose {
             Purpose::Inference => {
                 builder = builder
@@ -146,104 +167,35 @@ impl Engine {
         Ok(shapes)
     }
 
-    /// Peak bytes in use of the device's arena during one pass of a fresh session, weights included: the analogue of
-    /// `torch.cuda.max_memory_allocated`.
-    pub fn peak_memory(&self, model: &[u8], pixels: &[f32], height: u32, width: u32) -> Result<u64> {
-        let mut session = self.session(model)?;
-        forward(&mut session, pixels, height, width)?;
-        let (device, index) = match self.device {
-            Device::Cpu => (AllocationDevice::CPU, 0),
-            Device::Cuda(index) => (AllocationDevice::CUDA, index),
-        };
+    /// Peak bytes in use of the session's arena since it was made, weights included: after one pass of a fresh session the
+    /// analogue of `torch.cuda.max_memory_allocated`.
+    pub fn arena_peak(&self, session: &Session) -> Result<u64> {
+        let (device, index) = self.memory();
         let arena =
-            Allocator::new(&session, MemoryInfo::new(device, index, AllocatorType::Arena, MemoryType::Default)?)?;
+            Allocator::new(session, MemoryInfo::new(device, index, AllocatorType::Arena, MemoryType::Default)?)?;
         let stats = arena_stats(&arena)?;
         stats.get("MaxInUse").and_then(|v| v.parse().ok()).context("the runtime's arena reports no peak")
     }
-}
 
-/// Wall-clock samples of two models on the same inputs, ms.
-#[derive(Debug, Default)]
-pub struct Samples {
-    pub entry: Vec<f64>,
-    pub baseline: Vec<f64>,
-}
-
-/// Times forward passes alone: inputs bound beforehand, the clock stopped when the output is complete. With a baseline the
-/// two alternate in blocks A B B A, so that a slow drift of the machine hits both alike. Each pass gets the next input.
-pub fn time(
-    entry: &mut Session,
-    baseline: Option<&mut Session>,
-    inputs: &[Vec<f32>],
-    size: (u32, u32),
-    warmup: usize,
-    runs: usize,
-    budget: Duration,
-) -> Result<Samples> {
-    ensure!(!inputs.is_empty(), "nothing to time on");
-    let mut entry = Timed::new(entry, inputs, size)?;
-    let mut baseline = baseline.map(|session| Timed::new(session, inputs, size)).transpose()?;
-    let start = Instant::now();
-    let mut samples = Samples::default();
-    for i in 0..warmup.max(1) {
-        entry.pass(i)?;
-        if let Some(baseline) = &mut baseline {
-            baseline.pass(i)?;
-        }
-        // Very slow models would spend the whole budget warming up.
-        if start.elapsed() > budget / 4 {
-            break;
+    /// Where tensors of the device live.
+    fn memory(&self) -> (AllocationDevice<'static>, i32) {
+        match self.device {
+            Device::Cpu => (AllocationDevice::CPU, 0),
+            Device::Cuda(index) => (AllocationDevice::CUDA, index),
         }
     }
-    // At least two blocks, so that there is an interval at all.
-    let mut turn = 0;
-    while samples.entry.len() < 4 || (samples.entry.len() < runs && start.elapsed() < budget) {
-        samples.entry.push(entry.pass(turn)?);
-        if let Some(baseline) = &mut baseline {
-            samples.baseline.push(baseline.pass(turn)?);
-            samples.baseline.push(baseline.pass(turn + 1)?);
-        }
-        samples.entry.push(entry.pass(turn + 1)?);
-        turn += 2;
-    }
-    Ok(samples)
-}
 
-/// A session with its inputs bound, so that a pass moves no pixels.
-struct Timed<'a> {
-    session: &'a mut Session,
-    bindings: Vec<IoBinding>,
-}
-
-impl<'a> Timed<'a> {
-    fn new(session: &'a mut Session, inputs: &[Vec<f32>], (height, width): (u32, u32)) -> Result<Self> {
+    /// Binds a session for passes at one input size: the output is kept on the device.
+    pub fn bind(&self, session: &Session, size: (u32, u32)) -> Result<Bound> {
         let (Some(input), Some(output)) = (session.inputs().first(), session.outputs().first()) else {
             bail!("the model has no input or no output");
         };
         let (input, output) = (input.name().to_owned(), output.name().to_owned());
-        let mut bindings = Vec::with_capacity(inputs.len());
-        for pixels in inputs {
-            // Owned: binding a borrowed tensor copies it through a session of ort's own, which deadlocks in rc.15.
-            let tensor = Tensor::from_array(([1usize, 3, height as usize, width as usize], pixels.clone()))?;
-            let mut binding = session.create_binding()?;
-            binding.bind_input(input.as_str(), &tensor)?;
-            let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
-            binding.bind_output_to_device(output.as_str(), &host)?;
-            binding.synchronize_inputs()?;
-            bindings.push(binding);
-        }
-        Ok(Timed { session, bindings })
-    }
-
-    /// Milliseconds of one pass on the `turn`th input; the clock stops when the output is complete.
-    fn pass(&mut self, turn: usize) -> Result<f64> {
-        let binding = &self.bindings[turn % self.bindings.len()];
-        let start = Instant::now();
-        let outputs = self.session.run_binding(binding)?;
-        binding.synchronize_outputs()?;
-        let elapsed = start.elapsed();
-        drop(outputs);
-        Ok(elapsed.as_secs_f64() * 1e3)
+        let mut binding = session.create_binding()?;
+        let (device, index) = self.memory();
+        let place = MemoryInfo::new(device, index, AllocatorType::Device, MemoryType::Default)?;
+        binding.bind_output_to_device(output.as_str(), &place)?;
+        Ok(Bound { binding, input, output, size, place })
     }
 }
 
@@ -364,13 +316,64 @@ pub fn cuda_versions() -> (Option<String>, Option<String>) {
     (None, None)
 }
 
+/// A session's input and output at one size. The buffer of the output is made by the first pass and used again by the next,
+/// so that no later pass allocates it.
+pub struct Bound {
+    binding: IoBinding,
+    input: String,
+    output: String,
+    /// Height and width.
+    pub size: (u32, u32),
+    /// Where the output is kept.
+    place: MemoryInfo<'static>,
+}
+
+/// A pass's output: dimensions and values.
+pub type Output = (Vec<i64>, Vec<f32>);
+
+impl Bound {
+    /// One timed pass on NCHW pixels: ms, and with `keep` its output. The clock runs from when the input is on the device
+    /// until the output is complete there; copies to and from it are outside.
+    pub fn pass(&mut self, session: &mut Session, pixels: &[f32], keep: bool) -> Result<(f64, Option<Output>)> {
+        let (height, width) = self.size;
+        // Owned: binding a borrowed tensor copies it through a session of ort's own, which deadlocks in rc.15.
+        let tensor = Tensor::from_array(([1usize, 3, height as usize, width as usize], pixels.to_vec()))?;
+        self.binding.bind_input(self.input.as_str(), &tensor)?;
+        self.binding.synchronize_inputs()?;
+        let start = Instant::now();
+        let outputs = session.run_binding(&self.binding)?;
+        self.binding.synchronize_outputs()?;
+        let ms = start.elapsed().as_secs_f64() * 1e3;
+        if !keep {
+            return Ok((ms, None));
+        }
+        if self.place.allocation_device() == AllocationDevice::CPU {
+            let kept = values(&outputs[0])?;
+            return Ok((ms, Some(kept)));
+        }
+        // A network that passed the vetting is a function of its input alone: the pass is made again with its output on
+        // the host, and once more to have the buffer on the device back.
+        drop(outputs);
+        let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
+        self.binding.bind_output_to_device(self.output.as_str(), &host)?;
+        let kept = values(&session.run_binding(&self.binding)?[0])?;
+        self.binding.bind_output_to_device(self.output.as_str(), &self.place)?;
+        session.run_binding(&self.binding)?;
+        Ok((ms, Some(kept)))
+    }
+}
+
+fn values(output: &DynValue) -> Result<Output> {
+    let (shape, values) = output.try_extract_tensor::<f32>()?;
+    Ok((shape.to_vec(), values.to_vec()))
+}
+
 /// One forward pass on NCHW pixels, 1×3×height×width; the output's dimensions and values.
-pub fn forward(session: &mut Session, pixels: &[f32], height: u32, width: u32) -> Result<(Vec<i64>, Vec<f32>)> {
+pub fn forward(session: &mut Session, pixels: &[f32], height: u32, width: u32) -> Result<Output> {
     let input = TensorRef::from_array_view(([1usize, 3, height as usize, width as usize], pixels))?;
     let Some(name) = session.inputs().first().map(|i| i.name().to_owned()) else { bail!("the model has no input") };
     let outputs = session.run(ort::inputs![name.as_str() => input])?;
-    let (shape, values) = outputs[0].try_extract_tensor::<f32>()?;
-    Ok((shape.to_vec(), values.to_vec()))
+    values(&outputs[0])
 }
 
 fn dims_list(rows: &serde_json::Value) -> Vec<Vec<u64>> {

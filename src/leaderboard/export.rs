@@ -58,8 +58,8 @@ impl Board {
     pub fn to_csv(&self) -> String {
         let mut out = String::from(
             "rank,team,submission,psnr_db,ssim,params,flops,macs,activations,convs,memory_mib,runtime_ms,runtime_ratio,\
-             rank_runtime,rank_params,rank_flops,rank_activations,rank_memory,rank_psnr,rank_ssim,reproduction,status,\
-             reason,flops_profile,protocol\r\n",
+             runtime_ratio_low,runtime_ratio_high,runtime_noisy,rank_runtime,rank_params,rank_flops,rank_activations,\
+             rank_memory,rank_psnr,rank_ssim,reproduction,status,reason,flops_profile,protocol\r\n",
         );
         for line in self.lines() {
             let f = line.figures;
@@ -83,6 +83,9 @@ impl Board {
                 cell(f.map(|f| f.memory_mib)),
                 cell(f.map(|f| f.runtime_ms)),
                 cell(f.and_then(|f| f.runtime_ratio)),
+                cell(f.and_then(|f| f.runtime_ratio_ci95).map(|[low, _]| low)),
+                cell(f.and_then(|f| f.runtime_ratio_ci95).map(|[_, high]| high)),
+                cell(f.map(|f| f.noisy)),
                 cell(r.and_then(|r| r.runtime)),
                 cell(r.and_then(|r| r.params)),
                 cell(r.and_then(|r| r.flops)),

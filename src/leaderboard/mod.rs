@@ -62,6 +62,8 @@ pub struct Figures {
     pub convs: u64,
     /// Peak of the forward pass, MiB.
     pub memory_mib: f64,
+    /// Entry over baseline, by the same method.
+    pub memory_ratio: Option<f64>,
     /// Median per image, ms.
     pub runtime_ms: f64,
     /// 95 % interval, ms.
@@ -69,6 +71,8 @@ pub struct Figures {
     /// Entry over baseline, timed in the same process; below 1 is faster.
     pub runtime_ratio: Option<f64>,
     pub runtime_ratio_ci95: Option<[f64; 2]>,
+    /// The machine never got quiet while it was timed.
+    pub noisy: bool,
     /// Whether the uploaded model makes the uploaded images.
     pub reproduction: Verdict,
 }
@@ -89,10 +93,12 @@ impl Figures {
             activations: cost.activations,
             convs: cost.convs,
             memory_mib: memory.peak_bytes as f64 / f64::from(1 << 20),
+            memory_ratio: memory.ratio(),
             runtime_ms: runtime.median_ms,
             runtime_ci95_ms: runtime.ci95_ms,
             runtime_ratio: runtime.baseline.as_ref().map(|b| b.ratio),
             runtime_ratio_ci95: runtime.baseline.as_ref().map(|b| b.ratio_ci95),
+            noisy: runtime.record.noisy,
             reproduction: reproduction.verdict,
         }
     }
@@ -225,7 +231,7 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
                select s.id, s.team_id, t.name, s.created_at, s.chosen and $6 as chosen, s.organizer_status,
                       s.organizer_reason, s.id = $3 as baseline, c.psnr, c.ssim, c.params, c.macs, c.activations,
                       c.convs, case $7 when 'kair' then c.flops_kair else c.flops_fvcore end as flops,
-                      c.memory_bytes, c.runtime_ms, c.runtime_ci_low, c.runtime_ci_high, c.ratio, c.ratio_ci_low,
+                      c.memory_bytes, c.baseline_memory_bytes, c.runtime_noisy, c.runtime_ms, c.runtime_ci_low, c.runtime_ci_high, c.ratio, c.ratio_ci_low,
                       c.ratio_ci_high, c.verdict, c.max_abs, case when $8 then c.ratio else c.runtime_ms end as runtime
                from submission s
                join team t on t.id = s.team_id
@@ -253,8 +259,8 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
            select id as "id: SubmissionId", team_id as "team_id: TeamId", name, created_at,
                   organizer_status as "organizer_status: OrganizerStatus", organizer_reason,
                   coalesce(baseline, false) as "baseline!", psnr, ssim, params, macs, activations, convs,
-                  flops as "flops!", memory_bytes, runtime_ms, runtime_ci_low, runtime_ci_high, ratio, ratio_ci_low,
-                  ratio_ci_high, verdict, max_abs, key, ranks as "ranks!",
+                  flops as "flops!", memory_bytes, baseline_memory_bytes, runtime_noisy, runtime_ms, runtime_ci_low,
+                  runtime_ci_high, ratio, ratio_ci_low, ratio_ci_high, verdict, max_abs, key, ranks as "ranks!",
                   rank() over (partition by ranks order by key nulls last) as "rank!",
                   case when runtime is not null then
                       rank() over (partition by ranks order by runtime nulls last) end as by_runtime,
@@ -292,10 +298,12 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
             activations: r.activations as u64,
             convs: r.convs as u64,
             memory_mib: r.memory_bytes as f64 / f64::from(1 << 20),
+            memory_ratio: r.baseline_memory_bytes.filter(|&b| b > 0).map(|b| r.memory_bytes as f64 / b as f64),
             runtime_ms: r.runtime_ms,
             runtime_ci95_ms: [r.runtime_ci_low, r.runtime_ci_high],
             runtime_ratio: r.ratio,
             runtime_ratio_ci95: r.ratio_ci_low.zip(r.ratio_ci_high).map(|(low, high)| [low, high]),
+            noisy: r.runtime_noisy,
             reproduction: verdict,
         };
         if r.baseline {

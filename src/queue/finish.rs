@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// Stores the result and the final state in one transaction. A job that was to be cancelled meanwhile ends as cancelled,
-/// without its result.
+/// without its result. An entry whose time is beyond what the device can do is held for review, unless an organizer has
+/// decided about it before.
 pub async fn finish(conn: &mut PgConnection, lease: Lease, measurement: &Measurement) -> anyhow::Result<Option<State>> {
     let mut tx = conn.begin().await?;
     let state = sqlx::query_scalar!(
@@ -28,16 +29,33 @@ pub async fn finish(conn: &mut PgConnection, lease: Lease, measurement: &Measure
     if state == Some(State::Scored) {
         score::insert(&mut tx, lease.evaluation, measurement).await?;
         if measurement.reproduction.verdict == Verdict::Differs {
-            hold(&mut tx, lease.evaluation, measurement.reproduction.max_abs).await?;
+            hold_differing(&mut tx, lease.evaluation, measurement.reproduction.max_abs).await?;
+        }
+        if let Some(why) = measurement.runtime.record.throughput.as_ref().and_then(|t| t.implausible.as_ref()) {
+            hold_implausible(&mut tx, lease.evaluation, why).await?;
         }
     }
     tx.commit().await?;
     Ok(state)
 }
 
+/// Takes an entry off the ranking until an organizer has looked at its time.
+async fn hold_implausible(conn: &mut PgConnection, evaluation: EvaluationId, why: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update submission set organizer_status = 'held', organizer_reason = $2
+         where id = (select submission_id from evaluation where id = $1)
+           and not organizer_decided and organizer_status in ('none', 'held')",
+        evaluation.0,
+        format!("{why} (found by the timing, waiting for an organizer)")
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Holds the submission of an evaluation whose images differ, where the protocol says so. Only after its first result: what an
 /// organizer decided since stays.
-async fn hold(conn: &mut PgConnection, evaluation: EvaluationId, max_abs: u8) -> sqlx::Result<()> {
+async fn hold_differing(conn: &mut PgConnection, evaluation: EvaluationId, max_abs: u8) -> sqlx::Result<()> {
     let reason = format!("the uploaded model does not make the uploaded images, up to {max_abs} grey levels apart");
     sqlx::query!(
         "update submission s set organizer_status = 'held', organizer_reason = $2

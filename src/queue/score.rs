@@ -6,7 +6,7 @@ use sqlx::{PgConnection, types::Json};
 use crate::{
     evaluation::{
         Cost, Db, Fidelity, Flops, ImageReproduction, ImageScore, Measurement, Memory, OperatorCost, Provenance,
-        RankedImages, Reproduction, Runtime, RuntimeRatio, Verdict,
+        RankedImages, Reproduction, Runtime, RuntimeRatio, TimingRecord, Verdict,
     },
     ids::EvaluationId,
 };
@@ -35,6 +35,7 @@ pub(super) async fn insert(conn: &mut PgConnection, id: EvaluationId, measuremen
         runs,
         baseline,
         samples_ms,
+        record,
     } = runtime;
     let (baseline_ms, ratio, ratio_low, ratio_high, baseline_samples) = match baseline {
         Some(RuntimeRatio { median_ms, ratio, ratio_ci95: [low, high], samples_ms }) => {
@@ -42,15 +43,16 @@ pub(super) async fn insert(conn: &mut PgConnection, id: EvaluationId, measuremen
         }
         None => (None, None, None, None, None),
     };
-    let Memory { peak_bytes, method, baseline_peak_bytes } = memory;
+    let Memory { peak_bytes, method, baseline_peak_bytes, process_bytes, baseline_process_bytes } = memory;
     sqlx::query!(
         "insert into score (evaluation_id, psnr, ssim, cost_input, cost_scale, params, convs, activations, flops_kair,
              flops_fvcore, macs, operators, runtime_device, runtime_input, runtime_threads, runtime_ms, runtime_ci_low,
              runtime_ci_high, runtime_runs, runtime_samples, baseline_ms, ratio, ratio_ci_low, ratio_ci_high,
              baseline_samples, memory_bytes, memory_method, baseline_memory_bytes, verdict, max_abs,
-             identical_fraction, input_range, model_psnr, reproduction_images, provenance, ranked_images, uploaded_psnr)
+             identical_fraction, input_range, model_psnr, reproduction_images, provenance, ranked_images, uploaded_psnr,
+             runtime_noisy, timing_record, process_bytes, baseline_process_bytes)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-             $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)",
+             $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41)",
         id.0,
         *psnr,
         *ssim,
@@ -87,7 +89,11 @@ pub(super) async fn insert(conn: &mut PgConnection, id: EvaluationId, measuremen
         Json(reproduction_images) as _,
         Json(provenance) as _,
         ranked.as_str(),
-        *uploaded_psnr
+        *uploaded_psnr,
+        record.noisy,
+        Json(record) as _,
+        process_bytes.map(big).transpose()?,
+        baseline_process_bytes.map(big).transpose()?
     )
     .execute(&mut *conn)
     .await
@@ -123,7 +129,8 @@ pub async fn get(conn: &mut PgConnection, id: EvaluationId) -> anyhow::Result<Op
                   baseline_samples as "baseline_samples: Json<Vec<f64>>", memory_bytes, memory_method,
                   baseline_memory_bytes, verdict, max_abs, identical_fraction, input_range, model_psnr,
                   ranked_images, uploaded_psnr, reproduction_images as "reproduction_images: Json<Vec<ImageReproduction>>",
-                  provenance as "provenance: Json<Provenance>"
+                  provenance as "provenance: Json<Provenance>",
+                  timing_record as "timing_record: Json<TimingRecord>", process_bytes, baseline_process_bytes
            from score where evaluation_id = $1"#,
         id.0
     )
@@ -174,11 +181,14 @@ pub async fn get(conn: &mut PgConnection, id: EvaluationId) -> anyhow::Result<Op
             runs: usize::try_from(r.runtime_runs)?,
             baseline,
             samples_ms: r.runtime_samples.0,
+            record: r.timing_record.0,
         },
         memory: Memory {
             peak_bytes: u64::try_from(r.memory_bytes)?,
             method: r.memory_method,
             baseline_peak_bytes: r.baseline_memory_bytes.map(u64::try_from).transpose()?,
+            process_bytes: r.process_bytes.map(u64::try_from).transpose()?,
+            baseline_process_bytes: r.baseline_process_bytes.map(u64::try_from).transpose()?,
         },
         provenance: r.provenance.0,
     }))

@@ -249,7 +249,7 @@ pub async fn choose(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<(
     Ok(())
 }
 
-/// Sets an organizer's mark; the reason is shown to the team and ignored for `None`.
+/// Sets an organizer's mark, which no automatic one replaces; the reason is shown to the team and ignored for `None`.
 pub async fn mark(
     conn: &mut PgConnection,
     id: SubmissionId,
@@ -258,7 +258,7 @@ pub async fn mark(
 ) -> sqlx::Result<()> {
     let reason = (status != OrganizerStatus::None).then_some(reason);
     sqlx::query!(
-        "update submission set organizer_status = $2, organizer_reason = $3 where id = $1",
+        "update submission set organizer_status = $2, organizer_reason = $3, organizer_decided = true where id = $1",
         id.0,
         status as _,
         reason

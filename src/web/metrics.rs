@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::view::fixed;
 use crate::{
     challenge::protocol::{Comparison, DeviceClass, FlopsProfile, Metric, ReproductionRule, Rules},
-    evaluation::{RankedImages, fidelity::Channel},
+    evaluation::{RankedImages, TimedInput, fidelity::Channel},
     leaderboard::{Figures, Ranks},
 };
 
@@ -44,10 +44,15 @@ pub fn definitions(rules: &Rules) -> Vec<Definition> {
         RankedImages::Model => "that the model makes here",
     };
     let timing = &rules.timing;
-    let runs = format!("{} runs after {} to warm up", timing.runs, timing.warmup);
     let threads = match rules.device {
-        DeviceClass::Cpu => format!(" on {} CPU threads", timing.threads),
-        DeviceClass::Cuda => " on one GPU".to_owned(),
+        DeviceClass::Cpu => format!("{} pinned CPU threads", timing.threads),
+        DeviceClass::Cuda => "one GPU".to_owned(),
+    };
+    let (fed, at) = match timing.input {
+        TimedInput::Tile(height, width) => {
+            (format!("a 1×3×{height}×{width} tile of LR images"), format!("a 1×3×{height}×{width} input"))
+        }
+        TimedInput::Whole(_) => ("each LR image at its full size".to_owned(), "the largest LR image".to_owned()),
     };
     let counter = match rules.flops {
         FlopsProfile::Kair => "of AIM2020 and NTIRE2022–2023 (convolutions, linear layers, activations)",
@@ -72,16 +77,24 @@ pub fn definitions(rules: &Rules) -> Vec<Definition> {
             "Runtime",
             "ms",
             Lower,
-            format!("Forward pass alone per image, batch 1, fp32{threads}: median of {runs}. Decoding and copies are outside."),
+            format!(
+                "Forward pass alone per image, batch 1, fp32, on {threads}, fed {fed}: median of up to {} passes after {} to \
+                 warm up. Decoding and copies are outside.",
+                timing.runs, timing.warmup
+            ),
         ),
         define(
             "runtime_ratio",
             "× baseline",
             "",
             Lower,
-            "Runtime over the baseline's, both timed interleaved in the same process; ± half of the 95 % interval. Below 1 \
-             is faster than the baseline."
-                .into(),
+            format!(
+                "Runtime over the baseline's, both timed in turn (A B B A) in one process on the same pixels, until the 95 % \
+                 interval is within ±{} % or {} s are over; ± half of that interval. Below 1 is faster. “noisy”: the machine \
+                 never got quiet.",
+                fixed(100.0 * timing.half_width, 1),
+                timing.max_seconds
+            ),
         ),
         define("params", "Params", "M", Lower, "Learned values, each counted once, in the model as deployed.".into()),
         define(
@@ -91,8 +104,20 @@ pub fn definitions(rules: &Rules) -> Vec<Definition> {
             Lower,
             format!("At a 1×3×256×256 input, by the counter {counter}; a multiply-add counts as one."),
         ),
-        define("activations", "Acts", "M", Lower, "Output elements of every convolution at a 1×3×256×256 input.".into()),
-        define("memory_mib", "Memory", "MiB", Lower, "Peak of the forward pass by the runtime's own allocator.".into()),
+        define(
+            "activations",
+            "Acts",
+            "M",
+            Lower,
+            "Output elements of every convolution at a 1×3×256×256 input.".into(),
+        ),
+        define(
+            "memory_mib",
+            "Memory",
+            "MiB",
+            Lower,
+            format!("Most that the runtime's own allocator had in use during one pass at {at}, weights included."),
+        ),
         define("convs", "Convs", "", Lower, "Two-dimensional convolutions executed in one forward pass.".into()),
     ]
 }
@@ -188,9 +213,11 @@ pub fn cells(figures: &Figures, ranks: Option<&Ranks>, against_baseline: bool) -
     let (by_ms, by_ratio) = if against_baseline { (none as fn(&Ranks) -> _, runtime) } else { (runtime, none as _) };
     let ratio = match f.runtime_ratio {
         Some(ratio) => {
-            let spread = f.runtime_ratio_ci95.map(|[low, high]| (high - low) / 2.0);
-            let spread = spread.map(|half| fixed(half, if half < 0.005 { 3 } else { 2 }));
-            Cell { spread, ..cell("runtime_ratio", ratio, 1.0, 2, by_ratio) }
+            let half = f.runtime_ratio_ci95.map(|[low, high]| (high - low) / 2.0);
+            let decimals = if half.is_some_and(|half| half < 0.005) { 3 } else { 2 };
+            let spread = half.map(|half| fixed(half, decimals));
+            let text = format!("{}×", fixed(ratio, decimals));
+            Cell { spread, text, ..cell("runtime_ratio", ratio, 1.0, decimals, by_ratio) }
         }
         None => Cell { id: "runtime_ratio", text: "–".into(), ..Cell::default() },
     };

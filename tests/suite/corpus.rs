@@ -17,7 +17,7 @@ use upscore::{
         create::{self, NewChallenge, PhaseFiles},
         phase::{Phase, QuotaLimits},
     },
-    evaluation::{TimingSettings, Tools},
+    evaluation::{TimedInput, TimingSettings, Tools},
     queue::State,
     worker::{Measure, Settings, Step, Worker},
 };
@@ -38,7 +38,8 @@ async fn phase_of(app: &App, hr: &Path, lr: &Path, gate: Option<f64>) -> Phase {
     from.lr = Some(lr.to_owned());
     from.gate_psnr = gate;
     from.limits = QuotaLimits { daily: 1000, total: None, daily_attempts: 1000 };
-    from.rules.timing = TimingSettings { warmup: 1, runs: 2, input: (32, 32), ..TimingSettings::default() };
+    let input = TimedInput::Tile(32, 32);
+    from.rules.timing = TimingSettings { warmup: 1, runs: 2, max_seconds: 1.0, input, ..TimingSettings::default() };
     let made = create::challenge(&app.pool, &app.storage, &new, &from).await.expect("made").expect("no problems");
     app.reload(made.phase).await
 }

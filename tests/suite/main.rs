@@ -23,5 +23,6 @@ mod sandbox;
 mod study;
 mod submit;
 mod support;
+mod timing;
 mod uploads;
 mod web;

@@ -112,7 +112,7 @@ impl Conv {
         Conv { gain, ..self }
     }
 
-    fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+    pub fn attributes(&self) -> Vec<(&'static str, Attribute)> {
         let pair = |n: usize| Attribute::Ints(vec![n as i64; 2]);
         vec![
             ("dilations", pair(self.dilation)),

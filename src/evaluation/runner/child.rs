@@ -11,7 +11,8 @@ use ort::session::Session;
 
 use super::{Hello, Reply, Request, Slot, bytes_to_floats, floats_to_bytes, read_frame, write_frame};
 use crate::evaluation::{
-    runtime::{self, Device, Engine, FellBack},
+    load::{self, Meter},
+    runtime::{self, Bound, Device, Engine, FellBack, Output},
     sandbox,
 };
 
@@ -34,8 +35,11 @@ fn serve() -> Result<()> {
     let mut output = std::io::stdout().lock();
     let (hello, _) = read_frame::<Hello>(&mut input, 0)?.context("no greeting on stdin")?;
     let device: Device = hello.device.parse().map_err(anyhow::Error::msg)?;
-    // The library is opened first: after the lock-in its folder may be out of reach.
-    let engine = Engine::load(&hello.onnxruntime, device, hello.threads)?;
+    // Before the lock-in, after which neither the library's folder nor /proc may be in reach.
+    let cores = load::choose_cores(hello.threads).filter(|cores| load::pin(&cores[..1]).is_ok()).unwrap_or_default();
+    let watched = if cores.is_empty() { load::choose_cores(1).unwrap_or_default() } else { cores.clone() };
+    let meter = Meter::open(watched);
+    let engine = Engine::load(&hello.onnxruntime, device, hello.threads, &cores)?;
     let inside = sandbox::enter(&sandbox::Rules {
         scratch: &hello.scratch,
         library: &hello.onnxruntime,
@@ -45,12 +49,10 @@ fn serve() -> Result<()> {
         device,
         gpu_minor: hello.gpu_minor,
     })?;
-    write_frame(
-        &mut output,
-        &Reply::Ready { sandbox: inside.level, onnxruntime: runtime::version(&hello.onnxruntime) },
-        &[],
-    )?;
-    let mut state = State { engine, device, scratch: inside.scratch, flat: Vec::new(), entry: None, baseline: None };
+    let ready = Reply::Ready { sandbox: inside.level, onnxruntime: runtime::version(&hello.onnxruntime), cores };
+    write_frame(&mut output, &ready, &[])?;
+    let scratch = inside.scratch;
+    let mut state = State { engine, device, meter, scratch, flat: Vec::new(), entry: None, baseline: None };
     while let Some((request, payload)) = read_frame::<Request>(&mut input, MAX_PAYLOAD)? {
         let (reply, payload) = match state.answer(request, payload) {
             Ok(answer) => answer,
@@ -80,10 +82,34 @@ fn refusal(error: &anyhow::Error) -> Reply {
 struct State {
     engine: Engine,
     device: Device,
+    meter: Meter,
     scratch: std::path::PathBuf,
     flat: Vec<u8>,
-    entry: Option<(Vec<u8>, Session)>,
-    baseline: Option<(Vec<u8>, Session)>,
+    entry: Option<Loaded>,
+    baseline: Option<Loaded>,
+}
+
+struct Loaded {
+    model: Vec<u8>,
+    session: Session,
+    /// For timed passes at the last size.
+    bound: Option<Bound>,
+}
+
+impl Loaded {
+    /// Binds the model for passes at this size. A new binding's first pass makes its output's buffer and is not timed.
+    fn bind(&mut self, engine: &Engine, size: (u32, u32), pixels: &[f32]) -> Result<()> {
+        if self.bound.as_ref().is_none_or(|bound| bound.size != size) {
+            self.bound = None;
+            self.bound = Some(engine.bind(&self.session, size)?);
+            self.pass(pixels, false)?;
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self, pixels: &[f32], keep: bool) -> Result<(f64, Option<Output>)> {
+        self.bound.as_mut().context("a pass without a binding")?.pass(&mut self.session, pixels, keep)
+    }
 }
 
 impl State {
@@ -94,7 +120,11 @@ impl State {
                 let session = self.engine.session(&payload)?;
                 let providers = runtime::providers(&session, self.device)?;
                 let (cuda, cudnn) = runtime::cuda_versions();
-                *self.slot(slot) = Some((payload, session));
+                let loaded = Some(Loaded { model: payload, session, bound: None });
+                match slot {
+                    Slot::Entry => self.entry = loaded,
+                    Slot::Baseline => self.baseline = loaded,
+                }
                 (Reply::Loaded { providers, cuda, cudnn }, none)
             }
             Request::Probe(bait) => (Reply::Probed(sandbox::probe(&bait, &self.scratch, self.device)?), none),
@@ -105,39 +135,79 @@ impl State {
             Request::Shapes { height, width } => {
                 (Reply::Shapes(self.engine.shapes(&self.flat, &self.scratch, height, width)?), none)
             }
-            Request::Run { height, width } => {
-                let (_, session) = self.entry.as_mut().context("no model loaded")?;
-                let (dims, values) = runtime::forward(session, &bytes_to_floats(&payload), height, width)?;
+            Request::Run { height, width, fresh } => {
+                let entry = self.entry.as_mut().context("no model loaded")?;
+                let pixels = bytes_to_floats(&payload);
+                let (dims, values) = if fresh {
+                    runtime::forward(&mut self.engine.session(&entry.model)?, &pixels, height, width)?
+                } else {
+                    runtime::forward(&mut entry.session, &pixels, height, width)?
+                };
                 (Reply::Output { dims }, floats_to_bytes(&values))
             }
-            Request::Memory { slot, height, width } => {
-                let pixels = bytes_to_floats(&payload);
-                let model = self.slot(slot).as_ref().map(|(model, _)| model.clone()).context("no model loaded")?;
-                (Reply::Memory { peak_bytes: self.engine.peak_memory(&model, &pixels, height, width)? }, none)
+            Request::Memory => {
+                let entry = self.entry.as_ref().context("no model loaded")?;
+                (Reply::Memory { peak_bytes: self.engine.arena_peak(&entry.session)? }, none)
             }
-            Request::Time { inputs, height, width, warmup, runs, seconds } => {
+            Request::WarmUp { height, width, passes } => {
                 let pixels = bytes_to_floats(&payload);
-                ensure!(inputs > 0 && pixels.len() == inputs * 3 * height as usize * width as usize, "torn inputs");
-                let inputs: Vec<Vec<f32>> = pixels.chunks(pixels.len() / inputs).map(<[f32]>::to_vec).collect();
-                let (_, entry) = self.entry.as_mut().context("no model loaded")?;
-                let samples = runtime::time(
-                    entry,
-                    self.baseline.as_mut().map(|(_, session)| session),
-                    &inputs,
-                    (height, width),
-                    warmup,
-                    runs,
-                    Duration::from_secs_f64(seconds),
-                )?;
-                (Reply::Times { entry: samples.entry, baseline: samples.baseline }, none)
+                ensure!(pixels.len() == 3 * height as usize * width as usize, "torn input");
+                for loaded in [&mut self.entry, &mut self.baseline].into_iter().flatten() {
+                    loaded.bind(&self.engine, (height, width), &pixels)?;
+                    for _ in 1..passes {
+                        loaded.pass(&pixels, false)?;
+                    }
+                }
+                (Reply::Done, none)
+            }
+            Request::Block { height, width, keep, range } => self.block((height, width), keep, range, &payload)?,
+            Request::Watch { seconds } => {
+                (Reply::Load(self.meter.idle(Duration::from_secs_f64(seconds.clamp(0.0, 10.0)))), none)
+            }
+            Request::Calibrate { height, width, passes } => {
+                let mut session = self.engine.session(&payload)?;
+                let mut bound = self.engine.bind(&session, (height, width))?;
+                let pixels = vec![0.5; 3 * height as usize * width as usize];
+                // The first makes buffers and is left out.
+                let mut times = Vec::with_capacity(passes);
+                for pass in 0..=passes {
+                    let (ms, _) = bound.pass(&mut session, &pixels, false)?;
+                    if pass > 0 {
+                        times.push(ms);
+                    }
+                }
+                (Reply::Times(times), none)
             }
         })
     }
 
-    fn slot(&mut self, slot: Slot) -> &mut Option<(Vec<u8>, Session)> {
-        match slot {
-            Slot::Entry => &mut self.entry,
-            Slot::Baseline => &mut self.baseline,
+    fn block(&mut self, size: (u32, u32), keep: Option<usize>, range: f32, payload: &[u8]) -> Result<(Reply, Vec<u8>)> {
+        let pixels = bytes_to_floats(payload);
+        let one = 3 * size.0 as usize * size.1 as usize;
+        ensure!(one > 0 && pixels.len() == 2 * one && range > 0.0, "torn inputs");
+        let entry_inputs: Vec<&[f32]> = pixels.chunks(one).collect();
+        let baseline_pixels: Vec<f32> = match self.baseline {
+            Some(_) => pixels.iter().map(|v| v / range).collect(),
+            None => Vec::new(),
+        };
+        let baseline_inputs: Vec<&[f32]> = baseline_pixels.chunks(one).collect();
+        let entry = self.entry.as_mut().context("no model loaded")?;
+        entry.bind(&self.engine, size, entry_inputs[0])?;
+        if let Some(baseline) = &mut self.baseline {
+            baseline.bind(&self.engine, size, baseline_inputs[0])?;
         }
+        let before = self.meter.read();
+        let (first, kept_first) = entry.pass(entry_inputs[0], keep == Some(0))?;
+        let baseline = match &mut self.baseline {
+            Some(baseline) => {
+                let (first, _) = baseline.pass(baseline_inputs[0], false)?;
+                Some([first, baseline.pass(baseline_inputs[1], false)?.0])
+            }
+            None => None,
+        };
+        let (second, kept_second) = entry.pass(entry_inputs[1], keep == Some(1))?;
+        let load = self.meter.since(&before);
+        let (dims, values) = kept_first.or(kept_second).unwrap_or_default();
+        Ok((Reply::Block { entry: [first, second], baseline, load, dims }, floats_to_bytes(&values)))
     }
 }

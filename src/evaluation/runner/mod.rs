@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Provider,
+    load::Load,
     runtime::Shapes,
     sandbox::{Bait, Probe},
 };
 
 pub use child::main;
-pub use parent::{Fault, Loaded, Runner, Setup, Tensor};
+pub use parent::{Fault, Loaded, Runner, Setup, Tensor, Timed};
 
 /// Longest head accepted; a profile of 20,000 nodes needs about 4 MB.
 const MAX_HEAD: u32 = 64 << 20;
@@ -63,21 +64,35 @@ enum Request {
     Run {
         height: u32,
         width: u32,
+        /// In a session made for this pass alone.
+        fresh: bool,
     },
-    /// Payload: 3×height×width f32.
-    Memory {
-        slot: Slot,
+    /// Peak of the entry's arena so far.
+    Memory,
+    /// `passes` untimed passes of each loaded model. Payload as of [`Request::Block`], one input.
+    WarmUp {
         height: u32,
         width: u32,
+        passes: usize,
     },
-    /// Payload: `inputs` × 3×height×width f32.
-    Time {
-        inputs: usize,
+    /// One timed block: the entry and the baseline as A B B A, or the entry alone twice. Payload: two inputs of
+    /// 3×height×width f32 for the entry's range; the baseline gets the same pixels in 0…1.
+    Block {
         height: u32,
         width: u32,
-        warmup: usize,
-        runs: usize,
+        /// Which of the entry's two passes gives its output back, if any.
+        keep: Option<usize>,
+        range: f32,
+    },
+    /// Watch the load of the machine without working.
+    Watch {
         seconds: f64,
+    },
+    /// Time passes of one model of ours, in a session of its own. Payload: the model.
+    Calibrate {
+        height: u32,
+        width: u32,
+        passes: usize,
     },
 }
 
@@ -87,6 +102,8 @@ enum Reply {
     Ready {
         sandbox: String,
         onnxruntime: String,
+        /// Cores that the threads are pinned to; empty: they are not.
+        cores: Vec<usize>,
     },
     Done,
     /// A session is made, with its nodes here; versions of the CUDA runtime and cuDNN.
@@ -104,10 +121,15 @@ enum Reply {
     Memory {
         peak_bytes: u64,
     },
-    Times {
-        entry: Vec<f64>,
-        baseline: Vec<f64>,
+    /// Times in ms, in the order of the inputs. Payload: the kept output's values, f32.
+    Block {
+        entry: [f64; 2],
+        baseline: Option<[f64; 2]>,
+        load: Load,
+        dims: Vec<i64>,
     },
+    Load(Load),
+    Times(Vec<f64>),
     /// The model's fault, with a code of [`crate::problem::Problem`].
     Refused {
         code: String,

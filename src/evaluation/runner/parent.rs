@@ -20,7 +20,9 @@ use super::{
 };
 use crate::{
     evaluation::{
-        Limits, Provider, machine,
+        Limits, Provider,
+        load::Load,
+        machine,
         runtime::Shapes,
         sandbox::{self, Bait, Probe},
     },
@@ -77,6 +79,16 @@ pub struct Loaded {
     pub cudnn: Option<String>,
 }
 
+/// One timed block.
+pub struct Timed {
+    /// ms, in the order of the inputs.
+    pub entry: [f64; 2],
+    pub baseline: Option<[f64; 2]>,
+    pub load: Load,
+    /// The output of the pass that was to be kept.
+    pub kept: Option<Tensor>,
+}
+
 /// A running child. Dropping it kills it.
 pub struct Runner {
     child: Child,
@@ -92,6 +104,8 @@ pub struct Runner {
     pub onnxruntime: String,
     /// Of the entry that was loaded last.
     pub loaded: Loaded,
+    /// Cores that its threads are pinned to; empty: they are not.
+    pub cores: Vec<usize>,
     _scratch: tempfile::TempDir,
 }
 
@@ -127,6 +141,8 @@ impl Runner {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        // NVML numbers GPUs by their place on the bus; CUDA's own default is another order.
+        command.env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
         if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
             command.env("LD_LIBRARY_PATH", path);
         }
@@ -173,6 +189,7 @@ impl Runner {
             watchdog: Some(watchdog),
             limits: setup.limits.clone(),
             sandbox: String::new(),
+            cores: Vec::new(),
             onnxruntime: String::new(),
             loaded: Loaded::default(),
             _scratch: scratch,
@@ -188,8 +205,9 @@ impl Runner {
             strict: setup.strict,
         };
         match runner.exchange(&hello, &[], 0) {
-            Ok((Reply::Ready { sandbox, onnxruntime }, _)) => {
+            Ok((Reply::Ready { sandbox, onnxruntime, cores }, _)) => {
                 runner.sandbox = sandbox;
+                runner.cores = cores;
                 runner.onnxruntime = onnxruntime;
                 Ok(runner)
             }
@@ -235,36 +253,77 @@ impl Runner {
     }
 
     /// One forward pass on NCHW pixels. The output may hold at most `most` values.
-    pub fn run(&mut self, pixels: &[f32], (height, width): (u32, u32), most: u64) -> Result<Tensor, Fault> {
-        let (reply, bytes) =
-            self.exchange(&Request::Run { height, width }, &floats_to_bytes(pixels), most.saturating_mul(4))?;
+    pub fn run(&mut self, pixels: &[f32], size: (u32, u32), most: u64) -> Result<Tensor, Fault> {
+        self.forward(pixels, size, most, false)
+    }
+
+    /// [`Runner::run`] in a session made for this pass alone.
+    pub fn run_fresh(&mut self, pixels: &[f32], size: (u32, u32), most: u64) -> Result<Tensor, Fault> {
+        self.forward(pixels, size, most, true)
+    }
+
+    fn forward(
+        &mut self,
+        pixels: &[f32],
+        (height, width): (u32, u32),
+        most: u64,
+        fresh: bool,
+    ) -> Result<Tensor, Fault> {
+        let request = Request::Run { height, width, fresh };
+        let (reply, bytes) = self.exchange(&request, &floats_to_bytes(pixels), most.saturating_mul(4))?;
         let Reply::Output { dims } = reply else { return Err(unexpected(&reply)) };
         Ok(Tensor { dims, values: bytes_to_floats(&bytes) })
     }
 
-    /// Peak bytes of the arena in one pass of a fresh session.
-    pub fn peak_memory(&mut self, slot: Slot, pixels: &[f32], (height, width): (u32, u32)) -> Result<u64, Fault> {
-        match self.exchange(&Request::Memory { slot, height, width }, &floats_to_bytes(pixels), 0)?.0 {
+    /// Peak bytes of the entry's arena since it was loaded.
+    pub fn arena_peak(&mut self) -> Result<u64, Fault> {
+        match self.exchange(&Request::Memory, &[], 0)?.0 {
             Reply::Memory { peak_bytes } => Ok(peak_bytes),
             other => Err(unexpected(&other)),
         }
     }
 
-    /// Samples in ms of the entry, and of the baseline when one is loaded, on `inputs` of one size.
-    pub fn time(
+    /// Untimed passes of the loaded models on one input.
+    pub fn warm_up(&mut self, pixels: &[f32], (height, width): (u32, u32), passes: usize) -> Result<(), Fault> {
+        self.expect_done(&Request::WarmUp { height, width, passes }, &floats_to_bytes(pixels))
+    }
+
+    /// One timed block on two inputs of one size, in the entry's range 0…`range`. The output of the entry's pass `keep`
+    /// comes back; it may hold at most `most` values.
+    pub fn block(
         &mut self,
-        inputs: &[Vec<f32>],
+        inputs: [&[f32]; 2],
         (height, width): (u32, u32),
-        warmup: usize,
-        runs: usize,
-        budget: Duration,
-    ) -> Result<(Vec<f64>, Vec<f64>), Fault> {
-        let request =
-            Request::Time { inputs: inputs.len(), height, width, warmup, runs, seconds: budget.as_secs_f64() };
-        match self.exchange(&request, &floats_to_bytes(&inputs.concat()), 0)?.0 {
-            Reply::Times { entry, baseline } => Ok((entry, baseline)),
+        range: u32,
+        keep: Option<usize>,
+        most: u64,
+    ) -> Result<Timed, Fault> {
+        let request = Request::Block { height, width, keep, range: range as f32 };
+        let (reply, bytes) = self.exchange(&request, &floats_to_bytes(&inputs.concat()), most.saturating_mul(4))?;
+        let Reply::Block { entry, baseline, load, dims } = reply else { return Err(unexpected(&reply)) };
+        let kept = keep.map(|_| Tensor { dims, values: bytes_to_floats(&bytes) });
+        Ok(Timed { entry, baseline, load, kept })
+    }
+
+    /// The machine's load while the child is idle.
+    pub fn watch(&mut self, time: Duration) -> Result<Load, Fault> {
+        match self.exchange(&Request::Watch { seconds: time.as_secs_f64() }, &[], 0)?.0 {
+            Reply::Load(load) => Ok(load),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Times of passes of a model of ours, ms.
+    pub fn calibrate(&mut self, model: &[u8], (height, width): (u32, u32), passes: usize) -> Result<Vec<f64>, Fault> {
+        match self.exchange(&Request::Calibrate { height, width, passes }, model, 0)?.0 {
+            Reply::Times(times) => Ok(times),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The child's process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn expect_done(&mut self, request: &Request, payload: &[u8]) -> Result<(), Fault> {

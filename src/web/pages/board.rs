@@ -154,7 +154,7 @@ fn ranked(board: &Board, against: bool) -> Vec<Row> {
         team: r.team.clone(),
         href: Some(format!("/submissions/{}", r.submission)),
         cells: metrics::cells(&r.figures, Some(&r.ranks), against),
-        checks: vec![check(r.figures.reproduction)],
+        checks: checks(&r.figures),
         reason: None,
         baseline: false,
     });
@@ -167,7 +167,7 @@ fn unranked(board: &Board, against: bool) -> Vec<Row> {
         team: r.team.clone(),
         href: Some(format!("/submissions/{}", r.submission)),
         cells: metrics::cells(&r.figures, None, against),
-        checks: Vec::new(),
+        checks: noisy(&r.figures).into_iter().collect(),
         reason: Some(r.reason.message.clone()),
         baseline: false,
     });
@@ -191,10 +191,18 @@ fn baseline(board: &Board, against: bool) -> Option<Row> {
         team: base.team.clone(),
         href: base.submission.map(|id| format!("/submissions/{id}")),
         cells,
-        checks: base.figures.iter().map(|f| check(f.reproduction)).collect(),
+        checks: base.figures.iter().flat_map(checks).collect(),
         reason: None,
         baseline: true,
     })
+}
+
+fn checks(figures: &Figures) -> Vec<Check> {
+    std::iter::once(check(figures.reproduction)).chain(noisy(figures)).collect()
+}
+
+fn noisy(figures: &Figures) -> Option<Check> {
+    figures.noisy.then_some(Check { class: "noisy", text: "noisy" })
 }
 
 fn check(verdict: Verdict) -> Check {

@@ -21,7 +21,7 @@ use super::super::{
 };
 use crate::{
     challenge::{self, phase::PhaseState, protocol::EntryRule},
-    evaluation::{Db, Host, Measurement, RankedImages, Verdict},
+    evaluation::{Db, Host, Measurement, Memory, RankedImages, Runtime, Verdict},
     ids::SubmissionId,
     leaderboard::{BaselineRow, Figures},
     problem::Problem,
@@ -114,6 +114,7 @@ struct Card {
     text: String,
     value: String,
     spread: Option<String>,
+    noisy: bool,
     rank: Option<u32>,
     baseline: Option<String>,
     delta: Option<Line>,
@@ -325,6 +326,7 @@ fn results(at: &SubmissionAt, details: &Details, m: &Measurement, figures: &Figu
             text: d.text,
             value: cell.text,
             spread: cell.spread,
+            noisy: figures.noisy && cell.id.starts_with("runtime"),
             rank: cell.rank,
         }
     });
@@ -443,14 +445,6 @@ fn images(m: &Measurement) -> Images {
 
 fn provenance(at: &SubmissionAt, m: &Measurement) -> Vec<(&'static str, String)> {
     let p = &m.provenance;
-    let timed = format!(
-        "{} runs on {}, median {} ms, 95 % interval {}…{} ms",
-        m.runtime.runs,
-        m.runtime.input,
-        fixed(m.runtime.median_ms, 2),
-        fixed(m.runtime.ci95_ms[0], 2),
-        fixed(m.runtime.ci95_ms[1], 2)
-    );
     let measured_by = match &p.protocol {
         Some(protocol) => protocol.clone(),
         None => at.phase.protocol.name.clone(),
@@ -470,8 +464,9 @@ fn provenance(at: &SubmissionAt, m: &Measurement) -> Vec<(&'static str, String)>
     let mut lines = vec![
         ("Protocol", measured_by),
         ("Device", device),
-        ("Timing", timed),
-        ("Memory", m.memory.method.clone()),
+        ("Timing", timing(&m.runtime)),
+        ("Noise", noise(&m.runtime)),
+        ("Memory", memory(&m.memory)),
         ("Software", software),
     ];
     let nodes = p.providers.iter().map(|p| format!("{} nodes by {}", p.nodes, p.name)).collect::<Vec<_>>();
@@ -484,6 +479,18 @@ fn provenance(at: &SubmissionAt, m: &Measurement) -> Vec<(&'static str, String)>
         }
     }
     lines.push(("Sandbox", p.sandbox.clone()));
+    if let Some(t) = &m.runtime.record.throughput {
+        let giga = |rate: f64| fixed(rate / 1e9, 1);
+        let text = format!(
+            "{} G multiply-adds a second, where dense convolutions reach {} G; {} GB/s of weights, input and output, where \
+             {} GB/s are reached",
+            giga(t.macs_per_s),
+            giga(t.ceiling_macs_per_s),
+            giga(t.bytes_per_s),
+            giga(t.ceiling_bytes_per_s)
+        );
+        lines.push(("Throughput", text));
+    }
     if at.sight.is_full() {
         lines.push(("Model SHA-256", p.model_sha256.clone()));
         lines.push(("Results SHA-256", p.results_sha256.clone()));
@@ -525,4 +532,48 @@ fn host(host: &Host) -> Vec<String> {
         swap_bytes.map(|bytes| if bytes == 0 { "no swap".into() } else { format!("swap {}", gib(bytes)) }),
     ];
     words.into_iter().flatten().collect()
+}
+
+fn timing(runtime: &Runtime) -> String {
+    let Runtime { input, median_ms, ci95_ms: [low, high], runs, baseline, record, .. } = runtime;
+    let mut text = format!(
+        "{runs} passes at {input}, median {} ms, 95 % interval {}…{} ms",
+        fixed(*median_ms, 2),
+        fixed(*low, 2),
+        fixed(*high, 2)
+    );
+    if let Some(base) = baseline {
+        let [low, high] = base.ratio_ci95;
+        text += &format!("; ratio {}, {}…{}", fixed(base.ratio, 4), fixed(low, 4), fixed(high, 4));
+    }
+    if record.half_width_asked > 0.0 {
+        let reached = if record.half_width <= record.half_width_asked { "reached" } else { "not reached" };
+        text += &format!("; ±{} % asked, {reached}", fixed(100.0 * record.half_width_asked, 1));
+    }
+    text
+}
+
+fn noise(runtime: &Runtime) -> String {
+    let record = &runtime.record;
+    let disturbed = record.blocks.iter().filter(|b| b.disturbed.is_some()).count();
+    let cause = record.blocks.iter().rev().find_map(|b| b.disturbed.as_deref());
+    let cause = cause.map_or_else(String::new, |cause| format!(", the last: {cause}"));
+    match record.blocks.len() {
+        0 => "not recorded".into(),
+        all if record.noisy => {
+            format!("⚠ noisy: {disturbed} of {all} blocks were disturbed, and all count{cause}")
+        }
+        all => format!("{disturbed} of {all} blocks were disturbed and run again{cause}"),
+    }
+}
+
+fn memory(memory: &Memory) -> String {
+    let mut text = memory.method.clone();
+    if let Some(ratio) = memory.ratio() {
+        text += &format!("; {}× the baseline's", fixed(ratio, 3));
+    }
+    if let Some(process) = memory.process_bytes {
+        text += &format!("; {} for the whole process by the GPU's driver, CUDA context included", bytes(process));
+    }
+    text
 }

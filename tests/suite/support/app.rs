@@ -24,9 +24,9 @@ use upscore::{
         protocol::{self, Rules},
     },
     evaluation::{
-        Cost, DatasetHashes, Db, Fidelity, Flops, Host, ImageReproduction, ImageScore, Job, Measurement, Memory,
-        OperatorCost, Progress, Provenance, Provider, RankedImages, Reproduction, Runtime, RuntimeRatio, Step as Stage,
-        StepTime, TimingSettings, Tools, Verdict,
+        BlockRecord, Cost, DatasetHashes, Db, Fidelity, Flops, Host, ImageReproduction, ImageScore, Job, Measurement,
+        Memory, OperatorCost, Progress, Provenance, Provider, RankedImages, Reproduction, Runtime, RuntimeRatio,
+        Step as Stage, StepTime, Throughput, TimedInput, TimingRecord, TimingSettings, Tools, Verdict,
     },
     ids::{AccountId, PhaseId, SubmissionId, TeamId},
     leaderboard::{self, Board},
@@ -130,7 +130,13 @@ impl App {
         let new = NewChallenge { slug: "real".into(), title: "Real".into(), description: String::new() };
         let mut from = PhaseFiles::new("validation", "Validation", hr.path(), 4);
         from.limits = QuotaLimits { daily: 1000, total: None, daily_attempts: 1000 };
-        from.rules.timing = TimingSettings { warmup: 1, runs: 2, input: (32, 32), ..TimingSettings::default() };
+        from.rules.timing = TimingSettings {
+            warmup: 1,
+            runs: 2,
+            max_seconds: 2.0,
+            input: TimedInput::Tile(32, 32),
+            ..TimingSettings::default()
+        };
         let made = create::challenge(&self.pool, &self.storage, &new, &from).await.expect("made").expect("no problems");
         self.reload(made.phase).await
     }
@@ -368,8 +374,35 @@ pub fn measurement() -> Measurement {
                 samples_ms: vec![110.0, 111.0, 109.0],
             }),
             samples_ms: vec![37.0, 36.5, 37.5],
+            record: TimingRecord {
+                cores: vec![1, 0],
+                half_width: 0.015,
+                half_width_asked: 0.01,
+                discarded: 1,
+                noisy: false,
+                checked: 3,
+                throughput: Some(Throughput {
+                    macs_per_s: 730e9,
+                    ceiling_macs_per_s: 900e9,
+                    bytes_per_s: 0.5e9,
+                    ceiling_bytes_per_s: 20e9,
+                    implausible: None,
+                }),
+                blocks: vec![BlockRecord {
+                    input: (256, 256),
+                    entry_ms: [37.0, 36.5],
+                    baseline_ms: Some([110.0, 111.0]),
+                    disturbed: None,
+                }],
+            },
         },
-        memory: Memory { peak_bytes: 200 << 20, method: "arena".into(), baseline_peak_bytes: Some(610 << 20) },
+        memory: Memory {
+            peak_bytes: 200 << 20,
+            method: "arena".into(),
+            baseline_peak_bytes: Some(610 << 20),
+            process_bytes: Some(700 << 20),
+            baseline_process_bytes: None,
+        },
         provenance: Provenance {
             upscore: "0.1.0".into(),
             onnxruntime: "1.31.1".into(),
