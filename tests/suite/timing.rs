@@ -55,7 +55,7 @@ fn settings(input: TimedInput) -> TimingSettings {
 fn picture(width: u32, height: u32, seed: u32) -> Rgb8 {
     let at = |x: u32, y: u32, c: u32| {
         let wave = ((x * (seed + 1) + c) as f32 / 6.0).sin() * (y as f32 / 5.0).cos();
-        (127.0 + 70.0 * wave + if (x / 9 + y / 7) % 2 == 0 { 30.0 } else { -30.0 }) as u8
+        (127.0 + 70.0 * wave + if (x / 9 + y / 7).is_multiple_of(2) { 30.0 } else { -30.0 }) as u8
     };
     let data = (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| at(x, y, c)))).collect();
     Rgb8 { width, height, data }
