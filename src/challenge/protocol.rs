@@ -8,6 +8,7 @@ use crate::{
     evaluation::{
         self, RankedImages, TimingSettings,
         fidelity::{Channel, Settings},
+        model::Operators,
     },
     ids::ProtocolId,
 };
@@ -31,6 +32,9 @@ pub struct Rules {
     /// Whose PSNR and SSIM gate and rank. (Absent in versions of before: the uploaded images'.)
     #[serde(default, skip_serializing_if = "is_uploaded")]
     pub ranked_images: RankedImages,
+    /// What a model may be made of. (Absent in versions of before: all that could be counted.)
+    #[serde(default)]
+    pub operators: Operators,
     pub timing: TimingSettings,
     pub limits: Limits,
     /// Which of the two FLOP counts is shown and ranked.
@@ -194,6 +198,7 @@ impl Rules {
             // AIM2020 ranked the uploaded images; the verdict stands beside each entry.
             reproduction: ReproductionRule::Shown,
             ranked_images: RankedImages::Uploaded,
+            operators: Operators::default(),
             timing: TimingSettings::default(),
             limits: Limits { memory_bytes: limits.memory_bytes, seconds: limits.time.as_secs() },
             flops: FlopsProfile::Kair,

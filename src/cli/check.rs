@@ -109,6 +109,7 @@ pub fn run(args: &Args) -> Outcome {
         baseline,
         images,
         fidelity: Settings { channel: args.channel, border: args.border.unwrap_or(args.scale), scale: args.scale },
+        operators: model::Operators::default(),
         ranked: RankedImages::Uploaded,
         input_range: args.input_range,
         timing: TimingSettings { threads: args.threads, ..TimingSettings::default() },

@@ -74,7 +74,10 @@ pub fn examine(
             height: header.height * scale,
         });
     }
-    let model = model::load_entry(&job.model, false);
+    let model = model::load_entry(&job.model, false).and_then(|model| {
+        model.keeps_to(&job.operators)?;
+        Ok(model)
+    });
     // The intake decoded every pixel; scoring does again.
     let results = ResultsZip::vet(&job.results, &expected, scale, Depth::Headers)?;
     let (model, results) = match (model, results) {

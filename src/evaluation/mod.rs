@@ -42,6 +42,8 @@ pub struct Job {
     /// The images of the phase.
     pub images: Vec<EvalImage>,
     pub fidelity: fidelity::Settings,
+    /// What the model may be made of.
+    pub operators: model::Operators,
     /// Whose images' figures are the entry's.
     pub ranked: RankedImages,
     /// Range the model expects, 1 or 255; `None`: found by trying.

@@ -68,7 +68,7 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
     check_text(&fact_sheet, idempotency_key.as_deref())?;
 
     // No connection is held while the files are vetted.
-    let (arrived, dataset, fields) = {
+    let (arrived, dataset, operators, fields) = {
         let mut conn = pool.acquire().await?;
         let phase = phase::get(&mut conn, phase).await?.ok_or(Rejection::NoSuchPhase)?;
         if !team::is_member(&mut conn, team, account).await? {
@@ -88,12 +88,12 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
         let dataset = dataset::get(&mut conn, phase.dataset).await?;
         let arrived = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&mut *conn).await?;
         let fields = fact_sheet::fields(&mut conn, phase.challenge).await?;
-        (arrived, dataset, fields)
+        (arrived, dataset, phase.protocol.rules.operators, fields)
     };
 
     let uploaded_model = model.sha256.clone();
     let Vetted { results, model, merged, readme, fact_sheet } =
-        vet((results, model), dataset, (fields, fact_sheet)).await?;
+        vet((results, model), dataset, operators, (fields, fact_sheet)).await?;
     let model = match merged {
         Some(bytes) => storage.stage(&bytes).await?,
         None => model,
@@ -259,12 +259,16 @@ struct Vetted {
 async fn vet(
     (results, model): (TempBlob, TempBlob),
     dataset: Dataset,
+    operators: model::Operators,
     (fields, said): (Vec<Field>, FactSheet),
 ) -> Result<Vetted, Rejection> {
     let vetting = move || -> anyhow::Result<Result<Vetted, Vec<Problem>>> {
         let (zip, loaded) = (
             ResultsZip::vet(results.path(), &dataset.expected(), dataset.scale, Depth::Pixels)?,
-            model::load_entry(model.path(), false),
+            model::load_entry(model.path(), false).and_then(|model| {
+                model.keeps_to(&operators)?;
+                Ok(model)
+            }),
         );
         let readme = zip.as_ref().ok().and_then(|zip| zip.readme.as_ref());
         let sheet = fact_sheet::complete(&fields, &said, readme);

@@ -822,6 +822,12 @@ fn operators_off_the_list_are_refused_by_name() {
         });
         assert!(found, "{op}: {problems:?}");
     }
+    // A protocol may allow less.
+    let few = model::Operators(["Conv", "DepthToSpace", "Identity"].map(str::to_owned).into());
+    let problems = models::vetted(file(plain)).keeps_to(&few).expect_err("it has a ReLU");
+    assert!(problems.len() == 1 && problems[0].code == "onnx_op_not_allowed", "{problems:?}");
+    assert!(problems[0].message.contains("Relu") && problems[0].place.is_some(), "{problems:?}");
+    assert!(models::vetted(file(plain)).keeps_to(&model::Operators::default()).is_ok());
     assert!(model::ALLOWED_OPERATORS.is_sorted() && off.iter().all(|op| !model::ALLOWED_OPERATORS.contains(op)));
 }
 

@@ -173,8 +173,9 @@ async fn differing_images_are_held_until_an_organizer_decides() {
 #[test]
 fn old_rules_are_readable_and_equal() {
     let rules = upscore::challenge::protocol::Rules::aim2020(4);
-    let written = serde_json::to_value(&rules).expect("JSON");
+    let mut written = serde_json::to_value(&rules).expect("JSON");
     assert!(written.get("ranked_images").is_none(), "{written}");
+    written.as_object_mut().expect("an object").remove("operators");
     let read: upscore::challenge::protocol::Rules = serde_json::from_value(written).expect("it reads");
     assert_eq!(read, rules);
 }

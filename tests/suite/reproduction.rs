@@ -29,6 +29,7 @@ fn the_protocol_says_whose_images_are_scored() {
             })
             .into(),
         fidelity: fidelity::Settings { channel: fidelity::Channel::Rgb, border: 4, scale: 4 },
+        operators: Default::default(),
         ranked,
         origin: Default::default(),
         input_range: Some(1),

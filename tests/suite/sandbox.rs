@@ -256,6 +256,7 @@ fn evaluated(then: &str) -> (anyhow::Result<Result<(), Vec<String>>>, usize) {
             })
             .into(),
         fidelity: fidelity::Settings { channel: fidelity::Channel::Rgb, border: 4, scale: 4 },
+        operators: Default::default(),
         ranked: upscore::evaluation::RankedImages::Uploaded,
         input_range: Some(1),
         timing: TimingSettings::default(),

@@ -13,6 +13,8 @@ mod vet;
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
 use prost::{Message, bytes::Bytes};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::onnx::proto::{GraphProto, ModelProto};
 use crate::problem::Problem;
@@ -52,7 +54,31 @@ pub struct Model {
     proto: ModelProto,
 }
 
+/// The operators that a protocol allows, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Operators(pub Vec<String>);
+
+impl Default for Operators {
+    /// All that can be counted.
+    fn default() -> Self {
+        Operators(ALLOWED_OPERATORS.iter().map(|&name| name.to_owned()).collect())
+    }
+}
+
 impl Model {
+    /// Whether it keeps to a protocol's operators, local functions expanded.
+    pub fn keeps_to(&self, operators: &Operators) -> Result<(), Vec<Problem>> {
+        let mut problems: Vec<Problem> = Vec::new();
+        for (node, place) in self.flat.node.iter().zip(&self.places) {
+            let op = &node.op_type;
+            let message = format!("the operator {op} is not among those that this protocol allows");
+            if !operators.0.contains(op) && problems.iter().all(|known| known.message != message) {
+                problems.push(Problem::new("onnx_op_not_allowed", message).at(&place.label));
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
     /// The flat graph as a file of its own, for profiling.
     pub fn flat_bytes(&self) -> Vec<u8> {
         let model = ModelProto {
