@@ -81,6 +81,12 @@ a_font() {
     [ -n "$found" ]
 }
 
+axe_version=$(grep -o '^axe-playwright-python[^ ]*' scripts/wheels/axe.txt)
+axe_ready() {
+    [ "$(head -1 runtime/axe/VERSION 2>/dev/null)" = "$axe_version" ] &&
+        (cd runtime/axe && tail -n +2 VERSION | sha256sum --check --status)
+}
+
 # ---- System packages, all in one go ----------------------------------------------------------------------------------
 
 as_root=()
@@ -98,6 +104,7 @@ ort_ready || need_pip=true
 coda_version=$(sha256sum scripts/wheels/codabench.txt)
 coda_ready() { [ "$(cat runtime/codabench/VERSION 2>/dev/null)" = "$coda_version" ]; }
 if $need_browser && ! coda_ready; then need_pip=true; fi
+if $need_browser && ! axe_ready; then need_pip=true; fi
 if $need_pip && ! python3 -m pip --version >/dev/null 2>&1; then packages+=(python3 python3-pip); fi
 if $need_browser; then
     # Ubuntu names them otherwise.
@@ -208,6 +215,21 @@ if $need_server; then
         fail postgres 'installed, but its programs are not found' 'set PG_BIN_DIR to the folder of postgres and initdb'
     "$bin/initdb" --version >/dev/null || fail postgres "$bin/initdb does not start" 'install the PostgreSQL server by hand'
     say postgres "$("$bin/postgres" --version) in $bin"
+fi
+
+if $need_browser && axe_ready; then
+    say axe "$axe_version is in runtime/axe"
+elif $need_browser; then
+    say axe "fetching $axe_version"
+    fetch axe scripts/wheels/axe.txt 'check the network and pip; without it the browser tests check no accessibility'
+    unpack "$temporary/axe" '^axe_playwright_python/axe[.]min[.]js$' '^.*/'
+    (
+        cd "$temporary/axe"
+        sums=$(sha256sum axe.min.js)
+        printf '%s\n%s\n' "$axe_version" "$sums" >VERSION
+    )
+    rm -rf runtime/axe
+    mv "$temporary/axe" runtime/axe
 fi
 
 if $need_browser; then

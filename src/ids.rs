@@ -55,6 +55,7 @@ id! {
     ProtocolId
     DatasetId
     TeamId
+    InvitationId
     SubmissionId
     UploadId
     EvaluationId

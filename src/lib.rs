@@ -30,6 +30,7 @@ pub mod demo;
 pub mod evaluation;
 pub mod ids;
 pub mod leaderboard;
+pub mod mail;
 pub mod postgres;
 pub mod problem;
 pub mod queue;

@@ -3,6 +3,7 @@
 pub mod create;
 pub mod dataset;
 pub mod images;
+pub mod joining;
 pub mod phase;
 pub mod protocol;
 
@@ -33,6 +34,12 @@ pub async fn list(conn: &mut PgConnection) -> sqlx::Result<Vec<Challenge>> {
 
 pub async fn by_slug(conn: &mut PgConnection, slug: &str) -> sqlx::Result<Option<Challenge>> {
     sqlx::query_as!(Challenge, r#"select id as "id: _", slug, title, description from challenge where slug = $1"#, slug)
+        .fetch_optional(conn)
+        .await
+}
+
+pub async fn get(conn: &mut PgConnection, id: ChallengeId) -> sqlx::Result<Option<Challenge>> {
+    sqlx::query_as!(Challenge, r#"select id as "id: _", slug, title, description from challenge where id = $1"#, id.0)
         .fetch_optional(conn)
         .await
 }

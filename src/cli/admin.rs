@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use serde::Serialize;
-use sqlx::{Acquire, PgPool};
+use sqlx::{Acquire, PgConnection, PgPool};
 
 use super::Outcome;
 use crate::{
     challenge::{
         self,
         create::{self, Created, NewChallenge, PhaseFiles},
+        joining::{self, JoinPolicy, Joining},
         phase::{QuotaLimits, Visibility},
         protocol::{Comparison, DeviceClass, Metric, ReproductionRule, Rules},
     },
@@ -22,6 +23,7 @@ use crate::{
     team::{
         self, Role, TeamError,
         account::{self, NewAccount},
+        reset::{self, Maker},
         token::{self, Scope},
     },
 };
@@ -75,7 +77,21 @@ enum ChallengeCommand {
         #[arg(long)]
         phase_title: Option<String>,
         #[command(flatten)]
-        files: PhaseArgs,
+        files: Box<PhaseArgs>,
+    },
+    /// Says who may join, by which terms, and how large a team may be; what is not given is set to its default.
+    Joining {
+        #[arg(long)]
+        slug: String,
+        /// An organizer lets each account in; open to everybody where not given.
+        #[arg(long)]
+        approval: bool,
+        /// Markdown file of the terms that everybody accepts; none where not given.
+        #[arg(long, value_name = "FILE.md")]
+        terms: Option<PathBuf>,
+        /// People in a team at most; no limit where not given.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        max_members: Option<u32>,
     },
 }
 
@@ -197,6 +213,27 @@ enum AccountCommand {
         #[arg(long)]
         organizer: bool,
     },
+    /// Prints a link that sets a new password, once, within 24 hours.
+    ResetLink {
+        /// Login name.
+        #[arg(long)]
+        name: String,
+        /// The address that participants use.
+        #[arg(long, env = "UPSCORE_PUBLIC_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+        public_url: String,
+    },
+    /// Shuts an account out: none of its sessions and tokens works any more. Its entries stay.
+    Disable {
+        /// Login name.
+        #[arg(long)]
+        name: String,
+    },
+    /// Lets an account in again.
+    Enable {
+        /// Login name.
+        #[arg(long)]
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -252,6 +289,9 @@ pub async fn run(args: Args, pool: &PgPool, storage: &Storage) -> Outcome {
             let new = NewChallenge { slug, title, description };
             let files = files.files(&phase, phase_title.as_deref());
             created(create::challenge(pool, storage, &new, &files).await?, &new.slug, &phase)
+        }
+        Command::Challenge(ChallengeCommand::Joining { slug, approval, terms, max_members }) => {
+            set_joining(pool, slug, approval, terms, max_members).await
         }
         Command::Phase(PhaseCommand::Create { challenge, slug, title, files }) => {
             let files = files.files(&slug, title.as_deref());
@@ -335,15 +375,66 @@ fn created(made: Result<Created, Vec<Problem>>, challenge: &str, phase: &str) ->
     Ok(Ok(Made::new(sentence, &made)?))
 }
 
-async fn account_command(command: AccountCommand, pool: &PgPool) -> Done {
-    let AccountCommand::Create { name, email, password_stdin, organizer } = command;
-    let password = if password_stdin { Some(first_line()?) } else { None };
-    let new = NewAccount { name: name.clone(), email, password, is_organizer: organizer };
-    let id = match account::create(&mut *pool.acquire().await?, new).await {
-        Ok(id) => id,
-        Err(error) => return refused(error.code(), error),
+async fn set_joining(
+    pool: &PgPool,
+    slug: String,
+    approval: bool,
+    terms: Option<PathBuf>,
+    max_members: Option<u32>,
+) -> Done {
+    let mut conn = pool.acquire().await?;
+    let Some(found) = challenge::by_slug(&mut conn, &slug).await? else {
+        return Ok(Err(vec![Problem::new("challenge_not_found", "there is no such challenge").at(slug)]));
     };
-    Ok(Ok(Made::new(format!("Made account {name}."), serde_json::json!({ "id": id, "name": name }))?))
+    let terms = match terms.map(|path| std::fs::read_to_string(&path).map_err(|error| (path, error))).transpose() {
+        Ok(terms) => terms.unwrap_or_default(),
+        Err((path, error)) => {
+            return Ok(Err(vec![Problem::new("terms_unreadable", error.to_string()).at(path.display().to_string())]));
+        }
+    };
+    if terms.chars().count() > 100_000 {
+        return Ok(Err(vec![Problem::new("terms_too_long", "terms have at most 100000 characters")]));
+    }
+    let policy = if approval { JoinPolicy::Approval } else { JoinPolicy::Open };
+    let joining = Joining { policy, terms: terms.trim().to_owned(), max_members };
+    joining::set(&mut conn, found.id, &joining).await?;
+    let sentence = format!("{slug} is joined {}.", if approval { "by approval" } else { "by everybody" });
+    let sha256 = joining.terms_sha256();
+    Ok(Ok(Made::new(sentence, serde_json::json!({ "slug": slug, "policy": policy, "terms_sha256": sha256 }))?))
+}
+
+async fn account_command(command: AccountCommand, pool: &PgPool) -> Done {
+    let mut conn = pool.acquire().await?;
+    match command {
+        AccountCommand::Create { name, email, password_stdin, organizer } => {
+            let password = if password_stdin { Some(first_line()?) } else { None };
+            let new = NewAccount { name: name.clone(), email, password, is_organizer: organizer };
+            let id = match account::create(&mut conn, new).await {
+                Ok(id) => id,
+                Err(error) => return refused(error.code(), error),
+            };
+            Ok(Ok(Made::new(format!("Made account {name}."), serde_json::json!({ "id": id, "name": name }))?))
+        }
+        AccountCommand::ResetLink { name, public_url } => {
+            let Some(account) = account::by_name(&mut conn, &name).await? else { return no_account(name) };
+            let secret = reset::create(&mut conn, account.id, Maker::Shell).await?;
+            let link = format!("{}/reset?key={}", public_url.trim_end_matches('/'), secret.expose());
+            Ok(Ok(Made::new(link.clone(), serde_json::json!({ "name": account.name, "link": link }))?))
+        }
+        AccountCommand::Disable { name } => set_disabled(&mut conn, name, true).await,
+        AccountCommand::Enable { name } => set_disabled(&mut conn, name, false).await,
+    }
+}
+
+async fn set_disabled(conn: &mut PgConnection, name: String, disabled: bool) -> Done {
+    let Some(account) = account::by_name(conn, &name).await? else { return no_account(name) };
+    account::set_disabled(conn, account.id, disabled).await?;
+    let sentence = format!("{} is {}.", account.name, if disabled { "shut out" } else { "let in" });
+    Ok(Ok(Made::new(sentence, serde_json::json!({ "name": account.name, "disabled": disabled }))?))
+}
+
+fn no_account(name: String) -> Done {
+    Ok(Err(vec![Problem::new("account_not_found", "there is no such account").at(name)]))
 }
 
 async fn team_command(command: TeamCommand, pool: &PgPool) -> Done {
@@ -357,7 +448,7 @@ async fn team_command(command: TeamCommand, pool: &PgPool) -> Done {
     for member in members {
         match account::by_name(&mut tx, &member).await? {
             Some(account) => accounts.push(account.id),
-            None => return Ok(Err(vec![Problem::new("account_not_found", "there is no such account").at(member)])),
+            None => return no_account(member),
         }
     }
     let made: Result<_, TeamError> = async {
@@ -382,13 +473,12 @@ async fn token_command(command: TokenCommand, pool: &PgPool) -> Done {
     let TokenCommand::Create { account, name, scope, days } = command;
     let mut conn = pool.acquire().await?;
     let Some(owner) = account::by_name(&mut conn, &account).await? else {
-        return Ok(Err(vec![Problem::new("account_not_found", "there is no such account").at(account)]));
+        return no_account(account);
     };
-    if !(1..=100).contains(&name.chars().count()) {
-        return Ok(Err(vec![Problem::new("bad_token_name", "a token's name has 1 to 100 characters")]));
-    }
-    let expires = days.map(|days| Utc::now() + chrono::Duration::days(days.into()));
-    let (id, secret) = token::create(&mut conn, owner.id, &name, scope, expires).await?;
+    let (id, secret) = match token::make(&mut conn, owner.id, &name, scope, days).await {
+        Ok(made) => made,
+        Err(error) => return refused(error.code(), error),
+    };
     let document = serde_json::json!({ "id": id, "token": secret.expose(), "account": account, "scope": scope });
     Ok(Ok(Made::new(secret.expose().to_owned(), document)?))
 }

@@ -41,6 +41,7 @@ use crate::{
     team::{
         self,
         account::{self, NewAccount},
+        secret::Secret,
         token::{self, Scope},
     },
     web, worker,
@@ -95,7 +96,7 @@ async fn demo(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()>
         stop.clone(),
     )?;
     let work = tokio::spawn(async move { worker.run().await });
-    let app = serve::app(store, serve::settings(None, limits), stop.clone())?;
+    let app = serve::app(store, serve::settings(None, &serve::PeopleOptions::default(), limits), stop.clone())?;
     tokio::spawn(serve::sweep_uploads(store.pool.clone(), store.storage.clone(), stop.clone()));
     let server = tokio::spawn(web::server::serve(app, listener));
     let url = format!("http://{address}");
@@ -105,7 +106,7 @@ async fn demo(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()>
         () = stop.cancelled() => Ok(()),
     };
     match filled {
-        Ok(()) if !stop.is_cancelled() => introduce(store, &url).await?,
+        Ok(()) if !stop.is_cancelled() => introduce(store, &args.store.data.data_dir, &url).await?,
         Ok(()) => {}
         Err(error) => {
             stop.cancel();
@@ -265,25 +266,50 @@ fn whose(fault: Fault) -> anyhow::Error {
     }
 }
 
-/// A fresh token for a team of the visitor's own, and where to look.
-async fn introduce(store: &Store, url: &str) -> anyhow::Result<()> {
+/// Logins for an organizer and for a team of the visitor's own, a fresh token, and where to look.
+async fn introduce(store: &Store, data_dir: &Path, url: &str) -> anyhow::Result<()> {
+    let password = demo_password(data_dir)?;
     let mut conn = store.pool.acquire().await?;
-    let account = match account::by_name(&mut conn, "guest").await? {
-        Some(account) => account.id,
-        None => {
-            let new = NewAccount { name: "guest".into(), email: None, password: None, is_organizer: false };
-            let account = account::create(&mut conn, new).await?;
-            let challenge = challenge::by_slug(&mut conn, CHALLENGE).await?.context("the demo's challenge is gone")?;
-            team::create(&mut conn, challenge.id, "Guests", account).await?;
-            account
-        }
-    };
-    let (_, secret) = token::create(&mut conn, account, "demo", Scope::Submit, None).await?;
-    let lr = Path::new("/challenges").join(CHALLENGE);
+    let mut accounts = Vec::new();
+    for (name, is_organizer) in [("organizer", true), ("guest", false)] {
+        let id = match account::by_name(&mut conn, name).await? {
+            Some(account) => account.id,
+            None => {
+                let new = NewAccount { name: name.into(), email: None, password: Some(password.clone()), is_organizer };
+                account::create(&mut conn, new).await?
+            }
+        };
+        accounts.push(id);
+    }
+    let guest = accounts[1];
+    let challenge = challenge::by_slug(&mut conn, CHALLENGE).await?.context("the demo's challenge is gone")?;
+    if team::of_account(&mut conn, challenge.id, guest).await?.is_none() {
+        team::create(&mut conn, challenge.id, "Guests", guest).await?;
+    }
+    let (_, secret) = token::create(&mut conn, guest, "demo", Scope::Submit, None).await?;
     println!("ready:");
     println!("  leaderboard  {url}/challenges/{CHALLENGE}/{PHASE}");
-    println!("  challenge    {url}{} (LR images to download)", lr.display());
+    println!("  challenge    {url}/challenges/{CHALLENGE} (LR images to download)");
     println!("  submit       {url}/challenges/{CHALLENGE}/{PHASE}/submit");
-    println!("  your token   {} (team Guests; sign in with it at {url}/signin)", secret.expose());
+    println!("  sign in      {url}/signin");
+    println!("    team         guest      password {password}   (team Guests)");
+    println!("    organizer    organizer  password {password}");
+    println!("  your token   {} (of guest, for scripts)", secret.expose());
     Ok(())
+}
+
+/// One for each data folder, kept there for its owner alone: made anew it would not fit the accounts of an earlier run.
+fn demo_password(data_dir: &Path) -> anyhow::Result<String> {
+    let path = data_dir.join("demo-password");
+    match std::fs::read_to_string(&path) {
+        Ok(password) => Ok(password.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let password = Secret::new("").expose()[..16].to_owned();
+            let mut file = tempfile::NamedTempFile::new_in(data_dir).context("the demo's password file")?;
+            writeln!(file, "{password}")?;
+            file.persist(&path)?;
+            Ok(password)
+        }
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     config::{Limits, ListenOptions},
     db,
+    mail::Mailer,
     queue::Feed,
     record::Signer,
     storage::Storage,
@@ -37,9 +38,42 @@ pub struct Args {
     #[arg(long, env = "UPSCORE_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
     #[command(flatten)]
+    people: PeopleOptions,
+    #[command(flatten)]
     listen: ListenOptions,
     #[command(flatten)]
     store: store::Options,
+}
+
+/// How people are reached and told apart.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PeopleOptions {
+    /// Proxies of yours in front of this server, as 10.0.0.0/8: their X-Forwarded-For says where a request came from.
+    #[arg(long, env = "UPSCORE_TRUSTED_PROXIES", value_delimiter = ',', value_parser = network, value_name = "NET,…")]
+    trusted_proxies: Vec<ipnet::IpNet>,
+    /// Mail server: smtps://USER:PASSWORD@HOST, smtp://HOST:25, or …:587?tls=required for STARTTLS. Without one, organizers
+    /// hand out the links that set a new password.
+    #[arg(long, env = "UPSCORE_SMTP_URL", hide_env_values = true, value_name = "URL")]
+    smtp_url: Option<String>,
+    /// Sender of mails.
+    #[arg(long, env = "UPSCORE_MAIL_FROM", default_value = "Upscore <upscore@localhost>", value_name = "ADDRESS")]
+    mail_from: String,
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<ipnet::IpNet, String> {
+    let address = || text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
+    text.parse().or_else(|_| address()).map_err(|_| "neither an address nor a network, as 10.0.0.0/8".to_owned())
+}
+
+impl PeopleOptions {
+    fn mailer(&self, public_url: Option<&str>) -> anyhow::Result<Option<Mailer>> {
+        let Some(url) = self.smtp_url.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
+        if public_url.is_none() {
+            bail!("mails hold links, so a mail server needs the address of this one: set UPSCORE_PUBLIC_URL");
+        }
+        Mailer::new(url, &self.mail_from).map(Some)
+    }
 }
 
 pub fn run(args: &Args) -> Outcome {
@@ -54,6 +88,7 @@ pub fn run(args: &Args) -> Outcome {
 
 async fn serve(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()> {
     let stop = worker::stop_signal()?;
+    let mailer = args.people.mailer(args.public_url.as_deref())?;
     // Bound before the worker starts: a second server must fail at once.
     let address = args.listen.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("listening at {address}"))?;
@@ -69,7 +104,8 @@ async fn serve(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()
     };
     info!(url = %format_args!("http://{address}"), worker = args.with_worker, "Upscore is up");
     tokio::spawn(sweep_uploads(store.pool.clone(), store.storage.clone(), stop.clone()));
-    web::server::serve(app(store, settings(args.public_url.as_deref(), limits), stop)?, listener).await?;
+    let settings = web::Settings { mailer, ..settings(args.public_url.as_deref(), &args.people, limits) };
+    web::server::serve(app(store, settings, stop)?, listener).await?;
     if let Some(work) = work {
         work.await.context("the worker's task ended")??;
     }
@@ -106,9 +142,10 @@ pub fn app(store: &Store, settings: web::Settings, stop: CancellationToken) -> a
 }
 
 /// The web application's limits, from the installation's.
-pub fn settings(public_url: Option<&str>, limits: &Limits) -> web::Settings {
+pub fn settings(public_url: Option<&str>, people: &PeopleOptions, limits: &Limits) -> web::Settings {
     web::Settings {
         public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
+        trusted_proxies: people.trusted_proxies.clone(),
         results_bytes: limits.results_bytes,
         model_bytes: limits.model_bytes,
         uploads: limits.uploads(),

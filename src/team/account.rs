@@ -1,29 +1,19 @@
-//! Accounts and their passwords.
+//! Accounts: who somebody is.
 
-use anyhow::Context;
-use argon2::{
-    Argon2,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
-};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 use thiserror::Error;
-use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
+use super::password;
 use crate::{db, ids::AccountId};
-
-/// Argon2id takes 19 MiB a time: so many at once at most, so that a flood of sign-ins does not take the memory.
-static HASHING: Semaphore = Semaphore::const_new(4);
-
-/// Checked in place of an unknown account's, so that the time tells nothing about which names exist.
-const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$9ZDHlhTmR3nBHG6BmGdoRDVoYdLbeVbWcLuZVdCQ8Xc";
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Account {
     pub id: AccountId,
     pub name: String,
+    /// Unproven until `email_confirmed_at`.
     pub email: Option<String>,
     pub is_organizer: bool,
     pub created_at: DateTime<Utc>,
@@ -38,15 +28,19 @@ pub struct NewAccount {
     pub is_organizer: bool,
 }
 
-/// Why an account was not made.
+/// Why an account was not made or changed.
 #[derive(Debug, Error)]
 pub enum AccountError {
-    #[error("this name or address is taken")]
+    #[error("this name is taken")]
     Taken,
-    #[error("a name has 1 to 64 letters, digits, spaces and _ . @ -")]
+    #[error("a name has 1 to 64 letters, digits and single spaces or _ . - between them")]
     BadName,
+    #[error("this is no mail address")]
+    BadEmail,
     #[error("a password has 8 to 256 characters")]
     BadPassword,
+    #[error("this password is among the first that a guesser tries")]
+    GuessablePassword,
     #[error(transparent)]
     Database(sqlx::Error),
     #[error(transparent)]
@@ -59,7 +53,19 @@ impl AccountError {
         match self {
             AccountError::Taken => Some("account_taken"),
             AccountError::BadName => Some("bad_account_name"),
+            AccountError::BadEmail => Some("bad_email"),
             AccountError::BadPassword => Some("bad_password"),
+            AccountError::GuessablePassword => Some("guessable_password"),
+            AccountError::Database(_) | AccountError::Other(_) => None,
+        }
+    }
+
+    /// The field at fault.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            AccountError::Taken | AccountError::BadName => Some("name"),
+            AccountError::BadEmail => Some("email"),
+            AccountError::BadPassword | AccountError::GuessablePassword => Some("password"),
             AccountError::Database(_) | AccountError::Other(_) => None,
         }
     }
@@ -68,20 +74,56 @@ impl AccountError {
 impl From<sqlx::Error> for AccountError {
     fn from(error: sqlx::Error) -> Self {
         match db::broken_constraint(&error) {
-            Some("account_name_key" | "account_email_key") => AccountError::Taken,
-            Some("account_name_check" | "account_email_check") => AccountError::BadName,
+            Some("account_name_key") => AccountError::Taken,
+            Some("account_name_check") => AccountError::BadName,
+            Some("account_email_check") => AccountError::BadEmail,
             _ => AccountError::Database(error),
         }
     }
 }
 
-pub async fn create(conn: &mut PgConnection, new: NewAccount) -> Result<AccountId, AccountError> {
-    let NewAccount { name, email, password, is_organizer } = new;
-    let hash = match password {
-        Some(p) if !(8..=256).contains(&p.chars().count()) => return Err(AccountError::BadPassword),
-        Some(p) => Some(hash(p).await?),
+pub async fn create(conn: &mut PgConnection, mut new: NewAccount) -> Result<AccountId, AccountError> {
+    check(&mut new)?;
+    let hash = match new.password.take() {
+        Some(password) => Some(password::hash(password).await?),
         None => None,
     };
+    insert(conn, new, hash).await
+}
+
+/// Tidies a new account's mail address, and says what is wrong with its fields.
+pub(super) fn check(new: &mut NewAccount) -> Result<(), AccountError> {
+    if !is_name(&new.name) {
+        return Err(AccountError::BadName);
+    }
+    new.email = new.email.take().map(|email| email.trim().to_owned()).filter(|email| !email.is_empty());
+    if new.email.as_deref().is_some_and(|email| !is_email(email)) {
+        return Err(AccountError::BadEmail);
+    }
+    match &new.password {
+        Some(password) => check_password(password, &new.name, new.email.as_deref()),
+        None => Ok(()),
+    }
+}
+
+/// Whether a new password is good enough.
+pub(super) fn check_password(password: &str, name: &str, email: Option<&str>) -> Result<(), AccountError> {
+    if !password::LENGTH.contains(&password.chars().count()) {
+        return Err(AccountError::BadPassword);
+    }
+    if password::is_guessable(password, name, email) {
+        return Err(AccountError::GuessablePassword);
+    }
+    Ok(())
+}
+
+/// Writes a checked account down.
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    new: NewAccount,
+    hash: Option<String>,
+) -> Result<AccountId, AccountError> {
+    let NewAccount { name, email, password: _, is_organizer } = new;
     let id = AccountId::new();
     sqlx::query!(
         "insert into account (id, name, email, password_hash, is_organizer) values ($1, $2, $3, $4, $5)",
@@ -94,6 +136,16 @@ pub async fn create(conn: &mut PgConnection, new: NewAccount) -> Result<AccountI
     .execute(conn)
     .await?;
     Ok(id)
+}
+
+/// What a person may be called. No @, so that no name looks like another's mail address.
+fn is_name(name: &str) -> bool {
+    let edges = name.starts_with(' ') || name.ends_with(' ') || name.contains("  ");
+    !edges && !name.contains('@') && (1..=64).contains(&name.chars().count())
+}
+
+fn is_email(email: &str) -> bool {
+    email.len() <= 254 && email.parse::<lettre::Address>().is_ok()
 }
 
 pub async fn get(conn: &mut PgConnection, id: AccountId) -> sqlx::Result<Option<Account>> {
@@ -117,31 +169,48 @@ pub async fn by_name(conn: &mut PgConnection, name: &str) -> sqlx::Result<Option
     .await
 }
 
-/// The account of this name and password. An unknown name takes as long as a wrong password.
-pub async fn sign_in(conn: &mut PgConnection, name: &str, password: &str) -> anyhow::Result<Option<Account>> {
-    let stored = sqlx::query_scalar!("select password_hash from account where lower(name) = lower($1)", name)
-        .fetch_optional(&mut *conn)
-        .await?
-        .flatten();
-    let known = stored.is_some();
-    let matches = verify(password.to_owned(), stored.unwrap_or_else(|| DUMMY.to_owned())).await?;
-    if known && matches { Ok(by_name(conn, name).await?) } else { Ok(None) }
+/// Those that state this mail address and are not shut out.
+pub async fn by_email(conn: &mut PgConnection, email: &str) -> sqlx::Result<Vec<Account>> {
+    sqlx::query_as!(
+        Account,
+        r#"select id as "id: _", name, email, is_organizer, created_at from account
+           where lower(email) = lower($1) and disabled_at is null order by id limit 10"#,
+        email
+    )
+    .fetch_all(conn)
+    .await
 }
 
-async fn hash(password: String) -> anyhow::Result<String> {
-    let _permit = HASHING.acquire().await?;
-    tokio::task::spawn_blocking(move || {
-        let hash = Argon2::default().hash_password(password.as_bytes());
-        hash.map(|h| h.to_string()).map_err(|e| anyhow::anyhow!("hashing a password: {e}"))
-    })
-    .await?
+/// States another mail address, unproven, or none.
+pub async fn set_email(conn: &mut PgConnection, id: AccountId, email: Option<&str>) -> Result<(), AccountError> {
+    let email = email.map(str::trim).filter(|email| !email.is_empty());
+    if email.is_some_and(|email| !is_email(email)) {
+        return Err(AccountError::BadEmail);
+    }
+    sqlx::query!(
+        "update account set email = $2, email_confirmed_at = case when lower(email) = lower($2) then email_confirmed_at end
+         where id = $1",
+        id.0,
+        email
+    )
+    .execute(&mut *conn)
+    .await?;
+    // A link that lies in another mailbox proves nothing of this one.
+    sqlx::query!("delete from reset_link where account_id = $1 and mailed", id.0).execute(conn).await?;
+    Ok(())
 }
 
-async fn verify(password: String, stored: String) -> anyhow::Result<bool> {
-    let _permit = HASHING.acquire().await?;
-    tokio::task::spawn_blocking(move || {
-        let hash = PasswordHash::new(&stored).map_err(|e| anyhow::anyhow!("{e}")).context("a stored password hash")?;
-        Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
-    })
-    .await?
+/// Shuts an account out, or lets it in again. Its sessions end; its entries stay.
+pub async fn set_disabled(conn: &mut PgConnection, id: AccountId, disabled: bool) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update account set disabled_at = case when $2 then coalesce(disabled_at, now()) end where id = $1",
+        id.0,
+        disabled
+    )
+    .execute(&mut *conn)
+    .await?;
+    if disabled {
+        super::session::end_all(conn, id).await?;
+    }
+    Ok(())
 }

@@ -1,13 +1,19 @@
 //! Who takes part: accounts, their sign-ins and tokens, and teams, one per account and challenge.
 
 pub mod account;
+pub mod attempt;
+pub mod invitation;
+pub mod participant;
+pub mod password;
+pub mod reset;
 pub mod secret;
 pub mod session;
+pub mod sign_in;
 pub mod token;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use thiserror::Error;
 use utoipa::ToSchema;
 
@@ -41,7 +47,7 @@ pub struct Member {
     pub joined_at: DateTime<Utc>,
 }
 
-/// Why a team was not made or joined.
+/// Why a team was not made, joined, left or changed.
 #[derive(Debug, Error)]
 pub enum TeamError {
     #[error("a team of this name takes part already")]
@@ -50,6 +56,26 @@ pub enum TeamError {
     BadName,
     #[error("this account is in a team of this challenge already")]
     InATeam,
+    #[error("this link does not work: it is unknown, used, revoked or too old")]
+    LinkNotFound,
+    #[error("the challenge has terms, and they were not accepted")]
+    TermsNotAccepted,
+    #[error("the challenge's terms are not those that were shown")]
+    TermsChanged,
+    #[error("the organizers declined that this account takes part")]
+    Declined,
+    #[error("this account left a team that has sent entries in, and may come back to that team only")]
+    Bound,
+    #[error("the team has as many members as the challenge allows")]
+    Full,
+    #[error("the account does not wait for an organizer's word")]
+    NotWaiting,
+    #[error("the last member cannot leave a team that has sent entries in")]
+    LastMember,
+    #[error("an owner hands the team over before leaving it")]
+    OwnerLeaves,
+    #[error("the team has no such member")]
+    NoSuchMember,
     #[error(transparent)]
     Database(sqlx::Error),
 }
@@ -61,6 +87,16 @@ impl TeamError {
             TeamError::NameTaken => Some("team_name_taken"),
             TeamError::BadName => Some("bad_team_name"),
             TeamError::InATeam => Some("already_in_a_team"),
+            TeamError::LinkNotFound => Some("link_not_found"),
+            TeamError::TermsNotAccepted => Some("terms_not_accepted"),
+            TeamError::TermsChanged => Some("terms_changed"),
+            TeamError::Declined => Some("join_declined"),
+            TeamError::Bound => Some("bound_to_another_team"),
+            TeamError::Full => Some("team_full"),
+            TeamError::NotWaiting => Some("not_waiting"),
+            TeamError::LastMember => Some("last_member"),
+            TeamError::OwnerLeaves => Some("owner_leaves"),
+            TeamError::NoSuchMember => Some("no_such_member"),
             TeamError::Database(_) => None,
         }
     }
@@ -70,7 +106,7 @@ impl From<sqlx::Error> for TeamError {
     fn from(error: sqlx::Error) -> Self {
         match db::broken_constraint(&error) {
             Some("team_name_key") => TeamError::NameTaken,
-            Some("team_name_check") => TeamError::BadName,
+            Some("team_name_check" | "participant_wanted_name_check") => TeamError::BadName,
             Some("membership_one_team" | "membership_pkey") => TeamError::InATeam,
             _ => TeamError::Database(error),
         }
@@ -103,6 +139,121 @@ pub async fn join(conn: &mut PgConnection, team: TeamId, account: AccountId, rol
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Adds a member, within the challenge's limit on members. Call it in a transaction: the team's row is locked.
+async fn add_member(conn: &mut PgConnection, team: TeamId, account: AccountId, role: Role) -> Result<(), TeamError> {
+    let Some(Locked { challenge, members, .. }) = lock(conn, team).await? else { return Err(TeamError::LinkNotFound) };
+    let max = sqlx::query_scalar!("select max_members from challenge where id = $1", challenge.0)
+        .fetch_one(&mut *conn)
+        .await?;
+    if max.is_some_and(|max| members >= i64::from(max)) {
+        return Err(TeamError::Full);
+    }
+    join(conn, team, account, role).await
+}
+
+/// A team as it is while its row is locked.
+struct Locked {
+    challenge: ChallengeId,
+    members: i64,
+    has_entries: bool,
+}
+
+/// Whoever changes who is in a team waits here.
+async fn lock(conn: &mut PgConnection, team: TeamId) -> sqlx::Result<Option<Locked>> {
+    let challenge = sqlx::query_scalar!(
+        r#"select challenge_id as "challenge: ChallengeId" from team where id = $1 for update"#,
+        team.0
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(challenge) = challenge else { return Ok(None) };
+    // Counted in a statement of its own, which sees what was committed while the lock was waited for.
+    let counted = sqlx::query!(
+        r#"select (select count(*) from membership where team_id = $1) as "members!",
+                  exists (select from submission where team_id = $1) as "has_entries!""#,
+        team.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Some(Locked { challenge, members: counted.members, has_entries: counted.has_entries }))
+}
+
+/// Leaves a team. Its entries stay with it; a team of one that never sent one in ends.
+pub async fn leave(pool: &PgPool, team: TeamId, account: AccountId) -> Result<(), TeamError> {
+    let mut tx = pool.begin().await?;
+    let Some(locked) = lock(&mut tx, team).await? else { return Err(TeamError::NoSuchMember) };
+    let role = role(&mut tx, team, account).await?.ok_or(TeamError::NoSuchMember)?;
+    match locked {
+        Locked { members: 1, has_entries: true, .. } => return Err(TeamError::LastMember),
+        Locked { members: 1, has_entries: false, .. } => {
+            sqlx::query!("delete from team where id = $1", team.0).execute(&mut *tx).await?;
+        }
+        _ if role == Role::Owner => return Err(TeamError::OwnerLeaves),
+        locked => take_out(&mut tx, team, account, &locked).await?,
+    }
+    tx.commit().await?;
+    tracing::info!(%account, %team, "an account left a team");
+    Ok(())
+}
+
+/// Removes a member other than the owner.
+pub async fn remove(pool: &PgPool, team: TeamId, account: AccountId) -> Result<(), TeamError> {
+    let mut tx = pool.begin().await?;
+    let Some(locked) = lock(&mut tx, team).await? else { return Err(TeamError::NoSuchMember) };
+    match role(&mut tx, team, account).await? {
+        None => return Err(TeamError::NoSuchMember),
+        Some(Role::Owner) => return Err(TeamError::OwnerLeaves),
+        Some(Role::Member) => take_out(&mut tx, team, account, &locked).await?,
+    }
+    tx.commit().await?;
+    tracing::info!(%account, %team, "a member was removed from a team");
+    Ok(())
+}
+
+async fn take_out(tx: &mut PgConnection, team: TeamId, account: AccountId, locked: &Locked) -> sqlx::Result<()> {
+    sqlx::query!("delete from membership where team_id = $1 and account_id = $2", team.0, account.0)
+        .execute(&mut *tx)
+        .await?;
+    if locked.has_entries {
+        participant::bind(tx, locked.challenge, account, team).await?;
+    }
+    Ok(())
+}
+
+/// Makes another member the owner; who was becomes a member.
+pub async fn hand_over(pool: &PgPool, team: TeamId, to: AccountId) -> Result<(), TeamError> {
+    let mut tx = pool.begin().await?;
+    lock(&mut tx, team).await?;
+    if role(&mut tx, team, to).await?.is_none() {
+        return Err(TeamError::NoSuchMember);
+    }
+    sqlx::query!(
+        "update membership set role = case when account_id = $2 then 'owner' else 'member' end where team_id = $1",
+        team.0,
+        to.0
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+pub async fn rename(conn: &mut PgConnection, team: TeamId, name: &str) -> Result<(), TeamError> {
+    sqlx::query!("update team set name = $2 where id = $1", team.0, name.trim()).execute(conn).await?;
+    Ok(())
+}
+
+/// What an account is in a team; `None`: not in it.
+pub async fn role(conn: &mut PgConnection, team: TeamId, account: AccountId) -> sqlx::Result<Option<Role>> {
+    sqlx::query_scalar!(
+        r#"select role as "role: Role" from membership where team_id = $1 and account_id = $2"#,
+        team.0,
+        account.0
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 /// The account's team in a challenge.

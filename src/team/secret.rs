@@ -7,6 +7,13 @@ use crate::storage::hex;
 /// A secret, to be shown or set once and never stored.
 pub struct Secret(String);
 
+/// So that none gets into a log by way of whatever holds it.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 impl Secret {
     /// `prefix` and 64 hexadecimal digits of the system's randomness.
     pub fn new(prefix: &str) -> Secret {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::{
@@ -70,15 +71,73 @@ pub async fn create(
     Ok((id, secret))
 }
 
+/// Why a token was not made.
+#[derive(Debug, Error)]
+pub enum TokenError {
+    #[error("a token's name has 1 to 100 characters")]
+    BadName,
+    #[error("a token lives 1 to 3650 days, or without end")]
+    BadLifetime,
+    #[error("this account has 50 live tokens")]
+    TooMany,
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl TokenError {
+    /// Stable word for the situation; `None`: a fault of ours.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            TokenError::BadName => Some("bad_token_name"),
+            TokenError::BadLifetime => Some("bad_token_lifetime"),
+            TokenError::TooMany => Some("too_many_tokens"),
+            TokenError::Database(_) => None,
+        }
+    }
+}
+
+/// Live tokens of an account at most: more than anybody can keep in view.
+const MOST: i64 = 50;
+
+/// Makes a token as its owner asks for it, for so many days.
+pub async fn make(
+    conn: &mut PgConnection,
+    account: AccountId,
+    name: &str,
+    scope: Scope,
+    days: Option<u32>,
+) -> Result<(TokenId, Secret), TokenError> {
+    let name = name.trim();
+    if !(1..=100).contains(&name.chars().count()) {
+        return Err(TokenError::BadName);
+    }
+    if days.is_some_and(|days| !(1..=3650).contains(&days)) {
+        return Err(TokenError::BadLifetime);
+    }
+    let live = sqlx::query_scalar!(
+        r#"select count(*) as "n!" from api_token
+           where account_id = $1 and revoked_at is null and (expires_at is null or expires_at > now())"#,
+        account.0
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if live >= MOST {
+        return Err(TokenError::TooMany);
+    }
+    let expires_at = days.map(|days| Utc::now() + chrono::Duration::days(days.into()));
+    Ok(create(conn, account, name, scope, expires_at).await?)
+}
+
 /// Whose a token is and what it may do; `None`: unknown, expired or revoked, which a caller cannot tell apart.
-pub async fn authenticate(conn: &mut PgConnection, secret: &str) -> sqlx::Result<Option<(Account, Scope)>> {
+pub async fn authenticate(conn: &mut PgConnection, secret: &str) -> sqlx::Result<Option<(TokenId, Account, Scope)>> {
     let sha256 = secret::digest(secret);
     let row = sqlx::query!(
         r#"select t.id as "token: TokenId", t.scope as "scope: Scope",
                   t.last_used_at is null or t.last_used_at < now() - interval '1 minute' as "stale!",
                   a.id as "id: AccountId", a.name, a.email, a.is_organizer, a.created_at
            from api_token t join account a on a.id = t.account_id
-           where t.token_sha256 = $1 and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())"#,
+           where t.token_sha256 = $1 and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())
+             and a.disabled_at is null"#,
         sha256
     )
     .fetch_optional(&mut *conn)
@@ -94,7 +153,7 @@ pub async fn authenticate(conn: &mut PgConnection, secret: &str) -> sqlx::Result
         is_organizer: row.is_organizer,
         created_at: row.created_at,
     };
-    Ok(Some((account, row.scope)))
+    Ok(Some((row.token, account, row.scope)))
 }
 
 /// Newest first, revoked ones included.

@@ -9,12 +9,22 @@ use axum::{
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use tower_http::request_id::RequestId;
 use utoipa::ToSchema;
 
-use super::{App, view::Page};
-use crate::{db, problem::Problem, storage::StorageError, submission::Rejection};
+use super::{
+    App,
+    view::{Page, span},
+};
+use crate::{
+    db,
+    problem::Problem,
+    storage::StorageError,
+    submission::Rejection,
+    team::{TeamError, account::AccountError, attempt::TooMany, password::Busy, token::TokenError},
+};
 
 /// What tells a client which version of tus to speak.
 const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
@@ -46,6 +56,31 @@ pub enum Error {
     TokenRefused,
     /// The token may read, not submit.
     ScopeTooSmall,
+    /// The token may not change accounts and teams.
+    ScopeNotAdmin,
+    /// Neither is told which of the two was wrong.
+    SignInRefused,
+    /// The present password, asked for again, was wrong.
+    WrongPassword,
+    /// Tried too often: wait so many seconds.
+    TooManyTries(i64),
+    /// A link to a reset or into a team that is unknown, used, revoked or expired: the four cannot be told apart.
+    LinkNotFound,
+    /// A form or document that is not what was asked for.
+    BadBody(StatusCode, String),
+    Account(AccountError),
+    Team(TeamError),
+    /// Also where it exists and the asker is not in it.
+    TeamNotFound,
+    /// Also where it is another account's.
+    SessionNotFound,
+    /// To organizers.
+    AccountNotFound,
+    /// Also where it is another account's.
+    TokenNotFound,
+    Token(TokenError),
+    /// A member who is not the owner.
+    OwnersOnly,
     NoTeam,
     /// The phase's figures are not published.
     NotPublished,
@@ -94,6 +129,41 @@ impl From<StorageError> for Error {
     }
 }
 
+impl From<AccountError> for Error {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Database(error) => error.into(),
+            AccountError::Other(error) => error.into(),
+            situation => Error::Account(situation),
+        }
+    }
+}
+
+impl From<TeamError> for Error {
+    fn from(error: TeamError) -> Self {
+        match error {
+            TeamError::Database(error) => error.into(),
+            TeamError::LinkNotFound => Error::LinkNotFound,
+            situation => Error::Team(situation),
+        }
+    }
+}
+
+impl From<TokenError> for Error {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Database(error) => error.into(),
+            situation => Error::Token(situation),
+        }
+    }
+}
+
+impl From<TooMany> for Error {
+    fn from(too_many: TooMany) -> Self {
+        Error::TooManyTries(too_many.seconds)
+    }
+}
+
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Self {
         Error::Rejected(Rejection::Ours(error))
@@ -129,8 +199,8 @@ impl Error {
             ),
             Error::TokenNeeded => (
                 401,
-                Problem::new("token_needed", "This needs a token of your team.")
-                    .hint("Send it as `Authorization: Bearer TOKEN`, or sign in with it."),
+                Problem::new("token_needed", "This is for those who are signed in.")
+                    .hint("Sign in, or send a token as `Authorization: Bearer TOKEN`."),
             ),
             Error::TokenRefused => (
                 401,
@@ -142,6 +212,81 @@ impl Error {
                 Problem::new("scope_too_small", "This token may read but not submit.")
                     .hint("Make a token with the scope `submit`."),
             ),
+            Error::ScopeNotAdmin => (
+                403,
+                Problem::new("scope_not_admin", "This token may not change accounts, tokens and teams.")
+                    .hint("Sign in with your password, or use a token with the scope `admin`."),
+            ),
+            Error::SignInRefused => (
+                401,
+                Problem::new("sign_in_refused", "There is no account with this name and password.")
+                    .hint("Check both. A forgotten password can be reset."),
+            ),
+            Error::WrongPassword => {
+                (422, Problem::new("wrong_password", "This is not the present password.").at("current"))
+            }
+            Error::TooManyTries(seconds) => {
+                let problem = Problem::new("too_many_tries", "There were too many tries from here or for this name.")
+                    .hint(format!("Try again in {}; the right password works then.", span(seconds.unsigned_abs())));
+                return Fault {
+                    status: StatusCode::TOO_MANY_REQUESTS,
+                    problems: vec![problem],
+                    retry_after: Some(*seconds),
+                    quota: None,
+                };
+            }
+            Error::LinkNotFound => (
+                404,
+                Problem::new("link_not_found", "This link does not work: it is unknown, used, revoked or too old.")
+                    .hint("Ask whoever gave it to you for a new one."),
+            ),
+            Error::BadBody(status, message) => (status.as_u16(), Problem::new("bad_form", message.clone())),
+            Error::Account(error) => {
+                let code = error.code().unwrap_or("internal");
+                let problem = Problem::new(code, sentence(&error.to_string()));
+                let status = if matches!(error, AccountError::Taken) { 409 } else { 422 };
+                (status, error.field().into_iter().fold(problem, Problem::at))
+            }
+            Error::Team(error) => {
+                let problem = Problem::new(error.code().unwrap_or("internal"), sentence(&error.to_string()));
+                match error {
+                    TeamError::BadName | TeamError::NameTaken => {
+                        let status = if matches!(error, TeamError::NameTaken) { 409 } else { 422 };
+                        (status, problem.at("name"))
+                    }
+                    TeamError::TermsNotAccepted => (422, problem.hint("Read them, and accept them.").at("terms")),
+                    TeamError::TermsChanged => {
+                        (409, problem.hint("Read them as they are now, and accept them.").at("terms"))
+                    }
+                    TeamError::Declined => (403, problem.hint("Ask them.")),
+                    TeamError::NoSuchMember => (404, problem),
+                    TeamError::Bound => {
+                        (409, problem.hint("Its owner can invite you again. A second team would be a second quota."))
+                    }
+                    TeamError::LastMember => (
+                        409,
+                        problem
+                            .hint("Invite somebody and hand the team over first; or withdraw its entries and keep it."),
+                    ),
+                    TeamError::OwnerLeaves => (409, problem.hint("Make another member the owner first.")),
+                    _ => (409, problem),
+                }
+            }
+            Error::TeamNotFound => {
+                (404, Problem::new("team_not_found", "There is no such team, or you are not in it."))
+            }
+            Error::SessionNotFound => (404, Problem::new("session_not_found", "You have no such session.")),
+            Error::AccountNotFound => (404, Problem::new("account_not_found", "There is no such account.").at("name")),
+            Error::TokenNotFound => (404, Problem::new("token_not_found", "You have no such token.")),
+            Error::Token(error) => {
+                let problem = Problem::new(error.code().unwrap_or("internal"), sentence(&error.to_string()));
+                match error {
+                    TokenError::BadName => (422, problem.at("name")),
+                    TokenError::TooMany => (409, problem.hint("Revoke one that is no longer used.")),
+                    _ => (422, problem.at("days")),
+                }
+            }
+            Error::OwnersOnly => (403, Problem::new("owners_only", "Only the team's owner may do this.")),
             Error::NoTeam => (
                 403,
                 Problem::new("no_team", "You are in no team of this challenge.")
@@ -228,6 +373,13 @@ impl IntoResponse for Error {
     }
 }
 
+/// With a capital and a full stop.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
 /// An error as it is shown: never empty, nothing of our insides.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -243,7 +395,7 @@ impl Fault {
     fn of(rejection: &Rejection) -> Fault {
         let retry_after = match rejection {
             Rejection::QuotaUsed { resets_at: Some(at), .. } => Some((*at - chrono::Utc::now()).num_seconds().max(1)),
-            Rejection::Ours(error) if db::is_away(error) => Some(5),
+            Rejection::Ours(error) if db::is_away(error) || error.is::<Busy>() => Some(5),
             Rejection::StorageFull | Rejection::TooManyUploads { .. } => Some(600),
             _ => None,
         };
@@ -252,6 +404,10 @@ impl Fault {
             _ => None,
         };
         let status = StatusCode::from_u16(rejection.class().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = match rejection {
+            Rejection::Ours(error) if error.is::<Busy>() => StatusCode::SERVICE_UNAVAILABLE,
+            _ => status,
+        };
         let mut problems = rejection.problems();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             problems =
@@ -323,7 +479,8 @@ struct ErrorPage {
     heading: &'static str,
     problems: Vec<Problem>,
     request_id: Option<String>,
-    sign_in: bool,
+    /// Where to sign in and come back from.
+    sign_in: Option<String>,
 }
 
 /// Whether the asker wants JSON: the API always, a page's script when it says so.
@@ -343,7 +500,8 @@ pub async fn present(State(app): State<App>, request: Request, next: Next) -> Re
     let json = wants_json(request.uri().path(), request.headers());
     let request_id = request.extensions().get::<RequestId>();
     let request_id = request_id.and_then(|id| id.header_value().to_str().ok()).map(str::to_owned);
-    let cookie = super::extract::cookie_token(request.headers(), &app);
+    let sign_in = sign_in_then(&request);
+    let cookie = super::extract::cookie_secret(request.headers(), &app);
     let mut response = next.run(request).await;
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
@@ -367,7 +525,7 @@ pub async fn present(State(app): State<App>, request: Request, next: Next) -> Re
             heading: heading(fault.status),
             problems: fault.problems,
             request_id,
-            sign_in: cookie.is_none() && matches!(fault.status.as_u16(), 401 | 404),
+            sign_in: (cookie.is_none() && matches!(fault.status.as_u16(), 401 | 404)).then_some(sign_in),
         };
         (fault.status, render(&page)).into_response()
     };
@@ -381,6 +539,13 @@ pub async fn present(State(app): State<App>, request: Request, next: Next) -> Re
     Response::from_parts(parts, body)
 }
 
+/// The sign-in that leads back to a page; a form is not sent again by it.
+fn sign_in_then(request: &Request) -> String {
+    let path =
+        if request.method().is_safe() { request.uri().path_and_query().map_or("/", |p| p.as_str()) } else { "/" };
+    format!("/signin?next={}", utf8_percent_encode(path, NON_ALPHANUMERIC))
+}
+
 fn is_shown(content_type: &HeaderValue) -> bool {
     let kind = content_type.as_bytes();
     kind.starts_with(b"text/html") || kind.starts_with(b"application/json")
@@ -388,7 +553,7 @@ fn is_shown(content_type: &HeaderValue) -> bool {
 
 fn heading(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        401 => "A token is needed",
+        401 => "Sign in first",
         403 => "Not allowed",
         404 => "Not found",
         409 => "Not possible now",

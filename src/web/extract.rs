@@ -1,7 +1,12 @@
-//! Checked values for handlers: who asks, which phase, which submission.
+//! Checked values for handlers: who asks and from where, which phase, which submission.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use axum::{
-    extract::{FromRequestParts, Path},
+    extract::{ConnectInfo, FromRequestParts, Path},
     http::{HeaderMap, header, request::Parts},
 };
 use axum_extra::extract::{
@@ -15,11 +20,12 @@ use crate::{
         self, Challenge,
         phase::{self, Phase},
     },
-    ids::SubmissionId,
+    ids::{SessionId, SubmissionId, TeamId, TokenId},
     submission::{self, Submission},
     team::{
-        self, Team,
+        self, Role, Team,
         account::Account,
+        session,
         token::{self, Scope},
     },
 };
@@ -28,15 +34,38 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Viewer(pub Option<Signed>);
 
-/// Somebody with a token.
+/// Somebody with a session or a token.
 #[derive(Debug, Clone)]
 pub struct Signed {
     pub account: Account,
     pub scope: Scope,
+    /// Of a browser.
+    pub session: Option<SessionId>,
 }
 
-/// Somebody whose token may submit.
+/// Anybody who is signed in, if only to read.
+pub struct Reader(pub Signed);
+
+/// Somebody who may submit.
 pub struct Submitter(pub Signed);
+
+/// Somebody who may do all that the account may: signed in with a password, or with a token of the scope `admin`.
+pub struct Holder(pub Signed);
+
+/// An organizer who may do all. To other accounts, what they ask for does not exist.
+pub struct Organizer(pub Signed);
+
+/// The team of the address, to those who are in it and to organizers.
+pub struct TeamAt {
+    pub team: Team,
+    pub signed: Signed,
+    /// What the asker is in it; `None`: an organizer from outside.
+    pub role: Option<Role>,
+}
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddress(pub IpAddr);
 
 /// The challenge and phase of the address.
 pub struct PhaseAt {
@@ -71,9 +100,13 @@ impl Viewer {
 
 impl Signed {
     pub async fn of_token(app: &App, secret: &str) -> Result<Signed, Error> {
+        Ok(Signed::of_known_token(app, secret).await?.1)
+    }
+
+    async fn of_known_token(app: &App, secret: &str) -> Result<(TokenId, Signed), Error> {
         let found = token::authenticate(&mut *app.db().await?, secret.trim()).await?;
-        let (account, scope) = found.ok_or(Error::TokenRefused)?;
-        Ok(Signed { account, scope })
+        let (id, account, scope) = found.ok_or(Error::TokenRefused)?;
+        Ok((id, Signed { account, scope, session: None }))
     }
 
     pub fn may_submit(self) -> Result<Submitter, Error> {
@@ -94,12 +127,17 @@ impl FromRequestParts<App> for Viewer {
             }
             return Ok(Viewer(Some(Signed::of_token(app, secret).await?)));
         }
-        let Some(secret) = cookie_token(&parts.headers, app) else { return Ok(Viewer(None)) };
-        match Signed::of_token(app, &secret).await {
-            Ok(signed) => Ok(Viewer(Some(signed))),
-            Err(Error::TokenRefused) => Ok(Viewer(None)),
-            Err(error) => Err(error),
-        }
+        let Some(secret) = cookie_secret(&parts.headers, app) else { return Ok(Viewer(None)) };
+        let found = session::authenticate(&mut *app.db().await?, &secret).await?;
+        Ok(Viewer(found.map(|s| Signed { account: s.account, scope: s.scope, session: Some(s.id) })))
+    }
+}
+
+impl FromRequestParts<App> for Reader {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        Viewer::from_request_parts(parts, app).await?.0.map(Reader).ok_or(Error::TokenNeeded)
     }
 }
 
@@ -107,8 +145,91 @@ impl FromRequestParts<App> for Submitter {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        Viewer::from_request_parts(parts, app).await?.0.ok_or(Error::TokenNeeded)?.may_submit()
+        Reader::from_request_parts(parts, app).await?.0.may_submit()
     }
+}
+
+impl FromRequestParts<App> for Holder {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let Reader(signed) = Reader::from_request_parts(parts, app).await?;
+        if signed.scope == Scope::Admin { Ok(Holder(signed)) } else { Err(Error::ScopeNotAdmin) }
+    }
+}
+
+impl FromRequestParts<App> for Organizer {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let Holder(signed) = Holder::from_request_parts(parts, app).await?;
+        if signed.account.is_organizer { Ok(Organizer(signed)) } else { Err(Error::PageNotFound) }
+    }
+}
+
+impl TeamAt {
+    /// Whether the asker may change the team: its owner, or an organizer.
+    pub fn may_manage(&self) -> bool {
+        self.signed.scope == Scope::Admin && (self.role == Some(Role::Owner) || self.signed.account.is_organizer)
+    }
+
+    /// Whether the asker may leave: a token that may only submit may not.
+    pub fn leave(&self) -> Result<(), Error> {
+        if self.signed.scope == Scope::Admin { Ok(()) } else { Err(Error::ScopeNotAdmin) }
+    }
+
+    pub fn manage(&self) -> Result<(), Error> {
+        match self.signed.scope {
+            Scope::Admin if self.may_manage() => Ok(()),
+            Scope::Admin => Err(Error::OwnersOnly),
+            _ => Err(Error::ScopeNotAdmin),
+        }
+    }
+}
+
+impl FromRequestParts<App> for TeamAt {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let Reader(signed) = Reader::from_request_parts(parts, app).await?;
+        let path = Path::<HashMap<String, String>>::from_request_parts(parts, app).await;
+        let id = path.ok().and_then(|path| path.get("id")?.parse::<TeamId>().ok()).ok_or(Error::TeamNotFound)?;
+        let mut conn = app.db().await?;
+        let team = team::get(&mut conn, id).await?.ok_or(Error::TeamNotFound)?;
+        let role = team::role(&mut conn, id, signed.account.id).await?;
+        if role.is_none() && !signed.account.is_organizer {
+            return Err(Error::TeamNotFound);
+        }
+        Ok(TeamAt { team, signed, role })
+    }
+}
+
+impl FromRequestParts<App> for ClientAddress {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
+        // A router without a server has no peer.
+        let peer =
+            parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |p| p.0.ip());
+        Ok(ClientAddress(client(peer, &parts.headers, &app.settings.trusted_proxies)))
+    }
+}
+
+/// The last address of `X-Forwarded-For` that no proxy of ours wrote about another of ours; the header of anybody else is
+/// ignored, as it holds what its sender likes.
+fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[ipnet::IpNet]) -> IpAddr {
+    let ours = |address: &IpAddr| proxies.iter().any(|net| net.contains(&address.to_canonical()));
+    let hops = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let mut address = peer;
+    for hop in hops.collect::<Vec<_>>().into_iter().rev() {
+        if !ours(&address) {
+            break;
+        }
+        // Behind words that cannot be read nobody is known: the proxy itself counts.
+        let Ok(before) = hop.trim().parse() else { break };
+        address = before;
+    }
+    address
 }
 
 impl FromRequestParts<App> for PhaseAt {
@@ -140,26 +261,59 @@ impl FromRequestParts<App> for SubmissionAt {
     }
 }
 
-/// The token that a browser signed in with: the cookie holds the token itself, so that it can do no more than the token
-/// and ends with it.
-pub fn cookie_token(headers: &HeaderMap, app: &App) -> Option<String> {
+/// The secret of a browser's session.
+pub fn cookie_secret(headers: &HeaderMap, app: &App) -> Option<String> {
     let jar = CookieJar::from_headers(headers);
     jar.get(cookie_name(app)).map(|c| c.value().to_owned()).filter(|v| !v.is_empty())
 }
 
-/// Signs a browser in.
-pub fn token_cookie(app: &App, secret: &str) -> Cookie<'static> {
-    Cookie::build((cookie_name(app), secret.trim().to_owned()))
+/// Signs a browser in, with a secret that nobody knew before; the session that it had ends.
+pub async fn begin(app: &App, headers: &HeaderMap, account: &Account) -> Result<Cookie<'static>, Error> {
+    begin_with(app, headers, account, None).await
+}
+
+/// Signs a browser in with a token: the session can do no more than it, and ends with it.
+pub async fn begin_by_token(app: &App, headers: &HeaderMap, secret: &str) -> Result<(Signed, Cookie<'static>), Error> {
+    let (token, signed) = Signed::of_known_token(app, secret).await?;
+    let cookie = begin_with(app, headers, &signed.account, Some(token)).await?;
+    Ok((signed, cookie))
+}
+
+async fn begin_with(
+    app: &App,
+    headers: &HeaderMap,
+    account: &Account,
+    token: Option<TokenId>,
+) -> Result<Cookie<'static>, Error> {
+    end(app, headers).await?;
+    let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
+    let (_, secret) = session::create(&mut *app.db().await?, account.id, token, agent).await?;
+    Ok(cookie(app, secret.expose()))
+}
+
+/// Ends the session of a browser at once.
+pub async fn end(app: &App, headers: &HeaderMap) -> Result<(), Error> {
+    let Some(secret) = cookie_secret(headers, app) else { return Ok(()) };
+    let mut conn = app.db().await?;
+    if let Some(known) = session::authenticate(&mut conn, &secret).await? {
+        session::end(&mut conn, known.account.id, known.id).await?;
+    }
+    Ok(())
+}
+
+fn cookie(app: &App, secret: &str) -> Cookie<'static> {
+    Cookie::build((cookie_name(app), secret.to_owned()))
         .path("/")
         .http_only(true)
         .same_site(SameSite::Lax)
         .secure(app.settings.secure())
+        .max_age(time::Duration::try_from(session::LIFETIME).unwrap_or(time::Duration::MAX))
         .build()
 }
 
 /// Signs it out.
 pub fn no_cookie(app: &App) -> Cookie<'static> {
-    let mut cookie = token_cookie(app, "");
+    let mut cookie = cookie(app, "");
     cookie.make_removal();
     cookie
 }
@@ -167,4 +321,33 @@ pub fn no_cookie(app: &App) -> Cookie<'static> {
 /// The prefix makes browsers refuse one that a neighbouring subdomain or plain HTTP set.
 fn cookie_name(app: &App) -> &'static str {
     if app.settings.secure() { "__Host-upscore" } else { "upscore" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_proxies_are_believed() {
+        let net = |text: &str| text.parse().expect("a network");
+        let ours = [net("10.0.0.0/8"), net("::1/128")];
+        let of = |peer: &str, hops: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for hop in hops {
+                headers.append("x-forwarded-for", axum::http::HeaderValue::from_static(hop));
+            }
+            client(peer.parse().expect("an address"), &headers, &ours).to_string()
+        };
+        assert_eq!(of("192.0.2.1", &["203.0.113.9"]), "192.0.2.1", "anybody may send it");
+        assert_eq!(of("10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
+        assert_eq!(of("10.0.0.1", &["198.51.100.1, 203.0.113.9"]), "203.0.113.9", "what the client wrote is ignored");
+        assert_eq!(
+            of("10.0.0.1", &["198.51.100.1", "203.0.113.9, 10.1.1.1"]),
+            "203.0.113.9",
+            "two proxies, two headers"
+        );
+        assert_eq!(of("::ffff:10.0.0.1", &["2001:db8::1"]), "2001:db8::1");
+        assert_eq!(of("10.0.0.1", &["203.0.113.9, junk"]), "10.0.0.1");
+        assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
+    }
 }

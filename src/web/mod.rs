@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod assets;
+mod body;
 mod codabench;
 mod details;
 mod error;
@@ -42,7 +43,7 @@ pub use error::Error;
 
 pub use turns::Turns;
 
-use crate::{config, queue::Feed, record::Signer, storage::Storage, submission::uploads::Allowance};
+use crate::{config, mail::Mailer, queue::Feed, record::Signer, storage::Storage, submission::uploads::Allowance};
 
 /// What every handler works with; cheap to clone.
 #[derive(Clone)]
@@ -81,6 +82,10 @@ pub struct Settings {
     /// `https://sr.example.org`, without a slash at the end: in snippets and, when https, for `Secure` cookies. `None`:
     /// taken from each request's `Host`.
     pub public_url: Option<String>,
+    /// Proxies of ours, whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Mails links; `None`: organizers hand them over. Needs `public_url`: a link must not lead where a `Host` header says.
+    pub mailer: Option<Mailer>,
     /// Connections at once; more wait in the system's backlog.
     pub connections: usize,
     /// A client that has not sent its whole header by then is cut off; also how long a connection may idle.
@@ -109,6 +114,8 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             public_url: None,
+            trusted_proxies: Vec::new(),
+            mailer: None,
             connections: 2048,
             header_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(30),

@@ -11,17 +11,19 @@ pub struct Page {
     /// Who is signed in, where it is known.
     pub account: Option<String>,
     pub signed_in: bool,
+    /// Whether to lead to the organizers' pages.
+    pub organizer: bool,
 }
 
 impl Page {
     pub fn of(title: impl Into<String>, viewer: &Viewer) -> Page {
         let account = viewer.name();
-        Page { title: title.into(), signed_in: account.is_some(), account }
+        Page { title: title.into(), signed_in: account.is_some(), account, organizer: viewer.is_organizer() }
     }
 
     /// Without asking the database who it is.
     pub fn plain(title: impl Into<String>, signed_in: bool) -> Page {
-        Page { title: title.into(), account: None, signed_in }
+        Page { title: title.into(), account: None, signed_in, organizer: false }
     }
 }
 

@@ -5,6 +5,11 @@ use std::{sync::atomic::Ordering, time::Duration};
 use fantoccini::Locator;
 use tokio_util::sync::CancellationToken;
 
+use upscore::{
+    challenge::joining::{self, JoinPolicy, Joining},
+    team::{self, Role},
+};
+
 use crate::support::{
     browser::{Browser, DESKTOP, Look, PHONE},
     files::{png, results, tiny_model, zipped},
@@ -197,6 +202,141 @@ async fn an_upload_survives_a_cut_connection_and_a_reload() {
     browser.close().await;
 }
 
+async fn fill(browser: &Browser, css: &str, value: &str) {
+    let field = browser.find(css).await;
+    field.clear().await.expect("cleared");
+    field.send_keys(value).await.expect("typed");
+}
+
+async fn click(browser: &Browser, css: &str) {
+    browser.find(css).await.click().await.expect("clicked");
+}
+
+async fn sign_up(browser: &Browser, name: &str) {
+    fill(browser, "#name", name).await;
+    fill(browser, "#password", "a cheap passphrase").await;
+    click(browser, "main form button[type=submit]").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_signs_up_joins_invites_another_and_makes_a_token() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let rules = Joining { terms: "# Terms\n\nShare your code.".into(), max_members: Some(4), ..Joining::default() };
+    joining::set(&mut *web.app.conn().await, phase.challenge, &rules).await.expect("set");
+    let url = web.listen().await;
+    let ann = Browser::open(DESKTOP).await;
+    ann.goto(&format!("{url}/challenges/{}", phase.challenge_slug)).await;
+    click(&ann, ".title-row .button").await;
+    ann.is_accessible("join, signed out").await;
+    click(&ann, "main .button.quiet").await;
+    sign_up(&ann, "Ann").await;
+    // Back at what she came for.
+    ann.find("#terms").await;
+    ann.is_accessible("join").await;
+    ann.picture("join").await;
+    fill(&ann, "#name", "Nearest").await;
+    click(&ann, "#terms").await;
+    click(&ann, "main form button[type=submit]").await;
+    ann.find("section.card").await;
+    ann.is_accessible("team").await;
+    click(&ann, "form.row button").await;
+    let link = ann.find("#new-link").await.text().await.expect("the link");
+    ann.picture("team-invited").await;
+
+    let bob = Browser::open(PHONE).await;
+    bob.goto(&link).await;
+    assert!(bob.texts("h1").await[0].contains("Join Nearest"));
+    click(&bob, "main .button.quiet").await;
+    bob.find("#email").await;
+    bob.is_accessible("signup").await;
+    sign_up(&bob, "Bob").await;
+    click(&bob, "#terms").await;
+    click(&bob, "main form button[type=submit]").await;
+    bob.until("he is in the team", async |b: &Browser| b.texts(".card .list strong").await == ["Ann", "Bob"]).await;
+    bob.picture("team").await;
+    bob.is_accessible("team of two").await;
+    fill(&bob, "#token-name", "laptop").await;
+    click(&bob, "#tokens form.row button").await;
+    let token = bob.find("#new-token").await.text().await.expect("the token");
+    assert_eq!(web.get_as(&token, "/api/v1/teams").await.json()[0]["name"], "Nearest");
+    bob.goto(&format!("{url}/account")).await;
+    bob.find("#current").await;
+    bob.is_accessible("account").await;
+    bob.picture("account").await;
+    for browser in [ann, bob] {
+        assert_eq!(browser.console().await, Vec::<String>::new());
+        browser.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_of_others_run_no_script() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let evil = "\"><img src=x onerror=alert(1)><script>alert(2)</script>";
+    let terms = format!("{evil} [x](javascript:alert(3)) <svg onload=alert(4)>");
+    let rules = Joining { terms: terms.clone(), policy: JoinPolicy::Approval, ..Joining::default() };
+    joining::set(&mut *web.app.conn().await, phase.challenge, &rules).await.expect("set");
+    sqlx::query("update challenge set title = $1, description = $2")
+        .bind(evil)
+        .bind(&terms)
+        .execute(&web.app.pool)
+        .await
+        .expect("named");
+    let team = web.app.team(&phase, evil).await;
+    let entry = web.app.enter(&phase, team).await;
+    let problem = upscore::problem::Problem::new("zip_crc", evil).at(evil).hint(evil);
+    web.app.evaluator.plan(&web.app.storage, entry, crate::support::app::Plan::Fails(problem));
+    web.app.drain_queue().await;
+    let scored = web.app.enter(&phase, team).await;
+    web.app.drain_queue().await;
+    let mut olga = web.organizer().await;
+    sqlx::query("update session set user_agent = $1").bind(evil).execute(&web.app.pool).await.expect("named");
+    let id = upscore::team::account::by_name(&mut *web.app.conn().await, "Olga Organizer").await.expect("read");
+    team::join(&mut *web.app.conn().await, team.id, id.expect("Olga").id, Role::Member).await.expect("joined");
+    let token = olga.post("/tokens", &[("name", evil), ("scope", "read")]).await;
+    assert_eq!(token.status, axum::http::StatusCode::OK);
+    let mut asker = web.person("Asker").await;
+    let name = format!("{evil} 2");
+    let join = [("name", name.as_str()), ("terms", &rules.terms_sha256().expect("terms"))];
+    assert_eq!(asker.post(&format!("/join/{}", phase.challenge_slug), &join).await.status.as_u16(), 303);
+
+    let url = web.listen().await;
+    let browser = Browser::open(DESKTOP).await;
+    browser.goto(&format!("{url}/signin?next=%22%3E%3Cscript%3Ealert(5)%3C/script%3E")).await;
+    fill(&browser, "#name", "Olga Organizer").await;
+    fill(&browser, "#password", "a cheap passphrase").await;
+    click(&browser, "main form button[type=submit]").await;
+    browser.find(".hero").await;
+    let slug = &phase.challenge_slug;
+    let pages = [
+        "/".to_owned(),
+        format!("/challenges/{slug}"),
+        format!("/challenges/{slug}/validation"),
+        format!("/challenges/{slug}/validation/submit"),
+        format!("/join/{slug}"),
+        format!("/submissions/{entry}"),
+        format!("/submissions/{scored}"),
+        "/team".into(),
+        "/account".into(),
+        "/organizer".into(),
+    ];
+    for path in pages {
+        browser.goto(&format!("{url}{path}")).await;
+        browser.find("main h1").await;
+        let words = browser.script("return document.body.innerText").await;
+        assert!(words.as_str().expect("a text").contains("onerror") || path == "/account", "{path} shows the words");
+        let live = browser
+            .script("return document.querySelectorAll('main img, main svg[onload], [onerror], main script').length")
+            .await;
+        assert_eq!(live, 0, "{path}");
+        assert!(browser.client.get_alert_text().await.is_err(), "{path} opened a dialog");
+        assert_eq!(browser.console().await, Vec::<String>::new(), "{path}");
+    }
+    browser.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_fits_a_phone_and_a_desk_in_light_and_dark() {
     let web = Web::start().await;
@@ -210,8 +350,9 @@ async fn every_page_fits_a_phone_and_a_desk_in_light_and_dark() {
 async fn look_at_all(url: &str, shown: &showcase::Showcase, look: Look) {
     let browser = Browser::open(look).await;
     browser.goto(&format!("{url}/signin")).await;
+    browser.find("details summary").await.click().await.expect("opened");
     browser.find("#token").await.send_keys(&shown.token).await.expect("typed");
-    browser.find("main button[type=submit]").await.click().await.expect("clicked");
+    browser.find("details button[type=submit]").await.click().await.expect("clicked");
     browser.find(".cards").await;
     let challenge = format!("/challenges/{}", shown.phase.challenge_slug);
     let board = format!("{challenge}/{}", shown.phase.slug);
@@ -224,6 +365,10 @@ async fn look_at_all(url: &str, shown: &showcase::Showcase, look: Look) {
         ("failed", format!("/submissions/{}", shown.failed)),
         ("missing", "/nowhere".to_owned()),
         ("docs", "/api/docs".to_owned()),
+        ("team-token", "/team".to_owned()),
+        ("signin", "/signin".to_owned()),
+        ("signup", "/signup".to_owned()),
+        ("forgotten", "/forgotten".to_owned()),
     ];
     for (name, path) in pages {
         browser.goto(&format!("{url}{path}")).await;
@@ -237,6 +382,7 @@ async fn look_at_all(url: &str, shown: &showcase::Showcase, look: Look) {
         let dark = browser.script("return matchMedia('(prefers-color-scheme: dark)').matches").await;
         assert_eq!(dark, look.dark, "{name}");
         browser.picture(name).await;
+        browser.is_accessible(name).await;
     }
     browser.close().await;
 }

@@ -1,5 +1,6 @@
 //! The integration tests, one binary so that the project links once. Each module speaks one area's language.
 
+mod accounts;
 mod api;
 mod archive;
 mod browser;
@@ -19,10 +20,12 @@ mod postgres;
 mod queue;
 mod records;
 mod reproduction;
+mod routes;
 mod sandbox;
 mod study;
 mod submit;
 mod support;
+mod teams;
 mod timing;
 mod uploads;
 mod web;

@@ -43,7 +43,19 @@ async fn no_page_has_inline_script_or_style_or_another_site() {
     let phase = format!("/challenges/{}/{}", shown.phase.challenge_slug, shown.phase.slug);
     let submission = format!("/submissions/{}", shown.scored);
     let queued = format!("/submissions/{}", shown.queued);
-    for path in ["/", &phase, &format!("{phase}/submit"), &submission, &queued, "/signin", "/api/docs", "/nowhere"] {
+    for path in [
+        "/",
+        &phase,
+        &format!("{phase}/submit"),
+        &submission,
+        &queued,
+        "/signin",
+        "/signup",
+        "/team",
+        "/account",
+        "/api/docs",
+        "/nowhere",
+    ] {
         let text = web.get_as(&shown.token, path).await.text;
         assert!(!text.contains("style=") && !text.contains("<style") && !text.contains("onclick"), "{path}");
         for script in text.split("<script").skip(1) {
@@ -145,7 +157,10 @@ async fn a_post_from_another_site_is_refused() {
         let ask = request(Method::POST, "/signout", None).header(name, value).body(Body::empty()).expect("a request");
         assert_eq!(web.send(ask).await.status, StatusCode::FORBIDDEN, "{name}");
     }
-    let ask = request(Method::POST, "/signout", None).header("sec-fetch-site", "same-origin").body(Body::empty());
+    let ask = request(Method::POST, "/signout", None)
+        .header("sec-fetch-site", "same-origin")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::empty());
     assert_eq!(web.send(ask.expect("a request")).await.status, StatusCode::SEE_OTHER);
 }
 
@@ -155,8 +170,8 @@ async fn a_sign_in_leads_back_and_a_wrong_token_is_told() {
     let phase = web.app.phase().await;
     let token = web.token(web.app.team(&phase, "a").await).await;
     let post = async |body: String| {
-        let ask =
-            request(Method::POST, "/signin", None).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let ask = request(Method::POST, "/signin/token", None)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         web.send(ask.body(body.into()).expect("a request")).await
     };
     assert_eq!(post(format!("token={token}&next=%2F%2Fevil")).await.header("location"), "/");

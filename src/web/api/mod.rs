@@ -1,12 +1,14 @@
 //! REST under `/api/v1`. Every route is registered with its OpenAPI description in one place, so that the document cannot
 //! miss one.
 
+mod account;
 pub mod challenges;
 mod events;
 mod leaderboard;
 mod records;
 mod study;
 pub mod submissions;
+mod teams;
 pub mod uploads;
 
 use std::sync::LazyLock;
@@ -46,7 +48,7 @@ impl Modify for Bearer {
 }
 
 const ABOUT: &str = "Everything public can be read by anybody; send `Authorization: Bearer TOKEN` for your own entries and \
-to submit.\n\nEvery error is `{\"error\": {\"code\", \"message\", \"where\", \"hint\"}, \"errors\": […]}`: the first problem, \
+to submit. Accounts, tokens and teams need a token with the scope `admin`, or a session cookie from `POST /session`.\n\nEvery error is `{\"error\": {\"code\", \"message\", \"where\", \"hint\"}, \"errors\": […]}`: the first problem, \
 and all of them. Codes never change their meaning. Figures are in the units that `definitions` states; times are UTC.";
 
 fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
@@ -65,6 +67,23 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(records::show))
         .routes(routes!(records::key))
         .routes(routes!(events::stream))
+        .routes(routes!(account::sign_up, account::show, account::change))
+        .routes(routes!(account::sign_in, account::sign_out))
+        .routes(routes!(account::change_password))
+        .routes(routes!(account::sessions))
+        .routes(routes!(account::end_session))
+        .routes(routes!(account::tokens, account::make_token))
+        .routes(routes!(account::revoke_token))
+        .routes(routes!(teams::join_rules, teams::join))
+        .routes(routes!(teams::accept))
+        .routes(routes!(teams::list))
+        .routes(routes!(teams::show, teams::change))
+        .routes(routes!(teams::remove))
+        .routes(routes!(teams::invite))
+        .routes(routes!(teams::revoke_invitation))
+        .routes(routes!(teams::requests))
+        .routes(routes!(teams::decide))
+        .routes(routes!(account::reset_link))
         .routes(routes!(uploads::list, uploads::create, uploads::options))
         .routes(routes!(uploads::offset, uploads::terminate));
     let slow = OpenApiRouter::new().routes(routes!(submissions::submit)).routes(routes!(uploads::append));

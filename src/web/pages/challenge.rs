@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
+use sqlx::PgConnection;
 
 use super::{
     super::{
@@ -23,6 +24,7 @@ use crate::{
         protocol::EntryRule,
     },
     leaderboard::{self, GateView},
+    team::{self, participant},
 };
 
 #[derive(Template)]
@@ -33,6 +35,16 @@ struct ChallengePage {
     about: String,
     phases: Vec<PhaseView>,
     rules: Option<RulesView>,
+    part: Part,
+}
+
+/// Whether the viewer takes part.
+enum Part {
+    /// With the team of this name.
+    In(String),
+    /// For an organizer's word.
+    Waiting,
+    Not,
 }
 
 struct RulesView {
@@ -61,9 +73,19 @@ pub async fn show(State(app): State<App>, viewer: Viewer, Path(slug): Path<Strin
             rules = Some(rules_view(phase, gate));
         }
     }
+    let part = part(&mut conn, &viewer, &challenge).await?;
     let page = Page::of(&challenge.title, &viewer);
     let about = markdown(&challenge.description);
-    Ok(render(&ChallengePage { page, challenge, about, phases: views, rules }))
+    Ok(render(&ChallengePage { page, challenge, about, phases: views, rules, part }))
+}
+
+async fn part(conn: &mut PgConnection, viewer: &Viewer, challenge: &Challenge) -> Result<Part, Error> {
+    let Some(signed) = &viewer.0 else { return Ok(Part::Not) };
+    if let Some(team) = team::of_account(conn, challenge.id, signed.account.id).await? {
+        return Ok(Part::In(team.name));
+    }
+    let state = participant::state(conn, challenge.id, signed.account.id).await?;
+    Ok(if state == Some(participant::State::Waiting) { Part::Waiting } else { Part::Not })
 }
 
 fn rules_view(phase: &Phase, gate: Option<GateView>) -> RulesView {

@@ -6,10 +6,12 @@ mod challenge;
 mod docs;
 mod download;
 mod home;
+mod organizer;
 mod phase;
 mod study;
 mod submission;
 mod submit;
+mod team;
 
 use axum::{
     Router,
@@ -45,8 +47,31 @@ pub fn router(app: &App) -> Router<App> {
         .route("/submissions/{id}/withdraw", post(submission::withdraw))
         .route("/submissions/{id}/choose", post(submission::choose))
         .route("/submissions/{id}/fact-sheet", post(submission::amend))
-        .route("/signin", get(account::show).post(account::sign_in))
+        .route("/signup", get(account::show_sign_up).post(account::sign_up))
+        .route("/signin", get(account::show_sign_in).post(account::sign_in))
+        .route("/signin/token", post(account::sign_in_by_token))
         .route("/signout", post(account::sign_out))
+        .route("/forgotten", get(account::show_forgotten).post(account::ask_for_reset))
+        .route("/reset", get(account::show_reset).post(account::reset))
+        .route("/account", get(account::show))
+        .route("/account/password", post(account::change_password))
+        .route("/account/email", post(account::change_email))
+        .route("/account/sessions/end", post(account::end_other_sessions))
+        .route("/account/sessions/{id}/end", post(account::end_session))
+        .route("/tokens", post(team::make_token))
+        .route("/tokens/{id}/revoke", post(team::revoke_token))
+        .route("/team", get(team::show))
+        .route("/teams/{id}/rename", post(team::rename))
+        .route("/teams/{id}/leave", post(team::leave))
+        .route("/teams/{id}/invitations", post(team::invite))
+        .route("/teams/{id}/invitations/{invitation}/revoke", post(team::revoke_invitation))
+        .route("/teams/{id}/members/{account}/remove", post(team::remove))
+        .route("/teams/{id}/members/{account}/owner", post(team::hand_over))
+        .route("/invitation", get(team::show_invitation).post(team::accept_invitation))
+        .route("/join/{slug}", get(team::show_join).post(team::join))
+        .route("/organizer/requests/{slug}/{account}", post(organizer::decide))
+        .route("/organizer", get(organizer::show))
+        .route("/organizer/reset", post(organizer::reset_link))
         .route("/api/docs", get(docs::show))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.settings.request_timeout));
     // An upload has a deadline and a limit of its own.

@@ -14,7 +14,7 @@ use super::{
         App, Error,
         api::submissions::{Receipt, receive},
         error::{render, wants_json},
-        extract::{PhaseAt, Signed, Viewer, token_cookie},
+        extract::{PhaseAt, Viewer, begin_by_token},
         facts::{self, FactField},
         upload::{self, Limits},
         view::{Page, When},
@@ -119,14 +119,14 @@ pub async fn accept(
     let json = wants_json(request.uri().path(), request.headers());
     let url = app.url(request.headers());
     let limits = Limits::of(&dataset::get(&mut *app.db().await?, at.phase.dataset).await?, &app.settings);
-    let mut jar = jar;
+    let (mut jar, headers) = (jar, request.headers().clone());
     let accepted = upload::answering(&app, request, limits, async |incoming| {
         let signed = match &viewer.0 {
             Some(signed) => signed.clone(),
             None => {
                 let token = incoming.first_text("token").await?.ok_or(Error::TokenNeeded)?;
-                let signed = Signed::of_token(&app, &token).await?;
-                jar = std::mem::take(&mut jar).add(token_cookie(&app, &token));
+                let (signed, cookie) = begin_by_token(&app, &headers, &token).await?;
+                jar = std::mem::take(&mut jar).add(cookie);
                 signed
             }
         };

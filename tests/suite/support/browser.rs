@@ -89,7 +89,11 @@ impl Browser {
             let metrics = json!({ "width": look.width, "height": look.height, "pixelRatio": 1.0, "touch": false });
             options["mobileEmulation"] = json!({ "deviceMetrics": metrics });
         }
-        let capabilities = json!({ "browserName": "chrome", "goog:chromeOptions": options });
+        let capabilities = json!({
+            "browserName": "chrome",
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities.as_object().expect("an object").clone())
             .connect(&format!("http://127.0.0.1:{port}"))
@@ -145,6 +149,31 @@ impl Browser {
         path
     }
 
+    /// What the console said since the last time: script errors, and what the content security policy refused.
+    pub async fn console(&self) -> Vec<String> {
+        let entries = self.client.issue_cmd(Console).await.expect("the console");
+        let entries = entries.as_array().expect("a list").iter();
+        entries.map(|e| e["message"].as_str().expect("a text").to_owned()).collect()
+    }
+
+    /// Fails on whatever axe-core finds serious or critical in the page; false: axe is not here.
+    pub async fn is_accessible(&self, name: &str) -> bool {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/axe/axe.min.js");
+        let Ok(axe) = std::fs::read_to_string(&path) else {
+            eprintln!("SKIPPED: the accessibility of {name}: no {}; run `make setup`", path.display());
+            return false;
+        };
+        self.client.execute(&axe, Vec::new()).await.expect("axe loads");
+        let run = "const done = arguments[arguments.length - 1];
+            axe.run({ resultTypes: ['violations'] }).then((r) => done(r.violations.map((v) =>
+                [v.impact, v.id, v.nodes.map((n) => n.html.slice(0, 160) + ' ' + n.failureSummary)])), (e) => done(String(e)))";
+        let found = self.client.execute_async(run, Vec::new()).await.expect("axe runs");
+        let found = found.as_array().unwrap_or_else(|| panic!("axe: {found}"));
+        let serious: Vec<_> = found.iter().filter(|v| v[0] == "serious" || v[0] == "critical").collect();
+        assert!(serious.is_empty(), "{name} at {}: {serious:#?}", self.look.name);
+        true
+    }
+
     pub async fn close(self) {
         self.client.clone().close().await.expect("closed");
     }
@@ -162,6 +191,20 @@ impl WebDriverCompatibleCommand for WholePage {
     fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
         let params = json!({ "format": "png", "captureBeyondViewport": true });
         (http::Method::POST, Some(json!({ "cmd": "Page.captureScreenshot", "params": params }).to_string()))
+    }
+}
+
+/// The log of a page's console, which is Chromium's own.
+#[derive(Debug)]
+struct Console;
+
+impl WebDriverCompatibleCommand for Console {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({ "type": "browser" }).to_string()))
     }
 }
 

@@ -1,8 +1,11 @@
 //! The router on a fresh database, as a client sees it: `web.get("/")`, `web.submit(…)`.
 
+use std::net::SocketAddr;
+
 use axum::{
     Router,
     body::{Body, to_bytes},
+    extract::ConnectInfo,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use tokio_util::sync::CancellationToken;
@@ -119,6 +122,75 @@ impl Web {
     pub async fn submit(&self, token: &str, phase: &Phase, parts: &[Part<'_>]) -> Reply {
         let path = format!("/api/v1/challenges/{}/phases/{}/submissions", phase.challenge_slug, phase.slug);
         self.send(multipart(request(Method::POST, &path, Some(token)), parts)).await
+    }
+}
+
+/// A browser: it keeps its cookie, and comes from an address.
+pub struct Visitor<'a> {
+    web: &'a Web,
+    pub cookie: Option<String>,
+    pub address: [u8; 4],
+}
+
+impl Web {
+    pub fn visitor(&self) -> Visitor<'_> {
+        Visitor { web: self, cookie: None, address: [192, 0, 2, 1] }
+    }
+
+    /// Somebody with a new account of this name and a password.
+    pub async fn person(&self, name: &str) -> Visitor<'_> {
+        let mut visitor = self.visitor();
+        let made = visitor.post("/signup", &[("name", name), ("password", PASSWORD)]).await;
+        assert_eq!(made.status, StatusCode::SEE_OTHER, "{}", made.text);
+        visitor
+    }
+
+    pub async fn organizer(&self) -> Visitor<'_> {
+        let visitor = self.person("Olga Organizer").await;
+        sqlx::query("update account set is_organizer = true where name = 'Olga Organizer'")
+            .execute(&self.app.pool)
+            .await
+            .expect("an organizer");
+        visitor
+    }
+}
+
+/// Of everybody whom [`Web::person`] makes.
+pub const PASSWORD: &str = "a cheap passphrase";
+
+impl Visitor<'_> {
+    pub async fn get(&mut self, path: &str) -> Reply {
+        self.send_head(request(Method::GET, path, None), Body::empty()).await
+    }
+
+    /// Posts a form.
+    pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Reply {
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let head = request(Method::POST, path, None)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("sec-fetch-site", "same-origin");
+        self.send_head(head, form.into()).await
+    }
+
+    /// Calls the API with JSON, as a page of ours could.
+    pub async fn json(&mut self, method: Method, path: &str, body: serde_json::Value) -> Reply {
+        let head = request(method, path, None).header(header::CONTENT_TYPE, "application/json");
+        self.send_head(head, body.to_string().into()).await
+    }
+
+    pub async fn send_head(&mut self, head: axum::http::request::Builder, body: Body) -> Reply {
+        let head = match &self.cookie {
+            Some(cookie) => head.header(header::COOKIE, cookie),
+            None => head,
+        };
+        let mut request = head.body(body).expect("a request");
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((self.address, 4711))));
+        let reply = self.web.send(request).await;
+        if let Some(set) = reply.headers.get(header::SET_COOKIE) {
+            let pair = set.to_str().expect("a text").split(';').next().expect("a pair");
+            self.cookie = (!pair.ends_with('=')).then(|| pair.to_owned());
+        }
+        reply
     }
 }
 

@@ -1,0 +1,429 @@
+//! Who may use which route: every one of the router's, as nobody, as strangers, as the owner's team, as organizers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::{
+    body::Body,
+    http::{Method, StatusCode, header},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use upscore::{
+    challenge::joining::{self, JoinPolicy, Joining},
+    ids::TeamId,
+    team::{self, Role, account},
+};
+
+use crate::support::{
+    app::{Plan, Team},
+    web::{Reply, Visitor, Web, request},
+};
+
+/// Whom a route answers. To everybody else it answers 401 where nobody is signed in, and what it would answer if the object
+/// were not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    Everybody,
+    /// Who is signed in.
+    Accounts,
+    /// The account that the object is of, and nobody else.
+    Its,
+    /// The team that the object is of, and organizers.
+    Team,
+    /// The team's owner, and organizers; its members are told that they may not.
+    Owner,
+    Organizers,
+}
+
+use For::{Accounts, Everybody, Its, Organizers, Owner};
+
+const ROUTES: &[(&str, For)] = &[
+    ("GET /", Everybody),
+    ("GET /account", Accounts),
+    ("POST /account/email", Accounts),
+    ("POST /account/password", Accounts),
+    ("POST /account/sessions/end", Accounts),
+    ("POST /account/sessions/{id}/end", Its),
+    ("GET /api/docs", Everybody),
+    ("GET /api/v1/account", Accounts),
+    ("PATCH /api/v1/account", Accounts),
+    ("POST /api/v1/account", Everybody),
+    ("PUT /api/v1/account/password", Accounts),
+    ("GET /api/v1/account/sessions", Accounts),
+    ("DELETE /api/v1/account/sessions/{id}", Its),
+    ("GET /api/v1/challenges", Everybody),
+    ("GET /api/v1/challenges/{slug}", Everybody),
+    ("GET /api/v1/challenges/{slug}/join", Everybody),
+    ("POST /api/v1/challenges/{slug}/join", Accounts),
+    ("GET /api/v1/challenges/{slug}/phases/{phase}/leaderboard", Everybody),
+    ("POST /api/v1/challenges/{slug}/phases/{phase}/submissions", Accounts),
+    ("GET /api/v1/challenges/{slug}/phases/{phase}/study", Everybody),
+    ("GET /api/v1/challenges/{slug}/phases/{phase}/submissions", Accounts),
+    ("GET /api/v1/challenges/{slug}/requests", Organizers),
+    ("POST /api/v1/challenges/{slug}/requests/{account}", Organizers),
+    ("POST /api/v1/invitations/accept", Accounts),
+    ("GET /api/v1/openapi.json", Everybody),
+    ("GET /api/v1/record-key", Everybody),
+    ("POST /api/v1/reset-links", Organizers),
+    ("DELETE /api/v1/session", Everybody),
+    ("POST /api/v1/session", Everybody),
+    ("DELETE /api/v1/submissions/{id}", For::Team),
+    ("GET /api/v1/submissions/{id}", For::Team),
+    ("PATCH /api/v1/submissions/{id}", For::Team),
+    ("POST /api/v1/submissions/{id}/cancel", For::Team),
+    ("POST /api/v1/submissions/{id}/choose", For::Team),
+    ("POST /api/v1/submissions/{id}/withdraw", For::Team),
+    ("GET /api/v1/submissions/{id}/model", For::Team),
+    ("GET /api/v1/submissions/{id}/record", For::Team),
+    ("GET /api/v1/submissions/{id}/results", For::Team),
+    ("GET /api/v1/submissions/{id}/events", For::Team),
+    ("GET /api/v1/teams", Accounts),
+    ("GET /api/v1/teams/{id}", For::Team),
+    ("PATCH /api/v1/teams/{id}", Owner),
+    ("POST /api/v1/teams/{id}/invitations", Owner),
+    ("DELETE /api/v1/teams/{id}/invitations/{invitation}", Owner),
+    ("DELETE /api/v1/teams/{id}/members/{account}", Owner),
+    ("GET /api/v1/tokens", Accounts),
+    ("POST /api/v1/tokens", Accounts),
+    ("DELETE /api/v1/tokens/{id}", Its),
+    ("GET /api/v1/uploads", Accounts),
+    ("OPTIONS /api/v1/uploads", Everybody),
+    ("POST /api/v1/uploads", Accounts),
+    ("DELETE /api/v1/uploads/{id}", Its),
+    ("HEAD /api/v1/uploads/{id}", Its),
+    ("PATCH /api/v1/uploads/{id}", Its),
+    ("GET /challenges/{slug}", Everybody),
+    ("GET /challenges/{slug}/{phase}", Everybody),
+    ("GET /challenges/{slug}/{phase}/lr.zip", Everybody),
+    ("GET /challenges/{slug}/{phase}/study", Everybody),
+    ("GET /challenges/{slug}/{phase}/submit", Everybody),
+    ("POST /challenges/{slug}/{phase}/submit", Everybody),
+    ("GET /forgotten", Everybody),
+    ("POST /forgotten", Everybody),
+    ("GET /healthz", Everybody),
+    ("GET /invitation", Everybody),
+    ("POST /invitation", Accounts),
+    ("GET /join/{slug}", Everybody),
+    ("POST /join/{slug}", Accounts),
+    ("GET /metrics", Everybody),
+    ("GET /organizer", Organizers),
+    ("POST /organizer/requests/{slug}/{account}", Organizers),
+    ("POST /organizer/reset", Organizers),
+    ("GET /readyz", Everybody),
+    ("GET /reset", Everybody),
+    ("POST /reset", Everybody),
+    ("GET /signin", Everybody),
+    ("POST /signin", Everybody),
+    ("POST /signin/token", Everybody),
+    ("POST /signout", Everybody),
+    ("GET /signup", Everybody),
+    ("POST /signup", Everybody),
+    ("GET /static/{name}", Everybody),
+    ("GET /submissions/{id}", For::Team),
+    ("POST /submissions/{id}/cancel", For::Team),
+    ("POST /submissions/{id}/choose", For::Team),
+    ("POST /submissions/{id}/fact-sheet", For::Team),
+    ("POST /submissions/{id}/withdraw", For::Team),
+    ("GET /team", Accounts),
+    ("POST /teams/{id}/invitations", Owner),
+    ("POST /teams/{id}/invitations/{invitation}/revoke", Owner),
+    ("POST /teams/{id}/leave", For::Team),
+    ("POST /teams/{id}/members/{account}/owner", Owner),
+    ("POST /teams/{id}/members/{account}/remove", Owner),
+    ("POST /teams/{id}/rename", Owner),
+    ("POST /tokens", Accounts),
+    ("POST /tokens/{id}/revoke", Its),
+];
+
+/// The paths of the router itself, from what it shows of itself for debugging. Codabench's, which name rows by numbers, are
+/// left to their own test.
+fn paths(web: &Web) -> BTreeSet<String> {
+    let shown = format!("{:?}", web.router);
+    let paths: BTreeSet<_> = shown
+        .split('"')
+        .filter(|word| word.starts_with('/') && !word.contains("__private"))
+        .filter(|path| !path.starts_with("/api/") || path.starts_with("/api/v1/") || *path == "/api/docs")
+        .map(str::to_owned)
+        .collect();
+    assert!(paths.contains("/teams/{id}/leave") && paths.contains("/healthz"), "the router no longer shows its paths");
+    paths
+}
+
+/// What stands for a path's parameters.
+struct World {
+    names: BTreeMap<&'static str, String>,
+}
+
+impl World {
+    /// The address of the real object; or of one that was never there.
+    fn address(&self, path: &str, real: bool) -> String {
+        let object = ["/submissions/", "/teams/", "/tokens/", "/uploads/", "/sessions/"];
+        let object = object.iter().find(|kind| path.contains(*kind)).copied().unwrap_or("");
+        let never = uuid::Uuid::now_v7().to_string();
+        let id = if real { self.names.get(object).unwrap_or(&never) } else { &never };
+        let mut address = path.replace("{id}", id);
+        for name in ["slug", "phase", "name", "account", "invitation"] {
+            address = address.replace(&format!("{{{name}}}"), &self.names[name]);
+        }
+        if path == "/invitation" || path == "/reset" {
+            address += &format!("?key={}", self.names[path]);
+        }
+        address
+    }
+}
+
+/// Asks as a browser of ours would, with a field that no form has: whoever may use the route hears of the field.
+async fn ask(who: &mut Visitor<'_>, method: &Method, address: &str, site: &str) -> Reply {
+    ask_with(who, method, address, site, ["role=admin", r#"{"role":"admin"}"#]).await
+}
+
+async fn ask_with(
+    who: &mut Visitor<'_>,
+    method: &Method,
+    address: &str,
+    site: &str,
+    [form, document]: [&'static str; 2],
+) -> Reply {
+    let json = address.starts_with("/api/");
+    let mut head = request(method.clone(), address, None)
+        .header("sec-fetch-site", site)
+        .header(header::ACCEPT, "text/html")
+        .header("tus-resumable", "1.0.0");
+    let mut body = Body::empty();
+    if ["POST", "PUT", "PATCH"].contains(&method.as_str()) {
+        let (kind, text) = match json {
+            true => ("application/json", document),
+            false => ("application/x-www-form-urlencoded", form),
+        };
+        head = head.header(header::CONTENT_TYPE, kind);
+        body = text.into();
+    }
+    who.send_head(head, body).await
+}
+
+/// What an owner would send, as a form and as JSON.
+fn wanted(path: &str) -> [&'static str; 2] {
+    match path.rsplit('/').next() {
+        Some("invitations") => ["uses=one&days=7", r#"{"days":7}"#],
+        Some("rename") => ["name=Mine", "{}"],
+        _ => ["", "{}"],
+    }
+}
+
+/// Whoever is in no team of a challenge is told so, and an entry's team that it is not scored: no secrets to them.
+fn lets_in(reply: &Reply) -> bool {
+    let told = reply.text.contains("\"no_team\"") || reply.text.contains("\"not_scored\"");
+    !matches!(reply.status.as_u16(), 401 | 403 | 404) || told
+}
+
+/// A page differs by nothing but who is signed in and where a sign-in leads; the rest must tell nothing.
+fn words(reply: &Reply, address: &str) -> String {
+    let id = address.split('/').find(|part| part.parse::<uuid::Uuid>().is_ok()).unwrap_or("-");
+    reply.text.replace(id, "ID").replace(&id.replace('-', "%2D"), "ID")
+}
+
+#[tokio::test]
+async fn every_route_answers_those_alone_whom_it_is_for() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let mut owner = web.person("Owner").await;
+    let mut member = web.person("Member").await;
+    web.person("Second").await;
+    let mut rival = web.person("Rival").await;
+    let mut removed = web.person("Removed").await;
+    let mut olga = web.organizer().await;
+    let account =
+        async |name: &str| account::by_name(&mut *web.app.conn().await, name).await.expect("read").expect("it").id;
+    let own = account("Owner").await;
+    let team = {
+        let mut conn = web.app.conn().await;
+        let team = team::create(&mut conn, phase.challenge, "Own", own).await.expect("a team");
+        for name in ["Member", "Second", "Removed"] {
+            team::join(&mut conn, team, account(name).await, Role::Member).await.expect("joined");
+        }
+        team::create(&mut conn, phase.challenge, "Rivals", account("Rival").await).await.expect("a team");
+        team
+    };
+    team::remove(&web.app.pool, team, account("Removed").await).await.expect("removed");
+    let world = world(&web, &phase, &mut owner, &mut olga, Team { id: team, account: own }).await;
+
+    // The table names what the router has, and no more.
+    let mut there = BTreeSet::new();
+    for path in paths(&web) {
+        let odd = Method::from_bytes(b"PROPFIND").expect("a method");
+        let refused = ask(&mut web.visitor(), &odd, &world.address(&path, false), "same-origin").await;
+        assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        let allowed: Vec<_> = refused.header("allow").split(',').map(str::to_owned).collect();
+        let of_get = |method: &String| method == "HEAD" && allowed.contains(&"GET".to_owned());
+        there.extend(allowed.iter().filter(|m| !of_get(m)).map(|method| format!("{method} {path}")));
+    }
+    let listed: BTreeSet<_> = ROUTES.iter().map(|(route, _)| (*route).to_owned()).collect();
+    let missing: Vec<_> = there.symmetric_difference(&listed).collect();
+    assert!(missing.is_empty(), "say in ROUTES whom each route is for: {missing:#?}");
+
+    // Who may not, first: nothing has changed by then.
+    for &(route, whom) in ROUTES {
+        let (method, path) = route.split_once(' ').expect("a method and a path");
+        let method: Method = method.parse().expect("a method");
+        let (real, never) = (world.address(path, true), world.address(path, false));
+        if whom == Everybody {
+            continue;
+        }
+        let nobody = ask(&mut web.visitor(), &method, &real, "same-origin").await;
+        assert!(matches!(nobody.status.as_u16(), 401 | 404), "{route} as nobody: {}", nobody.status);
+        let random = ask(&mut web.visitor(), &method, &never, "same-origin").await;
+        assert_eq!(
+            (nobody.status, words(&nobody, &real)),
+            (random.status, words(&random, &never)),
+            "{route} as nobody"
+        );
+        let mut strangers = match whom {
+            Everybody | Accounts => vec![],
+            Its => vec![&mut member, &mut rival, &mut removed, &mut olga],
+            For::Team | Owner => vec![&mut rival, &mut removed],
+            Organizers => vec![&mut owner, &mut member, &mut rival, &mut removed],
+        };
+        for stranger in &mut strangers {
+            let reply = ask_with(stranger, &method, &real, "same-origin", ["", "{}"]).await;
+            let random = ask_with(stranger, &method, &never, "same-origin", ["", "{}"]).await;
+            assert_eq!(reply.status, StatusCode::NOT_FOUND, "{route}: {}", reply.text);
+            assert_eq!((reply.status, words(&reply, &real)), (random.status, words(&random, &never)), "{route}");
+        }
+        if whom == Owner {
+            let reply = ask_with(&mut member, &method, &real, "same-origin", wanted(path)).await;
+            assert_eq!(reply.status, StatusCode::FORBIDDEN, "{route} as a member");
+        }
+    }
+
+    // A page of another site is refused whoever is signed in.
+    for &(route, _) in ROUTES {
+        let (method, path) = route.split_once(' ').expect("a method and a path");
+        if ["GET", "HEAD", "OPTIONS"].contains(&method) {
+            continue;
+        }
+        for who in [&mut owner, &mut olga, &mut web.visitor()] {
+            let reply = ask(who, &method.parse().expect("a method"), &world.address(path, true), "cross-site").await;
+            assert_eq!(reply.status, StatusCode::FORBIDDEN, "{route} from another site");
+            assert!(reply.text.contains("cross_site"), "{route}");
+        }
+    }
+
+    // Who may: reading first, then what refuses the unknown field, then what acts.
+    let order = |route: &str| {
+        if route.starts_with("GET") || route.starts_with("HEAD") {
+            0
+        } else if route.starts_with("DELETE") {
+            2
+        } else {
+            1
+        }
+    };
+    let mut routes = ROUTES.to_vec();
+    routes.sort_by_key(|(route, _)| order(route));
+    for (route, whom) in routes {
+        let (method, path) = route.split_once(' ').expect("a method and a path");
+        let method: Method = method.parse().expect("a method");
+        let address = world.address(path, true);
+        if order(route) == 2 && whom == Everybody {
+            continue; // Signing out, which the others still need.
+        }
+        let mut visitor = web.visitor();
+        let mut may: Vec<&mut Visitor<'_>> = match whom {
+            Everybody => vec![&mut visitor],
+            Accounts => vec![&mut owner, &mut member, &mut rival, &mut removed, &mut olga],
+            Its => vec![&mut owner],
+            For::Team => vec![&mut olga, &mut member, &mut owner],
+            Owner => vec![&mut olga, &mut owner],
+            Organizers => vec![&mut olga],
+        };
+        if order(route) == 2 {
+            // What is gone after the first.
+            may.truncate(1);
+        }
+        for who in may {
+            let reply = ask(who, &method, &address, "same-origin").await;
+            let strict =
+                order(route) == 1 && !address.contains("/uploads") && !route.contains("/submi") && whom != Everybody;
+            match strict {
+                true => assert_eq!(
+                    reply.status,
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "{route} takes a field nobody asked for: {}",
+                    reply.text
+                ),
+                false => assert!(
+                    lets_in(&reply) || whom == Everybody && reply.status != StatusCode::FORBIDDEN,
+                    "{route}: {} {}",
+                    reply.status,
+                    reply.text
+                ),
+            }
+            assert!(!reply.status.is_server_error(), "{route}: {}", reply.text);
+        }
+    }
+    let left = team::members(&mut *web.app.conn().await, team).await.expect("read");
+    let left: Vec<_> = left.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(left, ["Owner", "Member"], "the one DELETE that names a member removed that one");
+}
+
+async fn world(
+    web: &Web,
+    phase: &upscore::challenge::phase::Phase,
+    owner: &mut Visitor<'_>,
+    olga: &mut Visitor<'_>,
+    own: Team,
+) -> World {
+    // One that failed: on no board, and its stream of events ends.
+    let submission = web.app.enter(phase, own).await;
+    let problem = upscore::problem::Problem::new("zip_crc", "a checksum");
+    web.app.evaluator.plan(&web.app.storage, submission, Plan::Fails(problem));
+    web.app.drain_queue().await;
+    // Its files, and the phase's LR images, which are there only in name so far.
+    for bytes in [submission.to_string().as_bytes(), b"lr"] {
+        web.app.storage.put(bytes).await.expect("a blob");
+    }
+    let made = owner.json(Method::POST, "/api/v1/tokens", serde_json::json!({ "name": "ci", "scope": "read" })).await;
+    let token = made.json()["id"].as_str().expect("an id").to_owned();
+    let mut elsewhere = web.visitor();
+    elsewhere.post("/signin", &[("name", "Owner"), ("password", crate::support::web::PASSWORD)]).await;
+    let sessions = owner.get("/api/v1/account/sessions").await.json();
+    let session =
+        sessions.as_array().expect("a list").iter().map(|s| s["id"].as_str().expect("an id").to_owned()).max();
+    let path = format!("/api/v1/teams/{}/invitations", own.id);
+    let invited = owner.json(Method::POST, &path, serde_json::json!({ "days": 7 })).await.json();
+    let key = |link: &str| link.rsplit('=').next().expect("a key").to_owned();
+    let reset = olga.json(Method::POST, "/api/v1/reset-links", serde_json::json!({ "name": "Member" })).await.json();
+    let encoded = |text: &str| BASE64_STANDARD.encode(text);
+    let metadata = format!(
+        "challenge {},phase {},part {}",
+        encoded(&phase.challenge_slug),
+        encoded("validation"),
+        encoded("model")
+    );
+    let head = request(Method::POST, "/api/v1/uploads", None)
+        .header("tus-resumable", "1.0.0")
+        .header("upload-length", 10)
+        .header("upload-metadata", metadata);
+    let upload = owner.send_head(head, Body::empty()).await;
+    assert_eq!(upload.status, StatusCode::CREATED, "{}", upload.text);
+    // Somebody who waits to be let in.
+    let rules = Joining { policy: JoinPolicy::Approval, ..Joining::default() };
+    joining::set(&mut *web.app.conn().await, phase.challenge, &rules).await.expect("set");
+    let mut asker = web.person("Asker").await;
+    asker.post(&format!("/join/{}", phase.challenge_slug), &[("name", "Askers")]).await;
+    let member = account::by_name(&mut *web.app.conn().await, "Second").await.expect("read").expect("it").id;
+    let names = BTreeMap::from([
+        ("slug", phase.challenge_slug.clone()),
+        ("phase", "validation".to_owned()),
+        ("name", "app.css".to_owned()),
+        ("account", member.to_string()),
+        ("invitation", invited["id"].as_str().expect("an id").to_owned()),
+        ("/invitation", key(invited["link"].as_str().expect("a link"))),
+        ("/reset", key(reset["link"].as_str().expect("a link"))),
+        ("/submissions/", submission.to_string()),
+        ("/teams/", TeamId::to_string(&own.id)),
+        ("/tokens/", token),
+        ("/uploads/", upload.header("location").rsplit('/').next().expect("an id").to_owned()),
+        ("/sessions/", session.expect("a session")),
+    ]);
+    World { names }
+}
