@@ -3,7 +3,7 @@
 
     scripts/load.py URL PID TOKEN CHALLENGE PHASE RESULTS.zip MODEL.onnx
 
-PID is the server's. The upload of 500 MB is refused at its end (it is no zip), after it went through the whole intake.
+PID is the server's. The upload of 500 MiB goes in as a model, whose limit does not depend on the phase's images, and is refused at its end.
 Nothing but the standard library; it talks to a server on this machine only.
 """
 import http.client
@@ -87,7 +87,7 @@ def main():
     watcher.start()
     chunk = bytes(1 << 20)
     begun = time.monotonic()
-    status, _ = post(url, path, token, [("results", UPLOAD_BYTES, (chunk for _ in range(UPLOAD_BYTES >> 20)))])
+    status, _ = post(url, path, token, [("model", UPLOAD_BYTES, (chunk for _ in range(UPLOAD_BYTES >> 20)))])
     seconds = time.monotonic() - begun
     done.set()
     watcher.join()

@@ -63,6 +63,9 @@ async fn joining_makes_a_team_of_one_and_notes_the_terms() {
         seen.contains("<strong>code</strong>") && !seen.contains("<script>alert") && seen.contains("Sign in to join")
     );
     let mut ann = web.person("Ann").await;
+    // Who is signed in and in no team is led here from the form, and not asked for a token.
+    let form = ann.get(&format!("/challenges/{}/{}/submit", phase.challenge_slug, phase.slug)).await.text;
+    assert!(form.contains(&format!("href=\"{here}\"")) && !form.contains("name=\"token\""));
     let refused = ann.post(&here, &[("name", "")]).await;
     assert!(refused.status == StatusCode::UNPROCESSABLE_ENTITY && refused.text.contains("terms_not_accepted"));
     let stale = ann.post(&here, &[("terms", &"0".repeat(64))]).await;
