@@ -102,7 +102,8 @@ async fn card_phase(conn: &mut PgConnection, viewer: &Viewer, phase: &Phase) -> 
             rank: row.rank,
             team: row.team.clone(),
             psnr: format!("{:.2}", row.figures.psnr),
-            cost: format!("{cost} {unit}"),
+            // A ratio's sign is in the column's name too.
+            cost: format!("{} {unit}", cost.trim_end_matches('×')),
         }
     });
     let first = first.collect();
