@@ -224,8 +224,10 @@ fn impostor(folder: &Path, then: &str) -> Tools {
     use std::os::unix::fs::PermissionsExt;
     let ready = r#"{"Ready":{"sandbox":"none","onnxruntime":"none","cores":[]}}"#;
     let head = format!("\\{:03o}\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000\\000", ready.len());
+    // Takes the whole greeting before it answers: one that dies earlier has not seen a model, which is our fault.
+    let hello = "length=$(/usr/bin/head -c 4 | /usr/bin/od -An -tu4); /usr/bin/head -c $((length + 8)) >/dev/null";
     let script = format!(
-        "#!/bin/sh\necho started >>'{0}/starts'\nruns=$(/usr/bin/wc -l <'{0}/starts')\ngreet() {{ printf '{head}{ready}'; }}\n{then}\n",
+        "#!/bin/sh\necho started >>'{0}/starts'\nruns=$(/usr/bin/wc -l <'{0}/starts')\ngreet() {{ {hello}; printf '{head}{ready}'; }}\n{then}\n",
         folder.display()
     );
     let path = folder.join("runner");
