@@ -22,6 +22,7 @@
 //! so that anyone can reproduce a number from the command line without a database.
 
 pub mod analysis;
+pub mod audit;
 pub mod challenge;
 pub mod cli;
 pub mod config;

@@ -7,7 +7,10 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::password;
-use crate::{db, ids::AccountId};
+use crate::{
+    db,
+    ids::{AccountId, ChallengeId},
+};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Account {
@@ -15,8 +18,19 @@ pub struct Account {
     pub name: String,
     /// Unproven until `email_confirmed_at`.
     pub email: Option<String>,
+    /// Runs every challenge, makes new ones and helps accounts.
     pub is_organizer: bool,
+    /// The challenges that it runs beyond that.
+    #[serde(skip)]
+    pub organizes: Vec<ChallengeId>,
     pub created_at: DateTime<Utc>,
+}
+
+impl Account {
+    /// Whether it runs this challenge.
+    pub fn organizes(&self, challenge: ChallengeId) -> bool {
+        self.is_organizer || self.organizes.contains(&challenge)
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -151,7 +165,9 @@ fn is_email(email: &str) -> bool {
 pub async fn get(conn: &mut PgConnection, id: AccountId) -> sqlx::Result<Option<Account>> {
     sqlx::query_as!(
         Account,
-        r#"select id as "id: _", name, email, is_organizer, created_at from account where id = $1"#,
+        r#"select id as "id: _", name, email, is_organizer, created_at,
+                  array(select challenge_id from challenge_organizer where account_id = account.id) as "organizes!: _"
+           from account where id = $1"#,
         id.0
     )
     .fetch_optional(conn)
@@ -162,7 +178,9 @@ pub async fn get(conn: &mut PgConnection, id: AccountId) -> sqlx::Result<Option<
 pub async fn by_name(conn: &mut PgConnection, name: &str) -> sqlx::Result<Option<Account>> {
     sqlx::query_as!(
         Account,
-        r#"select id as "id: _", name, email, is_organizer, created_at from account where lower(name) = lower($1)"#,
+        r#"select id as "id: _", name, email, is_organizer, created_at,
+                  array(select challenge_id from challenge_organizer where account_id = account.id) as "organizes!: _"
+           from account where lower(name) = lower($1)"#,
         name
     )
     .fetch_optional(conn)
@@ -173,7 +191,9 @@ pub async fn by_name(conn: &mut PgConnection, name: &str) -> sqlx::Result<Option
 pub async fn by_email(conn: &mut PgConnection, email: &str) -> sqlx::Result<Vec<Account>> {
     sqlx::query_as!(
         Account,
-        r#"select id as "id: _", name, email, is_organizer, created_at from account
+        r#"select id as "id: _", name, email, is_organizer, created_at,
+                  array(select challenge_id from challenge_organizer where account_id = account.id) as "organizes!: _"
+           from account
            where lower(email) = lower($1) and disabled_at is null order by id limit 10"#,
         email
     )

@@ -217,17 +217,17 @@ pub(super) async fn bind(
     Ok(())
 }
 
-/// Those who wait, longest first; of one challenge or of all.
-pub async fn waiting(conn: &mut PgConnection, challenge: Option<ChallengeId>) -> sqlx::Result<Vec<Waiting>> {
+/// Those who wait, longest first; in these challenges or in all.
+pub async fn waiting(conn: &mut PgConnection, challenges: Option<&[ChallengeId]>) -> sqlx::Result<Vec<Waiting>> {
     sqlx::query_as!(
         Waiting,
         r#"select c.slug as challenge, p.account_id as "account: _", a.name as account_name,
                   coalesce(t.name, p.wanted_name) as team, p.accepted_at as asked_at
            from participant p join challenge c on c.id = p.challenge_id join account a on a.id = p.account_id
            left join team t on t.id = p.wanted_team
-           where p.state = 'waiting' and ($1::uuid is null or p.challenge_id = $1)
+           where p.state = 'waiting' and ($1::uuid[] is null or p.challenge_id = any($1))
            order by p.accepted_at, p.account_id"#,
-        challenge.map(|id| id.0)
+        challenges as _
     )
     .fetch_all(conn)
     .await

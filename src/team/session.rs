@@ -12,7 +12,7 @@ use super::{
     secret::{self, Secret},
     token::Scope,
 };
-use crate::ids::{AccountId, SessionId, TokenId};
+use crate::ids::{AccountId, ChallengeId, SessionId, TokenId};
 
 /// A sign-in ends so long after it began.
 pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -70,7 +70,9 @@ pub async fn authenticate(conn: &mut PgConnection, secret: &str) -> sqlx::Result
     let row = sqlx::query!(
         r#"select s.id as "session: SessionId", s.last_seen_at < now() - interval '1 minute' as "stale!",
                   coalesce(t.scope, 'admin') as "scope!: Scope",
-                  a.id as "id: AccountId", a.name, a.email, a.is_organizer, a.created_at
+                  a.id as "id: AccountId", a.name, a.email, a.is_organizer, a.created_at,
+                  array(select challenge_id from challenge_organizer where account_id = a.id)
+                      as "organizes!: Vec<ChallengeId>"
            from session s join account a on a.id = s.account_id left join api_token t on t.id = s.token_id
            where s.token_sha256 = $1 and s.expires_at > now() and a.disabled_at is null
              and (s.token_id is null or (t.revoked_at is null and (t.expires_at is null or t.expires_at > now())))"#,
@@ -87,6 +89,7 @@ pub async fn authenticate(conn: &mut PgConnection, secret: &str) -> sqlx::Result
         name: row.name,
         email: row.email,
         is_organizer: row.is_organizer,
+        organizes: row.organizes,
         created_at: row.created_at,
     };
     Ok(Some(Session { id: row.session, account, scope: row.scope }))

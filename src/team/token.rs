@@ -10,7 +10,7 @@ use super::{
     account::Account,
     secret::{self, Secret},
 };
-use crate::ids::{AccountId, TokenId};
+use crate::ids::{AccountId, ChallengeId, TokenId};
 
 /// What every token starts with, so that scanners recognise a leaked one.
 pub const PREFIX: &str = "upscore_";
@@ -134,7 +134,9 @@ pub async fn authenticate(conn: &mut PgConnection, secret: &str) -> sqlx::Result
     let row = sqlx::query!(
         r#"select t.id as "token: TokenId", t.scope as "scope: Scope",
                   t.last_used_at is null or t.last_used_at < now() - interval '1 minute' as "stale!",
-                  a.id as "id: AccountId", a.name, a.email, a.is_organizer, a.created_at
+                  a.id as "id: AccountId", a.name, a.email, a.is_organizer, a.created_at,
+                  array(select challenge_id from challenge_organizer where account_id = a.id)
+                      as "organizes!: Vec<ChallengeId>"
            from api_token t join account a on a.id = t.account_id
            where t.token_sha256 = $1 and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())
              and a.disabled_at is null"#,
@@ -151,6 +153,7 @@ pub async fn authenticate(conn: &mut PgConnection, secret: &str) -> sqlx::Result
         name: row.name,
         email: row.email,
         is_organizer: row.is_organizer,
+        organizes: row.organizes,
         created_at: row.created_at,
     };
     Ok(Some((row.token, account, row.scope)))

@@ -16,11 +16,12 @@ use axum_extra::extract::{
 
 use super::{App, Error, sight::Sight};
 use crate::{
+    audit::Actor,
     challenge::{
         self, Challenge,
         phase::{self, Phase},
     },
-    ids::{SessionId, SubmissionId, TeamId, TokenId},
+    ids::{ChallengeId, SessionId, SubmissionId, TeamId, TokenId},
     submission::{self, Submission},
     team::{
         self, Role, Team,
@@ -52,8 +53,17 @@ pub struct Submitter(pub Signed);
 /// Somebody who may do all that the account may: signed in with a password, or with a token of the scope `admin`.
 pub struct Holder(pub Signed);
 
-/// An organizer who may do all. To other accounts, what they ask for does not exist.
+/// Who runs every challenge. To other accounts, what they ask for does not exist.
+pub struct Administrator(pub Signed);
+
+/// Who runs at least one challenge.
 pub struct Organizer(pub Signed);
+
+/// The challenge of the address (`slug`), to those who run it. To other accounts it does not exist.
+pub struct OrganizerAt {
+    pub challenge: Challenge,
+    pub signed: Signed,
+}
 
 /// The team of the address, to those who are in it and to organizers.
 pub struct TeamAt {
@@ -82,8 +92,14 @@ pub struct SubmissionAt {
 }
 
 impl Viewer {
+    /// Whether they run any challenge.
     pub fn is_organizer(&self) -> bool {
-        self.0.as_ref().is_some_and(|s| s.account.is_organizer)
+        self.0.as_ref().is_some_and(|s| s.is_organizer())
+    }
+
+    /// Whether they run this challenge.
+    pub fn organizes(&self, challenge: ChallengeId) -> bool {
+        self.0.as_ref().is_some_and(|s| s.account.organizes(challenge))
     }
 
     /// For the page's head.
@@ -107,6 +123,16 @@ impl Signed {
         let found = token::authenticate(&mut *app.db().await?, secret.trim()).await?;
         let (id, account, scope) = found.ok_or(Error::TokenRefused)?;
         Ok((id, Signed { account, scope, session: None }))
+    }
+
+    /// Whether they run any challenge.
+    pub fn is_organizer(&self) -> bool {
+        self.account.is_organizer || !self.account.organizes.is_empty()
+    }
+
+    /// For the audit log.
+    pub fn actor(&self) -> Actor {
+        Actor::Account { id: self.account.id, name: self.account.name.clone() }
     }
 
     pub fn may_submit(self) -> Result<Submitter, Error> {
@@ -163,14 +189,40 @@ impl FromRequestParts<App> for Organizer {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let Holder(signed) = Holder::from_request_parts(parts, app).await?;
-        if signed.account.is_organizer { Ok(Organizer(signed)) } else { Err(Error::PageNotFound) }
+        if signed.is_organizer() { Ok(Organizer(signed)) } else { Err(Error::PageNotFound) }
+    }
+}
+
+impl FromRequestParts<App> for Administrator {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let Holder(signed) = Holder::from_request_parts(parts, app).await?;
+        if signed.account.is_organizer { Ok(Administrator(signed)) } else { Err(Error::PageNotFound) }
+    }
+}
+
+impl FromRequestParts<App> for OrganizerAt {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let Organizer(signed) = Organizer::from_request_parts(parts, app).await?;
+        let path = Path::<HashMap<String, String>>::from_request_parts(parts, app).await;
+        let Path(path) = path.map_err(|_| Error::ChallengeNotFound)?;
+        let slug = path.get("slug").ok_or(Error::ChallengeNotFound)?;
+        let challenge = challenge::by_slug(&mut *app.db().await?, slug).await?;
+        match challenge.filter(|challenge| signed.account.organizes(challenge.id)) {
+            Some(challenge) => Ok(OrganizerAt { challenge, signed }),
+            None => Err(Error::ChallengeNotFound),
+        }
     }
 }
 
 impl TeamAt {
     /// Whether the asker may change the team: its owner, or an organizer.
     pub fn may_manage(&self) -> bool {
-        self.signed.scope == Scope::Admin && (self.role == Some(Role::Owner) || self.signed.account.is_organizer)
+        self.signed.scope == Scope::Admin
+            && (self.role == Some(Role::Owner) || self.signed.account.organizes(self.team.challenge))
     }
 
     /// Whether the asker may leave: a token that may only submit may not.
@@ -197,7 +249,7 @@ impl FromRequestParts<App> for TeamAt {
         let mut conn = app.db().await?;
         let team = team::get(&mut conn, id).await?.ok_or(Error::TeamNotFound)?;
         let role = team::role(&mut conn, id, signed.account.id).await?;
-        if role.is_none() && !signed.account.is_organizer {
+        if role.is_none() && !signed.account.organizes(team.challenge) {
             return Err(Error::TeamNotFound);
         }
         Ok(TeamAt { team, signed, role })

@@ -29,7 +29,7 @@ impl Sight {
         submission: &Submission,
         phase: &Phase,
     ) -> Result<Option<Sight>, Error> {
-        if viewer.is_organizer() {
+        if viewer.organizes(phase.challenge) {
             return Ok(Some(Sight::Organizer));
         }
         if let Some(signed) = &viewer.0
@@ -70,5 +70,5 @@ pub fn is_public(phase: &Phase) -> bool {
 
 /// Whether somebody sees the whole board of a phase.
 pub fn sees_board(viewer: &Viewer, phase: &Phase) -> bool {
-    is_public(phase) || viewer.is_organizer()
+    is_public(phase) || viewer.organizes(phase.challenge)
 }

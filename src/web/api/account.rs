@@ -15,7 +15,7 @@ use super::super::{
     App, Error,
     body::Document,
     error::Errors,
-    extract::{ClientAddress, Holder, Organizer, Reader, begin, end, no_cookie},
+    extract::{Administrator, ClientAddress, Holder, Reader, begin, end, no_cookie},
 };
 use crate::{
     ids::{SessionId, TokenId},
@@ -306,7 +306,7 @@ pub struct ResetLink {
     security(("token" = [])))]
 pub async fn reset_link(
     State(app): State<App>,
-    Organizer(signed): Organizer,
+    Administrator(signed): Administrator,
     headers: HeaderMap,
     Document(WhoForgot { name }): Document<WhoForgot>,
 ) -> Result<(StatusCode, Json<ResetLink>), Error> {

@@ -188,7 +188,7 @@ pub async fn list(
     if viewer.0.is_none() {
         return Err(Error::TokenNeeded);
     }
-    let team = match viewer.is_organizer() {
+    let team = match viewer.organizes(challenge.id) {
         true => None,
         false => Some(viewer.team(&app, &challenge).await?.ok_or(Error::NoTeam)?.id),
     };

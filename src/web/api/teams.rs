@@ -15,7 +15,7 @@ use super::super::{
     App, Error,
     body::Document,
     error::Errors,
-    extract::{Holder, Organizer, Reader, TeamAt, Viewer},
+    extract::{Holder, OrganizerAt, Reader, TeamAt, Viewer},
 };
 use crate::{
     challenge::{
@@ -377,12 +377,9 @@ pub async fn revoke_invitation(
     security(("token" = [])))]
 pub async fn requests(
     State(app): State<App>,
-    Organizer(_signed): Organizer,
-    Path(slug): Path<String>,
+    OrganizerAt { challenge, .. }: OrganizerAt,
 ) -> Result<Json<Vec<Waiting>>, Error> {
-    let mut conn = app.db().await?;
-    let challenge = challenge::by_slug(&mut conn, &slug).await?.ok_or(Error::ChallengeNotFound)?;
-    Ok(Json(participant::waiting(&mut conn, Some(challenge.id)).await?))
+    Ok(Json(participant::waiting(&mut *app.db().await?, Some(&[challenge.id])).await?))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -411,11 +408,10 @@ pub struct Decision {
     security(("token" = [])))]
 pub async fn decide(
     State(app): State<App>,
-    Organizer(signed): Organizer,
-    Path((slug, account)): Path<(String, String)>,
+    OrganizerAt { challenge, signed }: OrganizerAt,
+    Path((_slug, account)): Path<(String, String)>,
     Document(Decision { let_in }): Document<Decision>,
 ) -> Result<StatusCode, Error> {
-    let challenge = challenge::by_slug(&mut *app.db().await?, &slug).await?.ok_or(Error::ChallengeNotFound)?;
     let account = account.parse::<AccountId>().map_err(|_| Error::Team(TeamError::NotWaiting))?;
     participant::decide(&app.pool, challenge.id, account, let_in, signed.account.id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -13,13 +13,12 @@ use super::{
         App, Error,
         body::Fields,
         error::render,
-        extract::{Organizer, Signed, Viewer},
+        extract::{Administrator, Organizer, OrganizerAt, Signed, Viewer},
         view::{Page, When},
     },
     account::again,
 };
 use crate::{
-    challenge,
     ids::AccountId,
     problem::Problem,
     team::{
@@ -52,7 +51,9 @@ pub async fn show(State(app): State<App>, Organizer(signed): Organizer) -> Resul
 }
 
 async fn page(app: &App, signed: Signed) -> Result<OrganizerPage, Error> {
-    let requests = participant::waiting(&mut *app.db().await?, None).await?.into_iter().map(|w| Request {
+    let account = &signed.account;
+    let own = (!account.is_organizer).then_some(account.organizes.as_slice());
+    let requests = participant::waiting(&mut *app.db().await?, own).await?.into_iter().map(|w| Request {
         challenge: w.challenge,
         account: w.account,
         name: w.account_name,
@@ -83,11 +84,10 @@ enum Word {
 /// An organizer's word on somebody who wants to take part.
 pub async fn decide(
     State(app): State<App>,
-    Organizer(signed): Organizer,
-    Path((slug, account)): Path<(String, String)>,
+    OrganizerAt { challenge, signed }: OrganizerAt,
+    Path((_, account)): Path<(String, String)>,
     Fields(Decision { decision }): Fields<Decision>,
 ) -> Result<Response, Error> {
-    let challenge = challenge::by_slug(&mut *app.db().await?, &slug).await?.ok_or(Error::ChallengeNotFound)?;
     let account = account.parse::<AccountId>().map_err(|_| Error::Team(TeamError::NotWaiting))?;
     let let_in = decision == Word::Approve;
     match participant::decide(&app.pool, challenge.id, account, let_in, signed.account.id).await {
@@ -108,7 +108,7 @@ pub struct WhoForgot {
 /// A link to hand over to whoever forgot the password.
 pub async fn reset_link(
     State(app): State<App>,
-    Organizer(signed): Organizer,
+    Administrator(signed): Administrator,
     headers: HeaderMap,
     Fields(WhoForgot { name }): Fields<WhoForgot>,
 ) -> Result<Response, Error> {

@@ -1,0 +1,88 @@
+//! The audit log: what organizers did, to what, when and why. Append-only; each act is noted in its own transaction, so
+//! that nothing is done without a trace and no trace is of something undone.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::ids::{AccountId, ChallengeId};
+
+/// Who acts: an account, or whoever has the server's shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    Account { id: AccountId, name: String },
+    Shell,
+}
+
+/// One act, to be noted.
+#[derive(Debug, Clone)]
+pub struct Act<'a> {
+    /// `None`: of the whole server.
+    pub challenge: Option<ChallengeId>,
+    /// Stable, as `phase.publish`: what it is done to, and what is done.
+    pub action: &'static str,
+    /// What it was done to, in words that a reader finds again: a slug, a team's name, an id.
+    pub object: &'a str,
+    /// In the organizer's words; empty where none were asked for.
+    pub reason: &'a str,
+    /// What changed, as `{"field": [before, after]}`.
+    pub details: serde_json::Value,
+}
+
+/// One act, as noted.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Entry {
+    pub id: Uuid,
+    pub at: DateTime<Utc>,
+    /// The account's name at the time, or `shell`.
+    pub actor: String,
+    pub action: String,
+    pub object: String,
+    pub reason: String,
+    pub details: serde_json::Value,
+}
+
+/// Notes an act; `conn` is the transaction that does it.
+pub async fn note(conn: &mut PgConnection, actor: &Actor, act: Act<'_>) -> sqlx::Result<()> {
+    let (account, name) = match actor {
+        Actor::Account { id, name } => (Some(id.0), name.as_str()),
+        Actor::Shell => (None, "shell"),
+    };
+    sqlx::query!(
+        "insert into audit (id, challenge_id, account_id, actor, action, object, reason, details)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        Uuid::now_v7(),
+        act.challenge.map(|id| id.0),
+        account,
+        name,
+        act.action,
+        act.object,
+        act.reason,
+        act.details
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The acts of a challenge, or of the whole server, newest first: `limit` of those before the entry `before`.
+pub async fn list(
+    conn: &mut PgConnection,
+    challenge: Option<ChallengeId>,
+    before: Option<Uuid>,
+    limit: u32,
+) -> sqlx::Result<Vec<Entry>> {
+    sqlx::query_as!(
+        Entry,
+        "select id, at, actor, action, object, reason, details from audit
+         where ($1::uuid is null or challenge_id = $1) and ($2::uuid is null or id < $2)
+         order by id desc limit $3",
+        challenge.map(|id| id.0),
+        before,
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await
+}
