@@ -1,0 +1,269 @@
+//! Challenges and their phases.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use sqlx::PgPool;
+
+use super::{Done, Made};
+use crate::{
+    challenge::{
+        self,
+        create::{self, Created, NewChallenge, PhaseFiles},
+        joining::{self, JoinPolicy, Joining},
+        phase::{QuotaLimits, Visibility},
+        protocol::{Comparison, DeviceClass, Metric, ReproductionRule, Rules},
+    },
+    evaluation::RankedImages,
+    problem::Problem,
+    storage::Storage,
+};
+
+#[derive(Debug, Subcommand)]
+pub enum ChallengeCommand {
+    /// Makes a challenge and its first phase from a folder of HR images.
+    Create {
+        /// Lower-case letters, digits and hyphens; in addresses.
+        #[arg(long)]
+        slug: String,
+        #[arg(long)]
+        title: String,
+        /// Markdown.
+        #[arg(long, default_value = "")]
+        description: String,
+        /// Slug of the first phase.
+        #[arg(long, default_value = "validation")]
+        phase: String,
+        /// Title of the first phase; its slug where none is given.
+        #[arg(long)]
+        phase_title: Option<String>,
+        #[command(flatten)]
+        files: Box<PhaseArgs>,
+    },
+    /// Says who may join, by which terms, and how large a team may be; what is not given is set to its default.
+    Joining {
+        #[arg(long)]
+        slug: String,
+        /// An organizer lets each account in; open to everybody where not given.
+        #[arg(long)]
+        approval: bool,
+        /// Markdown file of the terms that everybody accepts; none where not given.
+        #[arg(long, value_name = "FILE.md")]
+        terms: Option<PathBuf>,
+        /// People in a team at most; no limit where not given.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        max_members: Option<u32>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PhaseCommand {
+    /// Appends a phase to a challenge.
+    Create {
+        /// Slug of the challenge.
+        #[arg(long)]
+        challenge: String,
+        #[arg(long)]
+        slug: String,
+        /// Its slug where none is given.
+        #[arg(long)]
+        title: Option<String>,
+        #[command(flatten)]
+        files: PhaseArgs,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct PhaseArgs {
+    /// Folder of the hidden HR PNGs.
+    #[arg(long, value_name = "DIR")]
+    hr: PathBuf,
+    /// Folder of the LR PNGs; made by MATLAB-style bicubic where none is given.
+    #[arg(long, value_name = "DIR")]
+    lr: Option<PathBuf>,
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16))]
+    scale: u32,
+    /// PSNR that an entry must reach, dB.
+    #[arg(long, value_name = "DB")]
+    gate: Option<f64>,
+    /// Compare with the gate after rounding to so many decimals; exact where not given.
+    #[arg(long, value_name = "DECIMALS", value_parser = clap::value_parser!(u8).range(0..=6))]
+    gate_rounded: Option<u8>,
+    /// The baseline's model, timed beside each entry.
+    #[arg(long, value_name = "MODEL.onnx")]
+    baseline_model: Option<PathBuf>,
+    #[arg(long, default_value = "Baseline")]
+    baseline_name: String,
+    /// Name of the rule set, without its version.
+    #[arg(long, default_value = "aim2020")]
+    protocol: String,
+    /// What orders the board.
+    #[arg(long, value_enum, default_value_t = RankBy::Runtime)]
+    rank_by: RankBy,
+    /// Which workers measure.
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    device: Device,
+    /// Opens at, as 2026-11-24T12:00:00Z; at once where not given.
+    #[arg(long)]
+    opens: Option<DateTime<Utc>>,
+    /// Closes at; never where not given.
+    #[arg(long)]
+    closes: Option<DateTime<Utc>>,
+    /// Completed evaluations a team and UTC day.
+    #[arg(long, default_value_t = QuotaLimits::default().daily)]
+    daily: u32,
+    /// Completed evaluations a team in the whole phase.
+    #[arg(long)]
+    total: Option<u32>,
+    /// Failed runs a team and UTC day; four times the evaluations where not given, at least 20.
+    #[arg(long)]
+    attempts: Option<u32>,
+    /// Keep figures from participants until they are published.
+    #[arg(long)]
+    hidden: bool,
+    /// Whose images' PSNR and SSIM count; with --hidden those that the model makes here, else the uploaded ones.
+    #[arg(long, value_enum)]
+    rank_images: Option<RankImages>,
+    /// What becomes of an entry whose model does not make its images; with --hidden it is held, else only marked.
+    #[arg(long, value_enum)]
+    differing: Option<Differing>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RankImages {
+    Uploaded,
+    Model,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Differing {
+    Unranked,
+    Held,
+    Marked,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RankBy {
+    Runtime,
+    Params,
+    Flops,
+    Activations,
+    Memory,
+    Psnr,
+    Ssim,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Device {
+    Cpu,
+    Cuda,
+}
+pub async fn challenge(command: ChallengeCommand, pool: &PgPool, storage: &Storage) -> Done {
+    match command {
+        ChallengeCommand::Create { slug, title, description, phase, phase_title, files } => {
+            let new = NewChallenge { slug, title, description };
+            let files = files.files(&phase, phase_title.as_deref());
+            created(create::challenge(pool, storage, &new, &files).await?, &new.slug, &phase)
+        }
+        ChallengeCommand::Joining { slug, approval, terms, max_members } => {
+            set_joining(pool, slug, approval, terms, max_members).await
+        }
+    }
+}
+
+pub async fn phase(command: PhaseCommand, pool: &PgPool, storage: &Storage) -> Done {
+    let PhaseCommand::Create { challenge, slug, title, files } = command;
+    let files = files.files(&slug, title.as_deref());
+    created(create::phase(pool, storage, &challenge, &files).await?, &challenge, &slug)
+}
+
+impl PhaseArgs {
+    fn files(self, slug: &str, title: Option<&str>) -> PhaseFiles {
+        let mut rules = Rules::aim2020(self.scale);
+        rules.gate = self.gate_rounded.map_or(Comparison::Exact, |decimals| Comparison::Rounded { decimals });
+        rules.ranking.metric = match self.rank_by {
+            RankBy::Runtime => Metric::Runtime,
+            RankBy::Params => Metric::Params,
+            RankBy::Flops => Metric::Flops,
+            RankBy::Activations => Metric::Activations,
+            RankBy::Memory => Metric::Memory,
+            RankBy::Psnr => Metric::Psnr,
+            RankBy::Ssim => Metric::Ssim,
+        };
+        rules.ranked_images = match self.rank_images {
+            Some(RankImages::Model) => RankedImages::Model,
+            None if self.hidden => RankedImages::Model,
+            Some(RankImages::Uploaded) | None => RankedImages::Uploaded,
+        };
+        rules.reproduction = match self.differing {
+            Some(Differing::Unranked) => ReproductionRule::Required,
+            Some(Differing::Held) => ReproductionRule::Held,
+            None if self.hidden => ReproductionRule::Held,
+            Some(Differing::Marked) | None => ReproductionRule::Shown,
+        };
+        rules.device = match self.device {
+            Device::Cpu => DeviceClass::Cpu,
+            Device::Cuda => DeviceClass::Cuda,
+        };
+        PhaseFiles {
+            slug: slug.to_owned(),
+            title: title.unwrap_or(slug).to_owned(),
+            hr: self.hr,
+            lr: self.lr,
+            protocol: self.protocol,
+            rules,
+            opens_at: self.opens,
+            closes_at: self.closes,
+            limits: QuotaLimits {
+                daily: self.daily,
+                total: self.total,
+                daily_attempts: self
+                    .attempts
+                    .unwrap_or(self.daily.saturating_mul(4).max(QuotaLimits::default().daily_attempts)),
+            },
+            visibility: if self.hidden { Visibility::Hidden } else { Visibility::Live },
+            gate_psnr: self.gate,
+            baseline_name: self.baseline_name,
+            baseline_model: self.baseline_model,
+        }
+    }
+}
+
+fn created(made: Result<Created, Vec<Problem>>, challenge: &str, phase: &str) -> Done {
+    let made = match made {
+        Ok(made) => made,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let Created { images, protocol, .. } = &made;
+    let sentence = format!("Made {challenge}/{phase}: {images} images, protocol {protocol}.");
+    Ok(Ok(Made::new(sentence, &made)?))
+}
+
+async fn set_joining(
+    pool: &PgPool,
+    slug: String,
+    approval: bool,
+    terms: Option<PathBuf>,
+    max_members: Option<u32>,
+) -> Done {
+    let mut conn = pool.acquire().await?;
+    let Some(found) = challenge::by_slug(&mut conn, &slug).await? else {
+        return Ok(Err(vec![Problem::new("challenge_not_found", "there is no such challenge").at(slug)]));
+    };
+    let terms = match terms.map(|path| std::fs::read_to_string(&path).map_err(|error| (path, error))).transpose() {
+        Ok(terms) => terms.unwrap_or_default(),
+        Err((path, error)) => {
+            return Ok(Err(vec![Problem::new("terms_unreadable", error.to_string()).at(path.display().to_string())]));
+        }
+    };
+    if terms.chars().count() > 100_000 {
+        return Ok(Err(vec![Problem::new("terms_too_long", "terms have at most 100000 characters")]));
+    }
+    let policy = if approval { JoinPolicy::Approval } else { JoinPolicy::Open };
+    let joining = Joining { policy, terms: terms.trim().to_owned(), max_members };
+    joining::set(&mut conn, found.id, &joining).await?;
+    let sentence = format!("{slug} is joined {}.", if approval { "by approval" } else { "by everybody" });
+    let sha256 = joining.terms_sha256();
+    Ok(Ok(Made::new(sentence, serde_json::json!({ "slug": slug, "policy": policy, "terms_sha256": sha256 }))?))
+}
