@@ -202,13 +202,13 @@ async fn an_upload_survives_a_cut_connection_and_a_reload() {
     browser.close().await;
 }
 
-async fn fill(browser: &Browser, css: &str, value: &str) {
+pub async fn fill(browser: &Browser, css: &str, value: &str) {
     let field = browser.find(css).await;
     field.clear().await.expect("cleared");
     field.send_keys(value).await.expect("typed");
 }
 
-async fn click(browser: &Browser, css: &str) {
+pub async fn click(browser: &Browser, css: &str) {
     browser.find(css).await.click().await.expect("clicked");
 }
 

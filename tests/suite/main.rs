@@ -12,6 +12,7 @@ mod docs;
 mod entries;
 mod fidelity;
 mod fitting;
+mod flows;
 mod intake;
 mod leaderboard;
 mod networks;

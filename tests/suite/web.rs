@@ -262,6 +262,53 @@ async fn slow_headers_are_cut_off_and_a_stop_lets_requests_finish() {
     assert!(tokio::net::TcpStream::connect(&address).await.is_err(), "no longer listening");
 }
 
+/// 500 clients that send a byte of their header now and then: each is cut off, and nobody else waits for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_slow_clients_are_cut_off_and_nobody_waits_for_them() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    const SLOW: usize = 500;
+    let limit = std::time::Duration::from_secs(2);
+    let web = Web::with(|s| s.header_timeout = limit).await;
+    let url = web.listen().await;
+    let address = url.trim_start_matches("http://").to_owned();
+    let closed = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..SLOW {
+        let (address, closed) = (address.clone(), closed.clone());
+        clients.spawn(async move {
+            let mut slow = tokio::net::TcpStream::connect(&address).await.expect("a connection");
+            let header = b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ".iter().chain(std::iter::repeat(&b'x'));
+            for byte in header {
+                if slow.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                let mut answer = [0; 512];
+                let read = tokio::time::timeout(std::time::Duration::from_millis(100), slow.read(&mut answer)).await;
+                if let Ok(Ok(0) | Err(_)) = read {
+                    break;
+                }
+            }
+            closed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        });
+    }
+    let healthz = || async {
+        let mut client = tokio::net::TcpStream::connect(&address).await.expect("a connection");
+        client.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("sent");
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("read");
+        answer
+    };
+    let mut answered_before_they_were_cut_off = 0;
+    while closed.load(std::sync::atomic::Ordering::SeqCst) < SLOW / 2 {
+        let answer = tokio::time::timeout(limit, healthz()).await.expect("an answer in time");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answered_before_they_were_cut_off += 1;
+    }
+    assert!(answered_before_they_were_cut_off > 10, "{answered_before_they_were_cut_off}");
+    let all = async { while clients.join_next().await.is_some() {} };
+    tokio::time::timeout(10 * limit, all).await.expect("every one of them is cut off");
+}
+
 /// Serves the furnished challenge until it is stopped: `UPSCORE_SHOWCASE=127.0.0.1:8099 cargo test showcase -- --ignored`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "serves until it is stopped"]
