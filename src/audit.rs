@@ -31,6 +31,26 @@ pub struct Act<'a> {
     pub details: serde_json::Value,
 }
 
+impl<'a> Act<'a> {
+    /// Without a reason and details.
+    pub fn of(challenge: ChallengeId, action: &'static str, object: &'a str) -> Act<'a> {
+        Act { challenge: Some(challenge), ..Act::of_server(action, object) }
+    }
+
+    /// Of the whole server, without a reason and details.
+    pub fn of_server(action: &'static str, object: &'a str) -> Act<'a> {
+        Act { challenge: None, action, object, reason: "", details: serde_json::json!({}) }
+    }
+
+    pub fn because(self, reason: &'a str) -> Act<'a> {
+        Act { reason, ..self }
+    }
+
+    pub fn with(self, details: serde_json::Value) -> Act<'a> {
+        Act { details, ..self }
+    }
+}
+
 /// One act, as noted.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Entry {
@@ -42,6 +62,16 @@ pub struct Entry {
     pub object: String,
     pub reason: String,
     pub details: serde_json::Value,
+}
+
+impl Actor {
+    /// `None`: from the shell.
+    pub fn account(&self) -> Option<AccountId> {
+        match self {
+            Actor::Account { id, .. } => Some(*id),
+            Actor::Shell => None,
+        }
+    }
 }
 
 /// Notes an act; `conn` is the transaction that does it.

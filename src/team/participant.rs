@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::{Role, TeamError, account::Account, add_member, create, invitation};
 use crate::{
+    audit::{self, Act, Actor},
     challenge::joining::{self, JoinPolicy, Joining},
     ids::{AccountId, ChallengeId, TeamId},
 };
@@ -250,7 +251,7 @@ pub async fn decide(
     challenge: ChallengeId,
     account: AccountId,
     let_in: bool,
-    by: AccountId,
+    by: &Actor,
 ) -> Result<(), TeamError> {
     let mut tx = pool.begin().await?;
     let asked = sqlx::query!(
@@ -267,7 +268,8 @@ pub async fn decide(
         match asked.wanted_team {
             Some(team) => add_member(&mut tx, team, account, Role::Member).await?,
             None => {
-                create_with_free_name(&mut tx, challenge, &asked.wanted_name.unwrap_or(asked.name), account).await?;
+                let name = asked.wanted_name.as_ref().unwrap_or(&asked.name);
+                create_with_free_name(&mut tx, challenge, name, account).await?;
             }
         }
     }
@@ -279,13 +281,15 @@ pub async fn decide(
         challenge.0,
         account.0,
         (if let_in { State::Joined } else { State::Declined }) as _,
-        by.0,
+        by.account().map(|id| id.0),
         let_in
     )
     .execute(&mut *tx)
     .await?;
+    let action = if let_in { "participant.approve" } else { "participant.decline" };
+    audit::note(&mut tx, by, Act::of(challenge, action, &asked.name)).await?;
     tx.commit().await?;
-    tracing::info!(%account, %challenge, let_in, organizer = %by, "an organizer decided who takes part");
+    tracing::info!(%account, %challenge, let_in, "an organizer decided who takes part");
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //!   layers   request id, trace, metrics, security headers, CSRF, compression, panics
 //!     error    every refusal becomes one `Fault`, shown as a page or as JSON
 //!       extract  checked values: who asks, which phase, which submission and how much of it they may see
-//!         pages/ api/   small handlers; both call `submission::intake::accept`
+//!         pages/ organizer/ api/   small handlers; both call `submission::intake::accept`
 //! ```
 //!
 //! No route serves HR, anything derived from it but scores, or another team's files.
@@ -20,6 +20,7 @@ mod extract;
 mod facts;
 mod layers;
 mod metrics;
+mod organizer;
 mod pages;
 mod plot;
 pub mod server;

@@ -103,7 +103,7 @@ async fn an_organizer_decides_where_the_challenge_says_so() {
     web.app.team(&phase, "wanted").await;
     let decide = |who: usize, word: &'static str| {
         let path = format!(
-            "/organizer/requests/{}/{}",
+            "/organizer/{}/participants/{}/decide",
             phase.challenge_slug,
             waiting[who]["account"].as_str().expect("an id")
         );

@@ -413,6 +413,6 @@ pub async fn decide(
     Document(Decision { let_in }): Document<Decision>,
 ) -> Result<StatusCode, Error> {
     let account = account.parse::<AccountId>().map_err(|_| Error::Team(TeamError::NotWaiting))?;
-    participant::decide(&app.pool, challenge.id, account, let_in, signed.account.id).await?;
+    participant::decide(&app.pool, challenge.id, account, let_in, &signed.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

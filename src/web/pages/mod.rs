@@ -6,7 +6,6 @@ mod challenge;
 mod docs;
 mod download;
 mod home;
-mod organizer;
 mod phase;
 mod study;
 mod submission;
@@ -21,8 +20,9 @@ use axum::{
 };
 use tower_http::timeout::TimeoutLayer;
 
-use super::App;
-pub use phase::current;
+use super::{App, organizer};
+pub use account::again;
+pub use phase::{current, until};
 
 /// The name of an export in a link.
 pub fn format_name(format: &str) -> &'static str {
@@ -69,10 +69,8 @@ pub fn router(app: &App) -> Router<App> {
         .route("/teams/{id}/members/{account}/owner", post(team::hand_over))
         .route("/invitation", get(team::show_invitation).post(team::accept_invitation))
         .route("/join/{slug}", get(team::show_join).post(team::join))
-        .route("/organizer/requests/{slug}/{account}", post(organizer::decide))
-        .route("/organizer", get(organizer::show))
-        .route("/organizer/reset", post(organizer::reset_link))
         .route("/api/docs", get(docs::show))
+        .merge(organizer::router())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.settings.request_timeout));
     // An upload has a deadline and a limit of its own.
     let uploads = Router::new()

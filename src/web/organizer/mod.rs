@@ -1,0 +1,28 @@
+//! `/organizer`: a challenge from its announcement to the paper's table, to those who run it. To everybody else these
+//! addresses do not exist.
+//!
+//! `/organizer/{slug}/…` is about one challenge. What stands beside `{slug}` (`workers`, `reset`, `new`, …) is reserved:
+//! no challenge has such a slug (`challenge_slug_reserved`).
+
+mod frame;
+mod home;
+mod overview;
+mod participants;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+
+pub use frame::{Frame, Tab};
+
+use super::App;
+
+pub fn router() -> Router<App> {
+    Router::new()
+        .route("/organizer", get(home::show))
+        .route("/organizer/reset", post(home::reset_link))
+        .route("/organizer/{slug}", get(overview::show))
+        .route("/organizer/{slug}/participants", get(participants::show))
+        .route("/organizer/{slug}/participants/{account}/decide", post(participants::decide))
+}
