@@ -59,4 +59,7 @@ id! {
     SubmissionId
     UploadId
     EvaluationId
+    /// Of a batch of re-runs.
+    RerunId
+    ObjectionId
 }

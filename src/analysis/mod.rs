@@ -137,7 +137,7 @@ pub async fn images_of(conn: &mut PgConnection, phase: &Phase, board: &Board) ->
                   array_agg(least(i.psnr, 100) order by i.name) as "psnr!"
            from submission s
            cross join lateral
-               (select id from evaluation where submission_id = s.id and state = 'scored' and protocol_id = $2
+               (select id from evaluation where submission_id = s.id and official and state = 'scored' and protocol_id = $2
                 order by number desc limit 1) e
            join image_score i on i.evaluation_id = e.id
            where s.id = any($1) group by s.id"#,

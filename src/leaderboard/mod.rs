@@ -174,7 +174,7 @@ pub async fn gate(conn: &mut PgConnection, phase: &Phase) -> sqlx::Result<GateSt
         (None, Some(baseline)) => {
             sqlx::query_scalar!(
                 "select c.psnr from evaluation e join score c on c.evaluation_id = e.id
-                 where e.submission_id = $1 and e.protocol_id = $2 and e.state = 'scored'
+                 where e.submission_id = $1 and e.protocol_id = $2 and e.state = 'scored' and e.official
                  order by e.number desc limit 1",
                 baseline.0,
                 phase.protocol.id.0
@@ -206,7 +206,7 @@ pub async fn devices(conn: &mut PgConnection, phase: &Phase) -> sqlx::Result<Vec
     sqlx::query_scalar!(
         r#"select distinct c.provenance ->> 'device_name' as "name!"
            from score c join evaluation e on e.id = c.evaluation_id join submission s on s.id = e.submission_id
-           where s.phase_id = $1 and e.protocol_id = $2 and s.withdrawn_at is null order by 1"#,
+           where s.phase_id = $1 and e.protocol_id = $2 and e.official and s.withdrawn_at is null order by 1"#,
         phase.id.0,
         phase.protocol.id.0
     )
@@ -237,7 +237,7 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
                join team t on t.id = s.team_id
                cross join lateral
                    (select id from evaluation
-                    where submission_id = s.id and state = 'scored' and protocol_id = $2
+                    where submission_id = s.id and state = 'scored' and protocol_id = $2 and official
                     order by number desc limit 1) e
                join score c on c.evaluation_id = e.id
                where s.phase_id = $1 and s.withdrawn_at is null

@@ -14,7 +14,7 @@ use crate::{
 
 /// Stores the result and the final state in one transaction. A job that was to be cancelled meanwhile ends as cancelled,
 /// without its result. An entry whose time is beyond what the device can do is held for review, unless an organizer has
-/// decided about it before.
+/// decided about it before. A re-run that is not official holds nothing: its organizer looks at it anyway.
 pub async fn finish(conn: &mut PgConnection, lease: Lease, measurement: &Measurement) -> anyhow::Result<Option<State>> {
     let mut tx = conn.begin().await?;
     let state = sqlx::query_scalar!(
@@ -43,7 +43,7 @@ pub async fn finish(conn: &mut PgConnection, lease: Lease, measurement: &Measure
 async fn hold_implausible(conn: &mut PgConnection, evaluation: EvaluationId, why: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "update submission set organizer_status = 'held', organizer_reason = $2
-         where id = (select submission_id from evaluation where id = $1)
+         where id = (select submission_id from evaluation where id = $1 and official)
            and not organizer_decided and organizer_status in ('none', 'held')",
         evaluation.0,
         format!("{why} (found by the timing, waiting for an organizer)")
@@ -60,9 +60,10 @@ async fn hold_differing(conn: &mut PgConnection, evaluation: EvaluationId, max_a
     sqlx::query!(
         "update submission s set organizer_status = 'held', organizer_reason = $2
          from evaluation e join protocol p on p.id = e.protocol_id
-         where e.id = $1 and s.id = e.submission_id and s.organizer_status = 'none' and p.rules ->> 'reproduction' = 'held'
+         where e.id = $1 and e.official and s.id = e.submission_id and s.organizer_status = 'none'
+           and p.rules ->> 'reproduction' = 'held'
            and not exists (select from evaluation other
-                           where other.submission_id = s.id and other.id <> e.id and other.state = 'scored')",
+                           where other.submission_id = s.id and other.id <> e.id and other.state = 'scored' and other.official)",
         evaluation.0,
         reason
     )

@@ -16,6 +16,7 @@
 mod claim;
 mod events;
 mod finish;
+pub mod rerun;
 pub mod score;
 
 use chrono::{DateTime, Utc};
@@ -96,14 +97,14 @@ pub struct Evaluation {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// The evaluations of a submission, newest first: the first one is its state.
+/// The official evaluations of a submission, newest first: the first one is its state.
 pub async fn of_submission(conn: &mut PgConnection, submission: SubmissionId) -> sqlx::Result<Vec<Evaluation>> {
     let rows = sqlx::query!(
         r#"select e.id as "id: EvaluationId", e.number, p.name as protocol, e.state as "state: State", e.attempt,
                   e.cancel_requested, e.step, e.step_done, e.step_total, e.problems as "problems: Json<Vec<Problem>>",
                   e.fault as "fault: Fault", e.created_at, e.started_at, e.finished_at
            from evaluation e join protocol p on p.id = e.protocol_id
-           where e.submission_id = $1 order by e.number desc"#,
+           where e.submission_id = $1 and e.official order by e.number desc"#,
         submission.0
     )
     .fetch_all(conn)
@@ -166,8 +167,8 @@ impl From<sqlx::Error> for EnqueueError {
     }
 }
 
-/// Queues an evaluation of a submission by the rules that are its phase's now: its first, or a re-run. What was measured
-/// before stays, and stands on the board until the new one is scored. Higher `priority` goes first; entries have 0.
+/// Queues an official evaluation of a submission by the rules that are its phase's now: its first, or one after a change of
+/// rules. What was measured before stays, and stands on the board until the new one is scored. Higher `priority` goes first; entries have 0.
 pub async fn enqueue(
     conn: &mut PgConnection,
     submission: SubmissionId,
@@ -188,14 +189,14 @@ pub async fn enqueue(
     Ok(id)
 }
 
-/// Cancels what is queued at once and asks the worker of what is running to stop. Gives the state that results;
+/// Cancels what is queued of a submission's own (a re-run is its organizer's to discard) at once and asks the worker of what is running to stop. Gives the state that results;
 /// `Running`: the worker stops within 2 s; `None`: nothing was live.
 pub async fn cancel(conn: &mut PgConnection, submission: SubmissionId) -> sqlx::Result<Option<State>> {
     sqlx::query_scalar!(
         r#"update evaluation set cancel_requested = true,
                   state = case when state = 'queued' then 'cancelled' else state end,
                   finished_at = case when state = 'queued' then now() end
-           where submission_id = $1 and state in ('queued', 'running') returning state as "state: State""#,
+           where submission_id = $1 and official and state in ('queued', 'running') returning state as "state: State""#,
         submission.0
     )
     .fetch_optional(conn)
@@ -239,12 +240,12 @@ pub struct Position {
 pub async fn position(conn: &mut PgConnection, submission: SubmissionId) -> sqlx::Result<Option<Position>> {
     let row = sqlx::query!(
         r#"with waiting as (
-               select submission_id, device_class, priority, created_at, team_id,
+               select submission_id, device_class, priority, created_at, team_id, official,
                       row_number() over (partition by device_class, team_id order by priority desc, created_at)
                       + (select count(*) from evaluation r where r.team_id = e.team_id and r.state = 'running') as turn
                from evaluation e where state = 'queued'),
            ordered as (
-               select submission_id, device_class, count(*) over (partition by device_class) as of,
+               select submission_id, official, count(*) over (partition by device_class) as of,
                       row_number() over (partition by device_class order by priority desc, turn, created_at) as position
                from waiting),
            pace as (
@@ -253,7 +254,7 @@ pub async fn position(conn: &mut PgConnection, submission: SubmissionId) -> sqlx
                      order by finished_at desc limit 20) last),
            crew as (select greatest(count(*), 1) as workers from evaluation where state = 'running')
            select position as "position!", of as "of!", (seconds * position / workers)::bigint as estimate_s
-           from ordered, pace, crew where submission_id = $1"#,
+           from ordered, pace, crew where submission_id = $1 and official"#,
         submission.0
     )
     .fetch_optional(conn)

@@ -231,7 +231,7 @@ async fn earlier(
     let by_files = sqlx::query_scalar!(
         r#"select s.id as "id: SubmissionId" from submission s
            cross join lateral
-               (select state from evaluation where submission_id = s.id order by number desc limit 1) e
+               (select state from evaluation where submission_id = s.id and official order by number desc limit 1) e
            where s.team_id = $1 and s.phase_id = $2 and s.results_sha256 = $3 and s.uploaded_model_sha256 = $4
              and s.withdrawn_at is null and e.state in ('queued', 'running', 'scored')
            order by s.id limit 1"#,

@@ -49,7 +49,7 @@ pub struct Submission {
     pub mark: OrganizerStatus,
     /// Why it was held or disqualified.
     pub mark_reason: Option<String>,
-    /// Of the newest evaluation.
+    /// Of the newest official evaluation.
     pub state: State,
 }
 
@@ -131,7 +131,7 @@ async fn select(
            from submission s
            join phase p on p.id = s.phase_id join challenge c on c.id = p.challenge_id join team t on t.id = s.team_id
            cross join lateral
-               (select state from evaluation where submission_id = s.id order by number desc limit 1) e
+               (select state from evaluation where submission_id = s.id and official order by number desc limit 1) e
            where ($1::uuid is null or s.id = $1) and ($2::uuid is null or s.team_id = $2)
              and ($3::uuid is null or s.phase_id = $3) and ($4::uuid is null or s.id < $4)
            order by s.id desc limit $5"#,
@@ -200,10 +200,10 @@ pub async fn history(conn: &mut PgConnection, team: TeamId, phase: PhaseId, limi
                   s.chosen, c.psnr as "psnr?", c.runtime_ms as "runtime_ms?", c.ratio as runtime_ratio
            from submission s join phase p on p.id = s.phase_id
            cross join lateral
-               (select state from evaluation where submission_id = s.id order by number desc limit 1) e
+               (select state from evaluation where submission_id = s.id and official order by number desc limit 1) e
            left join lateral
                (select id from evaluation
-                where submission_id = s.id and state = 'scored' and protocol_id = p.protocol_id
+                where submission_id = s.id and official and state = 'scored' and protocol_id = p.protocol_id
                 order by number desc limit 1) m on true
            left join score c on c.evaluation_id = m.id
            where s.team_id = $1 and s.phase_id = $2 order by s.id desc limit $3"#,

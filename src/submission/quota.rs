@@ -47,7 +47,7 @@ pub async fn usage(conn: &mut PgConnection, phase: PhaseId, team: TeamId, limits
                       bool_or(e.state in ('queued', 'running')) as live,
                       bool_or(e.state = 'scored') as scored,
                       bool_or(e.fault = 'team' or (e.state = 'cancelled' and e.started_at is not null)) as failed
-               from submission s cross join today join evaluation e on e.submission_id = s.id
+               from submission s cross join today join evaluation e on e.submission_id = s.id and e.official
                where s.phase_id = $1 and s.team_id = $2
                group by s.id, today.begins)
            select count(*) filter (where scored or live) as "total!",

@@ -22,6 +22,7 @@ mod postgres;
 mod queue;
 mod records;
 mod reproduction;
+mod review;
 mod routes;
 mod sandbox;
 mod study;
