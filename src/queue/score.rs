@@ -194,6 +194,12 @@ pub async fn get(conn: &mut PgConnection, id: EvaluationId) -> anyhow::Result<Op
     }))
 }
 
+/// Whether the model made the images, without the figures.
+pub async fn verdict_of(conn: &mut PgConnection, id: EvaluationId) -> anyhow::Result<Option<Verdict>> {
+    let word = sqlx::query_scalar!("select verdict from score where evaluation_id = $1", id.0);
+    word.fetch_optional(conn).await?.map(|word| verdict(&word)).transpose()
+}
+
 pub(crate) fn verdict(word: &str) -> anyhow::Result<Verdict> {
     let all = [Verdict::Reproduced, Verdict::WithinRounding, Verdict::Differs];
     all.into_iter().find(|v| v.as_str() == word).with_context(|| format!("no such verdict: {word}"))

@@ -9,7 +9,7 @@ use super::{
     steps::Steps,
 };
 use crate::{
-    evaluation::Measurement,
+    evaluation::{Measurement, Verdict},
     leaderboard::{self, BaselineRow, Board, Figures, Ranks},
     problem::Problem,
     queue::{self, Evaluation, Position},
@@ -24,6 +24,8 @@ pub struct Details {
     pub steps: Steps,
     /// Of the newest scored evaluation, where the viewer may see it.
     pub measurement: Option<Measurement>,
+    /// Whether the model makes the images: its team learns it also where the figures are hidden.
+    pub verdict: Option<Verdict>,
     /// By the board's FLOP profile.
     pub figures: Option<Figures>,
     pub standing: Standing,
@@ -51,11 +53,15 @@ impl Details {
             Some(id) if sight.sees_figures(phase) => queue::score::get(conn, id).await?,
             _ => None,
         };
+        let verdict = match scored {
+            Some(id) if sight.is_full() => queue::score::verdict_of(conn, id).await?,
+            _ => None,
+        };
         let board = leaderboard::ranking(conn, phase).await?;
         let figures = measurement.as_ref().map(|m| Figures::of(m, board.flops_profile));
         let standing = if sees_board(viewer, phase) { Standing::of(&board, submission.id) } else { Standing::Absent };
         let baseline = board.baseline.filter(|_| sight.sees_figures(phase));
-        Ok(Details { evaluations, position, steps, measurement, figures, standing, baseline })
+        Ok(Details { evaluations, position, steps, measurement, verdict, figures, standing, baseline })
     }
 
     /// Why the newest evaluation failed, for those who may know.

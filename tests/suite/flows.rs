@@ -78,7 +78,10 @@ async fn a_hidden_phase_says_that_it_measured_and_no_figure_until_it_is_publishe
     assert_eq!(web.app.drain_queue().await, 1);
     browser.until("it is measured", async |b: &Browser| b.texts("h1 .pill").await == ["scored"]).await;
     let told = browser.find("main .empty").await.text().await.expect("a text");
-    assert!(told.contains("Accepted and measured"), "{told}");
+    assert!(
+        told.contains("Accepted and measured") && told.contains("makes every sample of the uploaded images"),
+        "{told}"
+    );
     browser.picture("flow-hidden").await;
     browser.is_accessible("a hidden result").await;
     let whole = async |b: &Browser| b.script("return document.documentElement.outerHTML").await.to_string();

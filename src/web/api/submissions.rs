@@ -32,7 +32,7 @@ use crate::{
         phase::{Phase, PhaseState},
         protocol::EntryRule,
     },
-    evaluation::{Cost, ImageScore, Memory, Progress, Provenance, Reproduction, Runtime},
+    evaluation::{Cost, ImageScore, Memory, Progress, Provenance, Reproduction, Runtime, Verdict},
     ids::{SubmissionId, TeamId, UploadId},
     leaderboard::{Figures, Ranks},
     problem::Problem,
@@ -302,6 +302,8 @@ pub struct SubmissionDetail {
     pub images: Option<Vec<ImageScore>>,
     /// For the team only.
     pub reproduction: Option<Reproduction>,
+    /// Whether the model makes the uploaded images; for the team, also while the phase hides its figures.
+    pub verdict: Option<Verdict>,
     /// For the team only.
     pub provenance: Option<Provenance>,
     /// For the team only.
@@ -379,6 +381,7 @@ impl SubmissionDetail {
             memory,
             images,
             reproduction,
+            verdict: details.verdict,
             provenance,
             fact_sheet: full.then_some(s.fact_sheet),
             readme: s.readme.filter(|_| full),

@@ -171,9 +171,12 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
     let chooses = at.phase.protocol.rules.ranking.entry == EntryRule::Chosen;
     let scored = at.submission.state == queue::State::Scored;
     let live = full && !at.submission.state.is_final();
-    let hidden = (details.measurement.is_none() && at.submission.state == queue::State::Scored).then_some(
-        "The entry was accepted, vetted and measured. The organizers publish the figures of this phase later.",
-    );
+    let hidden = (details.measurement.is_none() && scored).then_some(match details.verdict {
+        Some(Verdict::Reproduced) => "Its model makes every sample of the uploaded images.",
+        Some(Verdict::WithinRounding) => "Its model makes the uploaded images, but for rounding.",
+        Some(Verdict::Differs) => "Its model does not make the uploaded images.",
+        None => "",
+    });
     let results = match (&details.measurement, &details.figures) {
         (Some(m), Some(figures)) => Some(results(&at, &details, m, figures)),
         _ => None,
