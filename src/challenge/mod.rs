@@ -4,6 +4,7 @@ pub mod create;
 pub mod dataset;
 pub mod images;
 pub mod joining;
+pub mod organizers;
 pub mod overview;
 pub mod phase;
 pub mod protocol;

@@ -26,11 +26,11 @@ use crate::{
         model,
         results::{Depth, ResultsZip},
     },
-    ids::{AccountId, PhaseId, SubmissionId, TeamId},
+    ids::{AccountId, ChallengeId, PhaseId, SubmissionId, TeamId},
     problem::Problem,
     queue,
     storage::{BlobHash, Storage, TempBlob},
-    team,
+    team::{self, participant},
 };
 
 /// An upload that has arrived whole.
@@ -74,6 +74,7 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
         if !team::is_member(&mut conn, team, account).await? {
             return Err(Rejection::NotAMember);
         }
+        check_ban(&mut conn, phase.challenge, account).await?;
         let allowed = match check_open(&phase) {
             Ok(()) => quota::usage(&mut conn, phase.id, team, phase.limits).await?.check(),
             closed => closed,
@@ -109,6 +110,7 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
     if member != Some(phase.challenge.0) {
         return Err(Rejection::NotAMember);
     }
+    check_ban(&mut tx, phase.challenge, account).await?;
     let files = Files { team, phase: phase.id, results: &results.sha256, model: &uploaded_model };
     if let Some(first) = earlier(&mut tx, &files, idempotency_key.as_deref()).await? {
         return Ok(Accepted { submission: first, repeated: true });
@@ -183,6 +185,13 @@ pub fn check_sheet(fact_sheet: &FactSheet) -> Result<(), Rejection> {
         return Err(Rejection::Vetting(vec![Problem::new("bad_text", "A fact sheet holds no NUL.")]));
     }
     Ok(())
+}
+
+async fn check_ban(conn: &mut PgConnection, challenge: ChallengeId, account: AccountId) -> Result<(), Rejection> {
+    match participant::ban(conn, challenge, account).await? {
+        Some(reason) => Err(Rejection::Banned { reason }),
+        None => Ok(()),
+    }
 }
 
 /// Whether a phase is open, by the clock that read it.

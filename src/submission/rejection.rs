@@ -14,6 +14,8 @@ pub enum Rejection {
     NoSuchPhase,
     #[error("this account is not in this team")]
     NotAMember,
+    #[error("the organizers banned this account: {reason}")]
+    Banned { reason: String },
     #[error("this phase opens at {opens_at}")]
     PhaseNotOpen { opens_at: DateTime<Utc> },
     #[error("this phase closed at {closed_at}")]
@@ -101,7 +103,10 @@ impl Rejection {
             Rejection::NoSuchPhase => Class::NotFound,
             Rejection::UploadIncomplete { .. } => Class::Conflict,
             Rejection::TooManyUploads { .. } => Class::TooMany,
-            Rejection::NotAMember | Rejection::PhaseNotOpen { .. } | Rejection::PhaseClosed { .. } => Class::Forbidden,
+            Rejection::NotAMember
+            | Rejection::Banned { .. }
+            | Rejection::PhaseNotOpen { .. }
+            | Rejection::PhaseClosed { .. } => Class::Forbidden,
             Rejection::QuotaUsed { .. } => Class::TooMany,
             Rejection::KeyReused => Class::Conflict,
             Rejection::TooLarge { .. } => Class::TooLarge,
@@ -126,6 +131,10 @@ impl Rejection {
             Rejection::NoSuchPhase => Problem::new("phase_not_found", "There is no such phase."),
             Rejection::NotAMember => Problem::new("not_a_member", "This account is not in this team.")
                 .hint("Join or make a team of this challenge first."),
+            Rejection::Banned { reason } => {
+                Problem::new("banned_here", format!("The organizers banned this account from the challenge: {reason}"))
+                    .hint("Ask them.")
+            }
             Rejection::PhaseNotOpen { opens_at } => {
                 Problem::new("phase_not_open", format!("This phase opens at {}.", time(opens_at)))
             }

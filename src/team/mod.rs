@@ -5,6 +5,7 @@ pub mod attempt;
 pub mod invitation;
 pub mod participant;
 pub mod password;
+pub mod people;
 pub mod reset;
 pub mod secret;
 pub mod session;
@@ -66,6 +67,14 @@ pub enum TeamError {
     Declined,
     #[error("this account left a team that has sent entries in, and may come back to that team only")]
     Bound,
+    #[error("the organizers banned this account from the challenge: {0}")]
+    Banned(String),
+    #[error("this account does not take part in the challenge")]
+    NotTakingPart,
+    #[error("this account is not banned")]
+    NotBanned,
+    #[error("a reason has 1 to 2000 characters")]
+    BadReason,
     #[error("the team has as many members as the challenge allows")]
     Full,
     #[error("the account does not wait for an organizer's word")]
@@ -92,6 +101,10 @@ impl TeamError {
             TeamError::TermsChanged => Some("terms_changed"),
             TeamError::Declined => Some("join_declined"),
             TeamError::Bound => Some("bound_to_another_team"),
+            TeamError::Banned(_) => Some("banned_here"),
+            TeamError::NotTakingPart => Some("not_taking_part"),
+            TeamError::NotBanned => Some("not_banned"),
+            TeamError::BadReason => Some("bad_reason"),
             TeamError::Full => Some("team_full"),
             TeamError::NotWaiting => Some("not_waiting"),
             TeamError::LastMember => Some("last_member"),
@@ -107,6 +120,7 @@ impl From<sqlx::Error> for TeamError {
         match db::broken_constraint(&error) {
             Some("team_name_key") => TeamError::NameTaken,
             Some("team_name_check" | "participant_wanted_name_check") => TeamError::BadName,
+            Some("participant_ban_reason_check") => TeamError::BadReason,
             Some("membership_one_team" | "membership_pkey") => TeamError::InATeam,
             _ => TeamError::Database(error),
         }
@@ -229,14 +243,20 @@ pub async fn hand_over(pool: &PgPool, team: TeamId, to: AccountId) -> Result<(),
     if role(&mut tx, team, to).await?.is_none() {
         return Err(TeamError::NoSuchMember);
     }
+    hand_over_in(&mut tx, team, to).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// `to` is a member, and the team's row is locked.
+async fn hand_over_in(tx: &mut PgConnection, team: TeamId, to: AccountId) -> sqlx::Result<()> {
     sqlx::query!(
         "update membership set role = case when account_id = $2 then 'owner' else 'member' end where team_id = $1",
         team.0,
         to.0
     )
-    .execute(&mut *tx)
+    .execute(tx)
     .await?;
-    tx.commit().await?;
     Ok(())
 }
 

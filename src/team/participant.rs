@@ -25,6 +25,10 @@ pub enum State {
     Waiting,
     Joined,
     Declined,
+    /// Taken out by an organizer; may ask again.
+    Removed,
+    /// Neither joins, nor submits, nor accepts invitations.
+    Banned,
 }
 
 /// What came of joining.
@@ -47,13 +51,14 @@ pub struct Waiting {
 
 struct Row {
     state: State,
+    ban_reason: Option<String>,
     bound_to: Option<TeamId>,
 }
 
 async fn row(conn: &mut PgConnection, challenge: ChallengeId, account: AccountId) -> sqlx::Result<Option<Row>> {
     sqlx::query_as!(
         Row,
-        r#"select state as "state: _", bound_to as "bound_to: _" from participant
+        r#"select state as "state: _", ban_reason, bound_to as "bound_to: _" from participant
            where challenge_id = $1 and account_id = $2 for update"#,
         challenge.0,
         account.0
@@ -138,6 +143,10 @@ async fn admit(
     terms: Option<&str>,
     into: Option<TeamId>,
 ) -> Result<Option<State>, TeamError> {
+    let known = row(tx, challenge, account.id).await?;
+    if let Some(Row { ban_reason: Some(reason), .. }) = known {
+        return Err(TeamError::Banned(reason));
+    }
     let present = rules.terms_sha256();
     match (&present, terms) {
         (Some(_), None) => return Err(TeamError::TermsNotAccepted),
@@ -147,7 +156,7 @@ async fn admit(
     if super::of_account(tx, challenge, account.id).await?.is_some() {
         return Err(TeamError::InATeam);
     }
-    match row(tx, challenge, account.id).await? {
+    match known {
         Some(Row { state: State::Declined, .. }) => Err(TeamError::Declined),
         Some(Row { bound_to: Some(bound), .. }) if into != Some(bound) => Err(TeamError::Bound),
         known => Ok(known.map(|row| row.state)),
@@ -216,6 +225,26 @@ pub(super) async fn bind(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Why an account is banned from a challenge; `None`: it is not.
+pub async fn ban(conn: &mut PgConnection, challenge: ChallengeId, account: AccountId) -> sqlx::Result<Option<String>> {
+    let row = sqlx::query_scalar!(
+        "select ban_reason from participant where challenge_id = $1 and account_id = $2",
+        challenge.0,
+        account.0
+    );
+    Ok(row.fetch_optional(conn).await?.flatten())
+}
+
+/// The challenges that an account is banned from: title and reason.
+pub async fn bans_of(conn: &mut PgConnection, account: AccountId) -> sqlx::Result<Vec<(String, String)>> {
+    let rows = sqlx::query!(
+        r#"select c.title, p.ban_reason as "reason!" from participant p join challenge c on c.id = p.challenge_id
+           where p.account_id = $1 and p.state = 'banned' order by c.title"#,
+        account.0
+    );
+    Ok(rows.fetch_all(conn).await?.into_iter().map(|row| (row.title, row.reason)).collect())
 }
 
 /// Those who wait, longest first; in these challenges or in all.

@@ -19,6 +19,7 @@ use super::{
     view::{Page, span},
 };
 use crate::{
+    challenge::organizers::OrganizersError,
     db,
     problem::Problem,
     storage::StorageError,
@@ -108,6 +109,8 @@ pub enum Error {
     /// The client speaks another version of tus.
     TusVersion,
     NotOctets,
+    /// A situation that its own module describes.
+    Refused(StatusCode, Problem),
     Rejected(Rejection),
 }
 
@@ -145,6 +148,20 @@ impl From<TeamError> for Error {
             TeamError::Database(error) => error.into(),
             TeamError::LinkNotFound => Error::LinkNotFound,
             situation => Error::Team(situation),
+        }
+    }
+}
+
+impl From<OrganizersError> for Error {
+    fn from(error: OrganizersError) -> Self {
+        let (code, message) = (error.code().unwrap_or("internal"), sentence(&error.to_string()));
+        match error {
+            OrganizersError::NoSuchAccount => Error::AccountNotFound,
+            OrganizersError::NotAnOrganizer => Error::Refused(StatusCode::NOT_FOUND, Problem::new(code, message)),
+            OrganizersError::Already | OrganizersError::Last => {
+                Error::Refused(StatusCode::CONFLICT, Problem::new(code, message))
+            }
+            OrganizersError::Database(error) => error.into(),
         }
     }
 }
@@ -258,7 +275,9 @@ impl Error {
                     TeamError::TermsChanged => {
                         (409, problem.hint("Read them as they are now, and accept them.").at("terms"))
                     }
-                    TeamError::Declined => (403, problem.hint("Ask them.")),
+                    TeamError::Declined | TeamError::Banned(_) => (403, problem.hint("Ask them.")),
+                    TeamError::NotTakingPart => (404, problem),
+                    TeamError::BadReason => (422, problem.at("reason")),
                     TeamError::NoSuchMember => (404, problem),
                     TeamError::Bound => {
                         (409, problem.hint("Its owner can invite you again. A second team would be a second quota."))
@@ -348,6 +367,7 @@ impl Error {
             Error::NotOctets => {
                 (415, Problem::new("unsupported_media_type", "A piece is sent as `application/offset+octet-stream`."))
             }
+            Error::Refused(status, problem) => (status.as_u16(), problem.clone()),
             Error::Rejected(rejection) => return Fault::of(rejection),
         };
         Fault {

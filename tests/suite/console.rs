@@ -1,14 +1,20 @@
 //! The organizers' console: what is shown to whom, and that every act leaves its trace.
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
+use serde_json::json;
 use upscore::{
+    audit,
     challenge::phase::Phase,
     ids::AccountId,
     submission::{self, OrganizerStatus},
-    team::account,
+    team::{self, Role, account},
 };
 
-use crate::support::web::{Visitor, Web};
+use crate::support::{
+    app::Team,
+    files::{results, tiny_model},
+    web::{Part, Visitor, Web},
+};
 
 async fn account(web: &Web, name: &str) -> AccountId {
     account::by_name(&mut *web.app.conn().await, name).await.expect("read").expect("it").id
@@ -50,4 +56,138 @@ async fn an_organizer_sees_what_waits_in_the_challenges_that_are_theirs() {
     assert!(
         home.contains(&own.challenge_slug) && home.contains(&other.challenge_slug) && home.contains("/organizer/new")
     );
+}
+
+fn entry_files<'a>(results: &'a [u8], model: &'a [u8]) -> [Part<'a>; 2] {
+    [Part("results", Some("results.zip"), results), Part("model", Some("model.onnx"), model)]
+}
+
+/// The acts in the log, oldest first: action, object, reason.
+async fn log(web: &Web) -> Vec<(String, String, String)> {
+    let acts = audit::list(&mut *web.app.conn().await, None, None, 1000).await.expect("the log");
+    acts.into_iter().rev().map(|act| (act.action, act.object, act.reason)).collect()
+}
+
+#[tokio::test]
+async fn whoever_is_removed_leaves_the_entries_and_may_ask_again() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let slug = &phase.challenge_slug;
+    let mut carla = organizer_of(&web, &phase, "Carla").await;
+    let (mut ann, _ben) = (web.person("Ann").await, web.person("Ben").await);
+    ann.post(&format!("/join/{slug}"), &[("name", "Aces")]).await;
+    let (id, ben) = (account(&web, "Ann").await, account(&web, "Ben").await);
+    let team = team::of_account(&mut *web.app.conn().await, phase.challenge, id).await.expect("read").expect("a team");
+    team::join(&mut *web.app.conn().await, team.id, ben, Role::Member).await.expect("joined");
+    let entry = web.app.enter(&phase, Team { id: team.id, account: id }).await;
+    let page = carla.get(&format!("/organizer/{slug}/participants?q=ace")).await.text;
+    assert!(page.contains("Ann") && page.contains("Ben") && page.contains("owner"), "{page}");
+    assert!(!carla.get(&format!("/organizer/{slug}/participants?q=xyz")).await.text.contains("Aces"));
+
+    let remove = format!("/organizer/{slug}/participants/{id}/remove");
+    let without = carla.post(&remove, &[("reason", "  ")]).await;
+    assert!(without.status == StatusCode::UNPROCESSABLE_ENTITY && without.text.contains("bad_reason"));
+    assert_eq!(carla.post(&remove, &[("reason", "two accounts")]).await.status, StatusCode::SEE_OTHER);
+    let again = carla.post(&remove, &[("reason", "two accounts")]).await;
+    assert!(again.status == StatusCode::NOT_FOUND && again.text.contains("not_taking_part"), "{}", again.text);
+    let left = team::members(&mut *web.app.conn().await, team.id).await.expect("read");
+    assert_eq!(left.iter().map(|m| (m.account, m.role)).collect::<Vec<_>>(), [(ben, Role::Owner)], "somebody owns it");
+    assert!(submission::get(&mut *web.app.conn().await, entry).await.expect("read").is_some());
+    // A second team would be a second quota.
+    let second = ann.post(&format!("/join/{slug}"), &[("name", "Twos")]).await;
+    assert!(second.text.contains("bound_to_another_team"), "{}", second.text);
+    // The last one goes too: the entries keep their team.
+    let remove = format!("/api/v1/challenges/{slug}/participants/{ben}/remove");
+    let reply = carla.json(Method::POST, &remove, json!({ "reason": "the same person" })).await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    let team = team::get(&mut *web.app.conn().await, team.id).await.expect("read").expect("still there");
+    assert_eq!(team.name, "Aces");
+    let listed = carla.get(&format!("/api/v1/challenges/{slug}/participants?state=removed")).await.json();
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["entries"], &listed[1]["name"]),
+        (&json!("Ann"), &json!(1), &json!("Ben"))
+    );
+    let acts = log(&web).await;
+    assert_eq!(acts.len(), 2, "{acts:?}");
+    assert_eq!(acts[0], ("participant.remove".into(), "Ann".into(), "two accounts".into()));
+}
+
+#[tokio::test]
+async fn whoever_is_banned_cannot_join_submit_or_accept_and_is_told_why() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let slug = &phase.challenge_slug;
+    let mut carla = organizer_of(&web, &phase, "Carla").await;
+    let (mut ann, mut ben) = (web.person("Ann").await, web.person("Ben").await);
+    ann.post(&format!("/join/{slug}"), &[("name", "Aces")]).await;
+    let key = {
+        let made = ann.get("/api/v1/teams").await.json()[0]["id"].as_str().expect("an id").to_owned();
+        let made =
+            ann.json(Method::POST, &format!("/api/v1/teams/{made}/invitations"), json!({ "days": 7 })).await.json();
+        made["link"].as_str().expect("a link").rsplit('=').next().expect("a key").to_owned()
+    };
+    let why = "a script that floods <us>";
+    for name in ["Ann", "Ben"] {
+        let path = format!("/organizer/{slug}/participants/{}/ban", account(&web, name).await);
+        assert_eq!(carla.post(&path, &[("reason", why)]).await.status, StatusCode::SEE_OTHER);
+    }
+    // Ann is in a team, and does not submit for it.
+    let team = team::of_account(&mut *web.app.conn().await, phase.challenge, account(&web, "Ann").await).await;
+    let team = Team { id: team.expect("read").expect("her team").id, account: account(&web, "Ann").await };
+    let token = web.token(team).await;
+    let sent = web.submit(&token, &phase, &entry_files(&results(1), &tiny_model())).await;
+    assert_eq!((sent.status, sent.code().as_str()), (StatusCode::FORBIDDEN, "banned_here"), "{}", sent.text);
+    // Ben is in none, and comes into none.
+    for (path, fields) in [(format!("/join/{slug}"), [("name", "Bens")]), ("/invitation".to_owned(), [("key", &*key)])]
+    {
+        let reply = ben.post(&path, &fields).await;
+        assert_eq!(reply.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(reply.text.contains("banned_here") && reply.text.contains("a script that floods &#60;us&#62;"));
+    }
+    for path in [format!("/challenges/{slug}"), "/team".into()] {
+        assert!(ben.get(&path).await.text.contains("a script that floods &#60;us&#62;"), "{path}");
+    }
+    // Elsewhere they are as welcome as before.
+    let other = web.app.phase().await;
+    assert_eq!(
+        ben.post(&format!("/join/{}", other.challenge_slug), &[("name", "B")]).await.status,
+        StatusCode::SEE_OTHER
+    );
+
+    let path = format!("/organizer/{slug}/participants/{}/unban", account(&web, "Ann").await);
+    assert_eq!(carla.post(&path, &[("reason", "a mistake")]).await.status, StatusCode::SEE_OTHER);
+    assert!(carla.post(&path, &[("reason", "a mistake")]).await.text.contains("not_banned"));
+    let sent = web.submit(&token, &phase, &entry_files(&results(1), &tiny_model())).await;
+    assert_eq!(sent.status, StatusCode::ACCEPTED, "{}", sent.text);
+    let path = format!("/api/v1/challenges/{slug}/participants/{}/unban", account(&web, "Ben").await);
+    carla.json(Method::POST, &path, json!({ "reason": "a mistake" })).await;
+    assert_eq!(ben.post("/invitation", &[("key", &key)]).await.status, StatusCode::SEE_OTHER);
+    let acts: Vec<_> = log(&web).await.into_iter().map(|act| act.0).collect();
+    assert_eq!(acts, ["participant.ban", "participant.ban", "participant.unban", "participant.unban"]);
+}
+
+#[tokio::test]
+async fn organizers_name_each_other_and_one_always_stays() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let slug = &phase.challenge_slug;
+    let path = format!("/organizer/{slug}/organizers");
+    let (mut olga, mut carla, mut dan) = (web.organizer().await, web.person("Carla").await, web.person("Dan").await);
+    assert_eq!(olga.post(&path, &[("name", "carla")]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(carla.get(&format!("/organizer/{slug}")).await.status, StatusCode::OK);
+    let (carlas, dans) = (account(&web, "Carla").await, account(&web, "Dan").await);
+    let gone = carla.post(&format!("{path}/{carlas}/remove"), &[]).await;
+    assert!(gone.status == StatusCode::CONFLICT && gone.text.contains("last_organizer"), "{}", gone.text);
+    assert!(carla.post(&path, &[("name", "nobody")]).await.text.contains("account_not_found"));
+    assert_eq!(carla.post(&path, &[("name", "Dan")]).await.status, StatusCode::SEE_OTHER);
+    assert!(carla.post(&path, &[("name", "Dan")]).await.text.contains("already_an_organizer"));
+    assert_eq!(dan.post(&format!("{path}/{carlas}/remove"), &[]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(carla.get(&format!("/organizer/{slug}")).await.status, StatusCode::NOT_FOUND);
+    let listed = dan.get(&format!("/api/v1/challenges/{slug}/organizers")).await.json();
+    assert_eq!((&listed[0]["name"], &listed[0]["added_by"]), (&json!("Dan"), &json!("Carla")));
+    // An administrator may leave it to the administrators.
+    let rest = format!("/api/v1/challenges/{slug}/organizers/{dans}");
+    assert_eq!(olga.json(Method::DELETE, &rest, json!({})).await.status, StatusCode::NO_CONTENT);
+    let acts: Vec<_> = log(&web).await.into_iter().map(|act| format!("{} {}", act.0, act.1)).collect();
+    assert_eq!(acts, ["organizer.add Carla", "organizer.add Dan", "organizer.remove Carla", "organizer.remove Dan"]);
 }

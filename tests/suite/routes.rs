@@ -8,7 +8,11 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use upscore::{
-    challenge::joining::{self, JoinPolicy, Joining},
+    audit::Actor,
+    challenge::{
+        joining::{self, JoinPolicy, Joining},
+        organizers,
+    },
     ids::TeamId,
     team::{self, Role, account},
 };
@@ -31,10 +35,15 @@ enum For {
     Team,
     /// The team's owner, and organizers; its members are told that they may not.
     Owner,
+    /// Who runs the challenge of the address, and administrators; to an organizer of another it does not exist.
     Organizers,
+    /// Who runs any challenge.
+    AnyOrganizer,
+    /// Who runs the whole server.
+    Administrators,
 }
 
-use For::{Accounts, Everybody, Its, Organizers, Owner};
+use For::{Accounts, Administrators, AnyOrganizer, Everybody, Its, Organizers, Owner};
 
 const ROUTES: &[(&str, For)] = &[
     ("GET /", Everybody),
@@ -58,12 +67,19 @@ const ROUTES: &[(&str, For)] = &[
     ("POST /api/v1/challenges/{slug}/phases/{phase}/submissions", Accounts),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/study", Everybody),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/submissions", Accounts),
+    ("GET /api/v1/challenges/{slug}/organizers", Organizers),
+    ("POST /api/v1/challenges/{slug}/organizers", Organizers),
+    ("DELETE /api/v1/challenges/{slug}/organizers/{account}", Organizers),
+    ("GET /api/v1/challenges/{slug}/participants", Organizers),
+    ("POST /api/v1/challenges/{slug}/participants/{account}/ban", Organizers),
+    ("POST /api/v1/challenges/{slug}/participants/{account}/remove", Organizers),
+    ("POST /api/v1/challenges/{slug}/participants/{account}/unban", Organizers),
     ("GET /api/v1/challenges/{slug}/requests", Organizers),
     ("POST /api/v1/challenges/{slug}/requests/{account}", Organizers),
     ("POST /api/v1/invitations/accept", Accounts),
     ("GET /api/v1/openapi.json", Everybody),
     ("GET /api/v1/record-key", Everybody),
-    ("POST /api/v1/reset-links", Organizers),
+    ("POST /api/v1/reset-links", Administrators),
     ("DELETE /api/v1/session", Everybody),
     ("POST /api/v1/session", Everybody),
     ("DELETE /api/v1/submissions/{id}", For::Team),
@@ -105,11 +121,16 @@ const ROUTES: &[(&str, For)] = &[
     ("GET /join/{slug}", Everybody),
     ("POST /join/{slug}", Accounts),
     ("GET /metrics", Everybody),
-    ("GET /organizer", Organizers),
-    ("POST /organizer/reset", Organizers),
+    ("GET /organizer", AnyOrganizer),
+    ("POST /organizer/reset", Administrators),
     ("GET /organizer/{slug}", Organizers),
     ("GET /organizer/{slug}/participants", Organizers),
+    ("POST /organizer/{slug}/organizers", Organizers),
+    ("POST /organizer/{slug}/organizers/{account}/remove", Organizers),
+    ("POST /organizer/{slug}/participants/{account}/ban", Organizers),
     ("POST /organizer/{slug}/participants/{account}/decide", Organizers),
+    ("POST /organizer/{slug}/participants/{account}/remove", Organizers),
+    ("POST /organizer/{slug}/participants/{account}/unban", Organizers),
     ("GET /readyz", Everybody),
     ("GET /reset", Everybody),
     ("POST /reset", Everybody),
@@ -233,6 +254,7 @@ async fn every_route_answers_those_alone_whom_it_is_for() {
     let mut rival = web.person("Rival").await;
     let mut removed = web.person("Removed").await;
     let mut olga = web.organizer().await;
+    let (mut carla, mut otto) = (web.person("Carla").await, web.person("Otto").await);
     let account =
         async |name: &str| account::by_name(&mut *web.app.conn().await, name).await.expect("read").expect("it").id;
     let own = account("Owner").await;
@@ -246,6 +268,11 @@ async fn every_route_answers_those_alone_whom_it_is_for() {
         team
     };
     team::remove(&web.app.pool, team, account("Removed").await).await.expect("removed");
+    // Carla runs this challenge, Otto another.
+    let elsewhere = web.app.phase().await;
+    for (challenge, name) in [(phase.challenge, "Carla"), (elsewhere.challenge, "Otto"), (phase.challenge, "Second")] {
+        organizers::add(&mut *web.app.conn().await, challenge, name, &Actor::Shell).await.expect("an organizer");
+    }
     let world = world(&web, &phase, &mut owner, &mut olga, Team { id: team, account: own }).await;
 
     // The table names what the router has, and no more.
@@ -280,9 +307,11 @@ async fn every_route_answers_those_alone_whom_it_is_for() {
         );
         let mut strangers = match whom {
             Everybody | Accounts => vec![],
-            Its => vec![&mut member, &mut rival, &mut removed, &mut olga],
-            For::Team | Owner => vec![&mut rival, &mut removed],
-            Organizers => vec![&mut owner, &mut member, &mut rival, &mut removed],
+            Its => vec![&mut member, &mut rival, &mut removed, &mut olga, &mut carla, &mut otto],
+            For::Team | Owner => vec![&mut rival, &mut removed, &mut otto],
+            Organizers => vec![&mut owner, &mut member, &mut rival, &mut removed, &mut otto],
+            AnyOrganizer => vec![&mut owner, &mut member, &mut rival, &mut removed],
+            Administrators => vec![&mut owner, &mut member, &mut rival, &mut removed, &mut otto, &mut carla],
         };
         for stranger in &mut strangers {
             let reply = ask_with(stranger, &method, &real, "same-origin", ["", "{}"]).await;
@@ -302,7 +331,7 @@ async fn every_route_answers_those_alone_whom_it_is_for() {
         if ["GET", "HEAD", "OPTIONS"].contains(&method) {
             continue;
         }
-        for who in [&mut owner, &mut olga, &mut web.visitor()] {
+        for who in [&mut owner, &mut olga, &mut carla, &mut web.visitor()] {
             let reply = ask(who, &method.parse().expect("a method"), &world.address(path, true), "cross-site").await;
             assert_eq!(reply.status, StatusCode::FORBIDDEN, "{route} from another site");
             assert!(reply.text.contains("cross_site"), "{route}");
@@ -333,9 +362,11 @@ async fn every_route_answers_those_alone_whom_it_is_for() {
             Everybody => vec![&mut visitor],
             Accounts => vec![&mut owner, &mut member, &mut rival, &mut removed, &mut olga],
             Its => vec![&mut owner],
-            For::Team => vec![&mut olga, &mut member, &mut owner],
-            Owner => vec![&mut olga, &mut owner],
-            Organizers => vec![&mut olga],
+            For::Team => vec![&mut olga, &mut carla, &mut member, &mut owner],
+            Owner => vec![&mut olga, &mut carla, &mut owner],
+            Organizers => vec![&mut carla, &mut olga],
+            AnyOrganizer => vec![&mut otto, &mut carla, &mut olga],
+            Administrators => vec![&mut olga],
         };
         if order(route) == 2 {
             // What is gone after the first.

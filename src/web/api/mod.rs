@@ -5,6 +5,7 @@ mod account;
 pub mod challenges;
 mod events;
 mod leaderboard;
+mod organizer;
 mod records;
 mod study;
 pub mod submissions;
@@ -83,6 +84,12 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(teams::revoke_invitation))
         .routes(routes!(teams::requests))
         .routes(routes!(teams::decide))
+        .routes(routes!(organizer::participants))
+        .routes(routes!(organizer::remove))
+        .routes(routes!(organizer::ban))
+        .routes(routes!(organizer::unban))
+        .routes(routes!(organizer::organizers, organizer::add_organizer))
+        .routes(routes!(organizer::remove_organizer))
         .routes(routes!(account::reset_link))
         .routes(routes!(uploads::list, uploads::create, uploads::options))
         .routes(routes!(uploads::offset, uploads::terminate));

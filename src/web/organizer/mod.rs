@@ -25,4 +25,9 @@ pub fn router() -> Router<App> {
         .route("/organizer/{slug}", get(overview::show))
         .route("/organizer/{slug}/participants", get(participants::show))
         .route("/organizer/{slug}/participants/{account}/decide", post(participants::decide))
+        .route("/organizer/{slug}/participants/{account}/remove", post(participants::remove))
+        .route("/organizer/{slug}/participants/{account}/ban", post(participants::ban))
+        .route("/organizer/{slug}/participants/{account}/unban", post(participants::unban))
+        .route("/organizer/{slug}/organizers", post(participants::add_organizer))
+        .route("/organizer/{slug}/organizers/{account}/remove", post(participants::remove_organizer))
 }

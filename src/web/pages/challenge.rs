@@ -44,6 +44,8 @@ enum Part {
     In(String),
     /// For an organizer's word.
     Waiting,
+    /// For this reason.
+    Banned(String),
     Not,
 }
 
@@ -81,6 +83,9 @@ pub async fn show(State(app): State<App>, viewer: Viewer, Path(slug): Path<Strin
 
 async fn part(conn: &mut PgConnection, viewer: &Viewer, challenge: &Challenge) -> Result<Part, Error> {
     let Some(signed) = &viewer.0 else { return Ok(Part::Not) };
+    if let Some(reason) = participant::ban(conn, challenge.id, signed.account.id).await? {
+        return Ok(Part::Banned(reason));
+    }
     if let Some(team) = team::of_account(conn, challenge.id, signed.account.id).await? {
         return Ok(Part::In(team.name));
     }

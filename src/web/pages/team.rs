@@ -55,6 +55,8 @@ struct TeamPage {
     teams: Vec<TeamView>,
     /// Titles of challenges that an organizer has not let the account into yet.
     waiting: Vec<String>,
+    /// Title and reason of the challenges that the viewer is banned from.
+    bans: Vec<(String, String)>,
     tokens: Vec<TokenView>,
     url: String,
 }
@@ -128,6 +130,7 @@ async fn page(app: &App, signed: Signed, headers: &HeaderMap, made: Made) -> Res
         teams.push(team_view(&mut conn, team, account, may_change).await?);
     }
     let waiting = participant::waiting_of(&mut conn, account).await?;
+    let bans = participant::bans_of(&mut conn, account).await?;
     let tokens = if may_change { token::list(&mut conn, account).await? } else { Vec::new() };
     Ok(TeamPage {
         page: Page::of("Team", &Viewer(Some(signed))),
@@ -137,6 +140,7 @@ async fn page(app: &App, signed: Signed, headers: &HeaderMap, made: Made) -> Res
         token: made.token,
         teams,
         waiting,
+        bans,
         tokens: tokens.into_iter().map(TokenView::new).collect(),
         url: app.url(headers),
     })
