@@ -6,6 +6,7 @@
 
 mod correlation;
 mod front;
+mod paired;
 mod stability;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 pub use correlation::{Coefficient, FEWEST, kendall, spearman};
+pub use paired::{Paired, paired};
 
 use crate::{
     challenge::{phase::Phase, protocol::Metric},

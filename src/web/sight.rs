@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::{Error, extract::Viewer};
 use crate::{
-    challenge::phase::{Phase, Visibility},
+    challenge::phase::{Phase, PhaseState, Visibility},
     leaderboard,
     queue::State,
     submission::Submission,
@@ -66,6 +66,12 @@ impl Sight {
 /// Whether everybody sees the figures of a phase.
 pub fn is_public(phase: &Phase) -> bool {
     phase.visibility == Visibility::Live || phase.published_at.is_some()
+}
+
+/// Whether somebody sees figures of single images of others' entries: while a phase is open they would help to find out what
+/// the hidden images hold.
+pub fn sees_images(viewer: &Viewer, phase: &Phase) -> bool {
+    (is_public(phase) && phase.state == PhaseState::Closed) || viewer.organizes(phase.challenge)
 }
 
 /// Whether somebody sees the whole board of a phase.

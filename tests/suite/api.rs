@@ -343,6 +343,7 @@ async fn the_openapi_document_describes_what_is_there() {
         ("/api/v1/challenges/{slug}", "get"),
         ("/api/v1/challenges/{slug}/phases/{phase}/leaderboard", "get"),
         ("/api/v1/challenges/{slug}/phases/{phase}/submissions", "get"),
+        ("/api/v1/challenges/{slug}/phases/{phase}/compare", "get"),
         ("/api/v1/challenges/{slug}/phases/{phase}/study", "get"),
         ("/api/v1/challenges/{slug}/phases/{phase}/submissions", "post"),
         ("/api/v1/submissions/{id}", "get"),

@@ -5,6 +5,7 @@ mod api;
 mod archive;
 mod browser;
 mod codabench;
+mod compare;
 mod console;
 mod corpus;
 mod cost;

@@ -3,6 +3,7 @@
 
 mod account;
 pub mod challenges;
+pub mod compare;
 mod events;
 mod leaderboard;
 mod organizer;
@@ -59,6 +60,7 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(leaderboard::show))
         .routes(routes!(submissions::list))
         .routes(routes!(submissions::show, submissions::delete, submissions::amend))
+        .routes(routes!(compare::show))
         .routes(routes!(study::show))
         .routes(routes!(submissions::cancel))
         .routes(routes!(submissions::withdraw))

@@ -3,6 +3,7 @@
 mod account;
 mod board;
 mod challenge;
+mod compare;
 mod docs;
 mod download;
 mod home;
@@ -39,6 +40,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/", get(home::show))
         .route("/challenges/{slug}", get(challenge::show))
         .route("/challenges/{slug}/{phase}", get(board::show))
+        .route("/challenges/{slug}/{phase}/compare", get(compare::show))
         .route("/challenges/{slug}/{phase}/lr.zip", get(download::lr))
         .route("/challenges/{slug}/{phase}/study", get(study::show))
         .route("/challenges/{slug}/{phase}/submit", get(submit::show))

@@ -1,0 +1,245 @@
+//! `/challenges/{slug}/{phase}/compare`: entries of a board side by side.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::{
+    extract::{Query, State, rejection::QueryRejection},
+    response::Response,
+};
+
+use super::super::{
+    App, Error,
+    api::compare::{Chosen, Comparison, MOST, compare},
+    error::render,
+    extract::{PhaseAt, Viewer},
+    metrics::{self, Better, Cell, Definition},
+    sight::{sees_board, sees_images},
+    view::{Page, fixed},
+};
+use crate::{challenge::Challenge, ids::SubmissionId, leaderboard};
+
+#[derive(Template)]
+#[template(path = "compare.html")]
+struct ComparePage {
+    page: Page,
+    challenge: Challenge,
+    phase_title: String,
+    phase_slug: String,
+    protocol: String,
+    /// What the form offers, for each of its fields.
+    choices: Vec<Choice>,
+    entries: Vec<Head>,
+    rows: Vec<Row>,
+    operators: Vec<OperatorRow>,
+    tests: Vec<Test>,
+    images: Vec<ImageRow>,
+    /// Per-image figures are kept back while the phase is open.
+    kept_back: bool,
+}
+
+struct Choice {
+    name: &'static str,
+    label: &'static str,
+    options: Vec<(SubmissionId, String, bool)>,
+}
+
+struct Head {
+    team: String,
+    href: String,
+    note: String,
+}
+
+struct Row {
+    definition: Definition,
+    /// A value, its difference to the first entry's, and whether that is better.
+    cells: Vec<(Cell, Option<(String, &'static str)>)>,
+}
+
+struct OperatorRow {
+    op: String,
+    /// Multiply-adds in millions and share in %, of each entry; `None`: it has none of them.
+    cells: Vec<Option<(String, String)>>,
+}
+
+struct Test {
+    team: String,
+    mean: String,
+    interval: String,
+    p: String,
+    better: usize,
+    worse: usize,
+}
+
+struct ImageRow {
+    name: String,
+    psnr: Vec<String>,
+    /// Of the second entry to the first, as a bar from the middle of 100.
+    bar: Option<(String, String, &'static str)>,
+    difference: String,
+    /// For sorting.
+    exact: String,
+}
+
+pub async fn show(
+    State(app): State<App>,
+    viewer: Viewer,
+    PhaseAt { challenge, phase }: PhaseAt,
+    chosen: Result<Query<Chosen>, QueryRejection>,
+) -> Result<Response, Error> {
+    if !sees_board(&viewer, &phase) {
+        return Err(Error::NotPublished);
+    }
+    let mut conn = app.db().await?;
+    let board = leaderboard::ranking(&mut conn, &phase).await?;
+    // What cannot be read, or is not on the board any more, is as if nothing was chosen: the form is there.
+    let chosen = chosen.map(|Query(chosen)| chosen).unwrap_or_default();
+    let images = sees_images(&viewer, &phase);
+    let found = compare(&mut conn, &phase, &board, &chosen, images).await?;
+    drop(conn);
+    let entries: Vec<(SubmissionId, String)> = board
+        .ranked
+        .iter()
+        .map(|r| (r.submission, format!("{}. {}", r.rank, r.team)))
+        .chain(board.baseline.iter().filter_map(|b| Some((b.submission?, format!("{} (baseline)", b.team)))))
+        .chain(board.unranked.iter().map(|r| (r.submission, format!("{} (not ranked)", r.team))))
+        .collect();
+    let choice = |name, label, of: Option<SubmissionId>| Choice {
+        name,
+        label,
+        options: entries.iter().map(|(id, words)| (*id, words.clone(), of == Some(*id))).collect(),
+    };
+    let against = phase.baseline.model_sha256.is_some();
+    let shown = found.filter(|found| found.entries.len() > 1);
+    Ok(render(&ComparePage {
+        page: Page::of(format!("Compare · {} · {}", challenge.title, phase.title), &viewer),
+        choices: vec![
+            choice("a", "Compare", chosen.a),
+            choice("b", "with", chosen.b),
+            choice("c", "and", chosen.c),
+            choice("d", "and", chosen.d),
+        ],
+        phase_title: phase.title.clone(),
+        phase_slug: phase.slug.clone(),
+        protocol: board.protocol.clone(),
+        entries: shown.as_ref().map(heads).unwrap_or_default(),
+        rows: shown.as_ref().map(|c| rows(c, metrics::definitions(&phase.protocol.rules), against)).unwrap_or_default(),
+        operators: shown.as_ref().map(operators).unwrap_or_default(),
+        tests: shown.as_ref().map(tests).unwrap_or_default(),
+        images: shown.as_ref().map(image_rows).unwrap_or_default(),
+        kept_back: shown.is_some() && !images,
+        challenge,
+    }))
+}
+
+fn heads(c: &Comparison) -> Vec<Head> {
+    let head = |e: &super::super::api::compare::Compared| Head {
+        team: e.team.clone(),
+        href: format!("/submissions/{}", e.submission),
+        note: match (e.rank, e.baseline) {
+            (_, true) => "baseline".into(),
+            (Some(rank), _) => format!("rank {rank}"),
+            (None, _) => "not ranked".into(),
+        },
+    };
+    c.entries.iter().take(MOST).map(head).collect()
+}
+
+fn rows(c: &Comparison, definitions: Vec<Definition>, against: bool) -> Vec<Row> {
+    let cells: Vec<Vec<Cell>> =
+        c.entries.iter().map(|e| metrics::cells(&e.figures, e.ranks.as_ref(), against)).collect();
+    let row = |definition: Definition| {
+        let of = |cells: &[Cell]| cells.iter().find(|cell| cell.id == definition.id).cloned().unwrap_or_default();
+        let first = cells.first().map(|c| of(c)).unwrap_or_default();
+        let cells = cells.iter().enumerate().map(|(i, cells)| {
+            let cell = of(cells);
+            let change = if i == 0 { None } else { change(&first, &cell, &definition) };
+            (cell, change)
+        });
+        Row { cells: cells.collect(), definition: definition.clone() }
+    };
+    definitions.into_iter().map(row).collect()
+}
+
+/// How a value differs from the first entry's: in dB for the fidelity, in per cent for a cost.
+fn change(first: &Cell, this: &Cell, definition: &Definition) -> Option<(String, &'static str)> {
+    let (a, b): (f64, f64) = (first.exact.parse().ok()?, this.exact.parse().ok()?);
+    let text = match definition.better {
+        Better::Higher => format!("{:+.*}", if definition.id == "ssim" { 4 } else { 2 }, b - a),
+        Better::Lower if a > 0.0 => format!("{:+.1} %", 100.0 * (b / a - 1.0)),
+        Better::Lower => return None,
+    };
+    let better = match definition.better {
+        Better::Higher => b > a,
+        Better::Lower => b < a,
+    };
+    let class = if a == b {
+        "even"
+    } else if better {
+        "good"
+    } else {
+        "bad"
+    };
+    Some((text.replace('-', "−"), class))
+}
+
+fn operators(c: &Comparison) -> Vec<OperatorRow> {
+    let mut by_op: BTreeMap<&str, Vec<Option<u64>>> = BTreeMap::new();
+    for (i, entry) in c.entries.iter().enumerate() {
+        for o in &entry.operators {
+            by_op.entry(&o.op).or_insert_with(|| vec![None; c.entries.len()])[i] = Some(o.macs);
+        }
+    }
+    let totals: Vec<u64> = c.entries.iter().map(|e| e.operators.iter().map(|o| o.macs).sum()).collect();
+    let mut rows: Vec<_> = by_op.into_iter().collect();
+    rows.sort_by_key(|(_, macs)| std::cmp::Reverse(macs.iter().flatten().copied().max()));
+    let row = |(op, macs): (&str, Vec<Option<u64>>)| {
+        let cell = |(macs, total): (Option<u64>, &u64)| {
+            let macs = macs?;
+            let share = if *total > 0 { 100.0 * macs as f64 / *total as f64 } else { 0.0 };
+            Some((fixed(macs as f64 / 1e6, 2), fixed(share, 1)))
+        };
+        OperatorRow { op: op.to_owned(), cells: macs.into_iter().zip(&totals).map(cell).collect() }
+    };
+    rows.into_iter().map(row).collect()
+}
+
+fn tests(c: &Comparison) -> Vec<Test> {
+    let signed = |value: f64| format!("{value:+.3}").replace('-', "−");
+    let test = |e: &super::super::api::compare::Compared| {
+        let paired = e.against_first?;
+        Some(Test {
+            team: e.team.clone(),
+            mean: signed(paired.mean_db),
+            interval: format!("{} … {}", signed(paired.ci95_db[0]), signed(paired.ci95_db[1])),
+            p: if paired.p < 0.001 { "< 0.001".into() } else { fixed(paired.p, 3) },
+            better: paired.better,
+            worse: paired.worse,
+        })
+    };
+    c.entries.iter().filter_map(test).collect()
+}
+
+fn image_rows(c: &Comparison) -> Vec<ImageRow> {
+    let images = c.images.as_deref().unwrap_or_default();
+    let difference = |psnr: &[Option<f64>]| Some(psnr.get(1).copied().flatten()? - psnr.first().copied().flatten()?);
+    let most = images.iter().filter_map(|i| difference(&i.psnr)).map(f64::abs).fold(0.0, f64::max);
+    let row = |image: &super::super::api::compare::ComparedImage| {
+        let apart = difference(&image.psnr);
+        let bar = apart.filter(|_| most > 0.0).map(|apart| {
+            let length = 50.0 * apart.abs() / most;
+            let from = if apart < 0.0 { 50.0 - length } else { 50.0 };
+            (fixed(from, 2), fixed(length, 2), if apart < 0.0 { "bad" } else { "good" })
+        });
+        ImageRow {
+            name: image.name.clone(),
+            psnr: image.psnr.iter().map(|p| p.map_or("–".into(), |p| fixed(p, 2))).collect(),
+            bar,
+            exact: apart.map_or(String::new(), |apart| apart.to_string()),
+            difference: apart.map_or("–".into(), |apart| format!("{apart:+.3}").replace('-', "−")),
+        }
+    };
+    let mut rows: Vec<(Option<f64>, ImageRow)> = images.iter().map(|i| (difference(&i.psnr), row(i))).collect();
+    rows.sort_by(|a, b| b.0.unwrap_or(0.0).total_cmp(&a.0.unwrap_or(0.0)));
+    rows.into_iter().map(|(_, row)| row).collect()
+}
