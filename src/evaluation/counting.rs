@@ -101,7 +101,9 @@ fn sizes_to_try(alone: bool) -> Vec<Size> {
     let (tall, wide) = (odd(rng.random_range(24..48)), odd(rng.random_range(60..104)));
     let windows = [(64, 128), (128, 64), (64, 192), (192, 128), (128, 192)][rng.random_range(0..5)];
     let any = (rng.random_range(48..=208), rng.random_range(48..=208));
-    let mut sizes = vec![(128, 96), (64, 64), if rng.random() { (tall, wide) } else { (wide, tall) }, windows, any];
+    // Always one that is wider than high and one that is higher than wide.
+    let [odd, even] = if rng.random() { [(tall, wide), (128, 96)] } else { [(wide, tall), (96, 128)] };
+    let mut sizes = vec![odd, even, (64, 64), windows, any];
     if alone {
         sizes.push((rng.random_range(257..=320), rng.random_range(257..=320)));
     }
