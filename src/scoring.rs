@@ -32,7 +32,8 @@ pub enum GateState {
 /// Why an entry is not ranked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reason {
-    /// Stable: `below_baseline`, `not_reproduced`, `held`, `disqualified`, `missing_figure`, `gate_pending`.
+    /// Stable: `below_baseline`, `not_reproduced`, `held`, `disqualified`, `unverified`, `missing_figure`,
+    /// `gate_pending`.
     #[schema(value_type = String)]
     pub code: Cow<'static, str>,
     pub message: String,
@@ -84,8 +85,21 @@ pub struct Standing<'a> {
     pub max_abs: u8,
     pub organizer: OrganizerStatus,
     pub organizer_reason: Option<&'a str>,
-    /// The figure that the protocol ranks by is there.
-    pub has_figure: bool,
+    /// An organizer has verified it, or none need.
+    pub verified: bool,
+    /// Its fact sheet says all that is required, where that decides.
+    pub told: bool,
+    /// What the protocol ranks by and is not there.
+    pub missing: Option<Missing>,
+}
+
+/// A figure that is needed to rank an entry and was not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// The entry's own.
+    Figure,
+    /// The baseline's, that a score compares with.
+    Baseline,
 }
 
 /// `None`: ranked. The gravest reason first. The ranked query takes the same decision in SQL; a test compares them.
@@ -108,10 +122,20 @@ pub fn reason(entry: &Standing<'_>, gate: GateState, reproduction: ReproductionR
             format!("The uploaded model does not make the uploaded images: up to {} grey levels apart", entry.max_abs);
         return Some(Reason::new("not_reproduced", message));
     }
-    if !entry.has_figure {
-        return Some(Reason::new("missing_figure", "The figure that this phase is ranked by was not measured"));
+    match (entry.told, entry.verified) {
+        (false, _) => {
+            return Some(Reason::new("unverified", "Not verified: the fact sheet does not say all that is required"));
+        }
+        (true, false) => {
+            return Some(Reason::new("unverified", "Not verified: the organizers have not confirmed the entry"));
+        }
+        (true, true) => {}
     }
-    None
+    let message = match entry.missing? {
+        Missing::Figure => "The figure that this phase is ranked by was not measured",
+        Missing::Baseline => "The baseline that this phase scores against was not measured",
+    };
+    Some(Reason::new("missing_figure", message))
 }
 
 #[cfg(test)]

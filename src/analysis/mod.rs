@@ -19,7 +19,10 @@ pub use correlation::{Coefficient, FEWEST, kendall, spearman};
 pub use paired::{Paired, paired};
 
 use crate::{
-    challenge::{phase::Phase, protocol::Metric},
+    challenge::{
+        phase::Phase,
+        protocol::{Metric, Rule},
+    },
     ids::SubmissionId,
     leaderboard::{Board, Figures, RankedRow},
     scoring::{Gate, GateState},
@@ -68,7 +71,7 @@ pub struct Study {
     /// Of runtime with each other cost.
     pub correlations: Vec<Correlation>,
     pub fronts: Vec<Front>,
-    /// In the board's order; empty where per-image figures are missing.
+    /// In the board's order; empty where per-image figures are missing, and where more than one figure ranks.
     pub stability: Vec<Stability>,
     /// Those that decide most first.
     pub images: Vec<ImageWeight>,
@@ -139,12 +142,13 @@ pub async fn images_of(conn: &mut PgConnection, phase: &Phase, board: &Board) ->
                   array_agg(least(i.psnr, 100) order by i.name) as "psnr!"
            from submission s
            cross join lateral
-               (select id from evaluation where submission_id = s.id and official and state = 'scored' and protocol_id = $2
+               (select id from evaluation where submission_id = s.id and official and state = 'scored'
+                  and protocol_id in (select id from protocol where measuring_sha256 = $2)
                 order by number desc limit 1) e
            join image_score i on i.evaluation_id = e.id
            where s.id = any($1) group by s.id"#,
         &ids,
-        phase.protocol.id.0
+        phase.protocol.measuring_sha256
     )
     .fetch_all(conn)
     .await?;
@@ -203,7 +207,9 @@ pub fn study(board: &Board, images: &ImageTable, gate: GateState) -> Study {
 }
 
 fn stability_of(board: &Board, images: &ImageTable, ratios: bool, bar: Option<&Bar>) -> Vec<Stability> {
-    let key = |f: &Figures| match board.metric {
+    // A rank by a sum of ranks or a score hangs on more than this draws.
+    let Rule::Metric(metric) = board.ranking.rule else { return Vec::new() };
+    let key = |f: &Figures| match metric {
         Metric::Runtime => match (f.runtime_ratio, f.runtime_ratio_ci95) {
             (Some(ratio), Some(interval)) if ratios => Key::timed(ratio, interval),
             _ => Key::timed(f.runtime_ms, f.runtime_ci95_ms),

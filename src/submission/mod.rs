@@ -198,12 +198,13 @@ pub async fn history(conn: &mut PgConnection, team: TeamId, phase: PhaseId, limi
         Past,
         r#"select s.id as "id: _", s.created_at, e.state as "state: _", s.withdrawn_at is not null as "withdrawn!",
                   s.chosen, c.psnr as "psnr?", c.runtime_ms as "runtime_ms?", c.ratio as runtime_ratio
-           from submission s join phase p on p.id = s.phase_id
+           from submission s join phase p on p.id = s.phase_id join protocol r on r.id = p.protocol_id
            cross join lateral
                (select state from evaluation where submission_id = s.id and official order by number desc limit 1) e
            left join lateral
                (select id from evaluation
-                where submission_id = s.id and official and state = 'scored' and protocol_id = p.protocol_id
+                where submission_id = s.id and official and state = 'scored'
+                  and protocol_id in (select id from protocol where measuring_sha256 = r.measuring_sha256)
                 order by number desc limit 1) m on true
            left join score c on c.evaluation_id = m.id
            where s.team_id = $1 and s.phase_id = $2 order by s.id desc limit $3"#,
@@ -262,6 +263,25 @@ pub async fn mark(
         id.0,
         status as _,
         reason
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Sets or takes back an organizer's word that an entry is what its team says; `by`: whose, `None` from the shell.
+pub async fn set_verified(
+    conn: &mut PgConnection,
+    id: SubmissionId,
+    verified: bool,
+    by: Option<AccountId>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update submission set verified_at = case when $2 then now() end, verified_by = case when $2 then $3::uuid end
+         where id = $1",
+        id.0,
+        verified,
+        by.map(|id| id.0)
     )
     .execute(conn)
     .await?;

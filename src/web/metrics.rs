@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::view::fixed;
 use crate::{
-    challenge::protocol::{Comparison, DeviceClass, FlopsProfile, Metric, ReproductionRule, Rules},
+    challenge::protocol::{Comparison, DeviceClass, FlopsProfile, Metric, ReproductionRule, Rule, Rules},
     evaluation::{RankedImages, TimedInput, fidelity::Channel},
     leaderboard::{Figures, Ranks},
 };
@@ -159,9 +159,23 @@ pub fn reproduction(rule: ReproductionRule, ranked: RankedImages) -> &'static st
 }
 
 /// What a board is ordered by, in words.
-pub fn ranked_by(metric: Metric, against_baseline: bool) -> &'static str {
+pub fn ranked_by(rule: &Rule, against_baseline: bool) -> String {
+    match rule {
+        Rule::Metric(Metric::Runtime) if against_baseline => "runtime relative to the baseline".into(),
+        Rule::Metric(metric) => metric_word(*metric).into(),
+        Rule::RankSum(metrics) => {
+            let words: Vec<_> = metrics.iter().map(|m| metric_word(*m)).collect();
+            format!("sum of the ranks by {}", listed(&words))
+        }
+        Rule::Score(terms) => {
+            let parts: Vec<_> = terms.iter().map(|t| format!("{} {}", t.weight, metric_word(t.metric))).collect();
+            format!("weighted score of {}", listed(&parts.iter().map(String::as_str).collect::<Vec<_>>()))
+        }
+    }
+}
+
+pub fn metric_word(metric: Metric) -> &'static str {
     match metric {
-        Metric::Runtime if against_baseline => "runtime relative to the baseline",
         Metric::Runtime => "runtime",
         Metric::Params => "parameters",
         Metric::Flops => "FLOPs",
@@ -169,6 +183,15 @@ pub fn ranked_by(metric: Metric, against_baseline: bool) -> &'static str {
         Metric::Memory => "peak memory",
         Metric::Psnr => "PSNR",
         Metric::Ssim => "SSIM",
+    }
+}
+
+/// `a, b and c`
+fn listed(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
 }
 

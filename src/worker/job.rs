@@ -41,6 +41,7 @@ impl Worker {
             gate: _,
             ranking: _,
             reproduction: _,
+            verification: _,
             flops: _,
             device: _,
         } = row.rules.0;

@@ -3,10 +3,13 @@
 use upscore::{
     challenge::{
         phase,
-        protocol::{Comparison, EntryRule, Metric, ReproductionRule},
+        protocol::{
+            self, Comparison, DeviceClass, EntryRule, FlopsProfile, Metric, Ranking, ReproductionRule, Rule, Rules,
+            SubTrack, Term, Verification,
+        },
     },
-    evaluation::{Measurement, Verdict},
-    leaderboard::Board,
+    evaluation::{Measurement, RankedImages, Verdict},
+    leaderboard::{self, Board},
     queue,
     submission::{self, OrganizerStatus},
 };
@@ -243,7 +246,7 @@ async fn the_query_and_the_words_take_the_same_decision() {
                     |_| {},
                     |rules| {
                         rules.gate = comparison;
-                        rules.ranking.metric = metric;
+                        rules.ranking.rule = Rule::Metric(metric);
                         rules.reproduction = reproduction;
                     },
                 )
@@ -268,6 +271,234 @@ async fn the_query_and_the_words_take_the_same_decision() {
             assert_eq!(board.ranked.len(), passing * verdicts, "{comparison:?} {metric:?}");
             assert_eq!(board.ranked.len() + board.unranked.len(), n as usize);
         }
+    }
+}
+
+/// Costs of one entry, in the units of the database but for the runtime, which is a ratio.
+fn costs(ratio: f64, params: u64, flops: u64, activations: u64, memory: u64) -> Measurement {
+    let mut m = measured(29.1, ratio, params);
+    m.cost.flops.kair = flops;
+    m.cost.flops.fvcore = flops;
+    m.cost.activations = activations;
+    m.memory.peak_bytes = memory;
+    m
+}
+
+fn score(parts: &[(Metric, f64)]) -> Rule {
+    Rule::Score(parts.iter().map(|&(metric, weight)| Term { metric, weight }).collect())
+}
+
+/// Also a page of the first versions, whose rules said less, is judged as it was.
+#[tokio::test]
+async fn rules_of_before_are_read_from_the_database_and_mean_the_same() {
+    let app = App::start().await;
+    let phase = app.phase().await;
+    app.enter_as(&phase, app.team(&phase, "a").await, measured(29.1, 0.5, 1)).await;
+    app.drain_queue().await;
+    let mut old = serde_json::to_value(Rules::aim2020(4)).expect("JSON");
+    old["ranking"] = serde_json::json!({"metric": "runtime", "entry": "best"});
+    let fields = old.as_object_mut().expect("an object");
+    assert!(!fields.contains_key("verification"), "what rules of before did not say is not written");
+    sqlx::query("insert into protocol (id, name, rules) values ($1, 'aim2020@7', $2)")
+        .bind(uuid::Uuid::now_v7())
+        .bind(&old)
+        .execute(&app.pool)
+        .await
+        .expect("a row");
+    sqlx::query("update phase set protocol_id = (select id from protocol where name = 'aim2020@7')")
+        .execute(&app.pool)
+        .await
+        .expect("set");
+    let board = app.board(&phase).await;
+    assert_eq!((board.protocol.as_str(), ranked(&board)), ("aim2020@7", vec![(1, "a")]));
+    assert_eq!(board.ranking, Ranking::by(Metric::Runtime));
+    let mut conn = app.conn().await;
+    let same = protocol::ensure(&mut conn, "aim2020", &Rules::aim2020(4)).await.expect("the same");
+    assert_eq!(same.name, "aim2020@7", "the newest version that says the same");
+}
+
+#[tokio::test]
+async fn sums_of_ranks_are_competition_ranks_among_the_ranked() {
+    let app = App::start().await;
+    let edit = |rules: &mut Rules| {
+        rules.ranking = Ranking {
+            rule: Rule::RankSum(vec![Metric::Params, Metric::Flops]),
+            sub_tracks: vec![SubTrack::new("quick", "Quick", Rule::Metric(Metric::Runtime))],
+            ..Ranking::by(Metric::Runtime)
+        }
+    };
+    let phase = app.phase_with(|_| {}, edit).await;
+    // Params ranks 1, 2, 2, 4; FLOPs ranks 4, 1, 2, 2. The one below the gate has the best of both, and counts for none.
+    for (name, params, flops, ratio) in [("a", 10, 90, 0.9), ("b", 20, 50, 0.8), ("c", 20, 60, 0.7), ("d", 40, 60, 0.6)]
+    {
+        app.enter_as(&phase, app.team(&phase, name).await, costs(ratio, params, flops, 1, 1)).await;
+    }
+    let mut below = costs(0.1, 1, 1, 1, 1);
+    below.fidelity.psnr = 20.0;
+    app.enter_as(&phase, app.team(&phase, "below").await, below).await;
+    app.drain_queue().await;
+    let board = app.board(&phase).await;
+    assert_eq!(ranked(&board), [(1, "b"), (2, "c"), (3, "a"), (4, "d")]);
+    let sums: Vec<_> = board.ranked.iter().map(|r| r.score).collect();
+    assert_eq!(sums, [Some(3.0), Some(4.0), Some(5.0), Some(6.0)]);
+    let quick: Vec<_> = board.ranked.iter().map(|r| r.tracks["quick"].rank).collect();
+    assert_eq!(quick, [Some(3), Some(2), Some(4), Some(1)]);
+    assert_eq!(board.ranked[0].tracks["quick"].value, Some(0.8));
+    assert_eq!(board.metric, Metric::Params);
+
+    // A team's entry: the newest that passes, whatever it costs, unless the team chose another.
+    let team = app.team(&phase, "many").await;
+    let first = app.enter_as(&phase, team, costs(0.2, 2, 2, 1, 1)).await;
+    let second = app.enter_as(&phase, team, costs(0.9, 900, 900, 1, 1)).await;
+    let mut failing = costs(0.1, 1, 1, 1, 1);
+    failing.fidelity.psnr = 20.0;
+    app.enter_as(&phase, team, failing).await;
+    app.drain_queue().await;
+    let stands = |board: &Board| board.ranked.iter().find(|r| r.team == "many").map(|r| (r.rank, r.submission));
+    assert_eq!(stands(&app.board(&phase).await), Some((5, second)));
+    submission::choose(&mut *app.conn().await, first).await.expect("chosen");
+    assert_eq!(stands(&app.board(&phase).await), Some((1, first)));
+}
+
+#[tokio::test]
+async fn the_baseline_of_every_ntire_score_has_e_squared() {
+    let app = App::start().await;
+    for name in ["ntire2024", "ntire2025", "ntire2026"] {
+        let rules = Rules::preset(name, 4).expect("a preset");
+        let phase = app.phase_with(|new| new.gate_psnr = Some(26.9), |r| *r = rules.clone()).await;
+        let organizers = app.team(&phase, "organizers").await;
+        // Timed against itself it is never quite itself.
+        let baseline = app.enter_as(&phase, organizers, costs(1.003, 317_218, 19_674_859_520, 1, 1)).await;
+        let same =
+            app.enter_as(&phase, app.team(&phase, "same").await, costs(1.0, 317_218, 19_674_859_520, 1, 1)).await;
+        app.enter_as(&phase, app.team(&phase, "half").await, costs(0.5, 317_218, 19_674_859_520, 1, 1)).await;
+        app.drain_queue().await;
+        let missing = "The baseline that this phase scores against was not measured";
+        let board = app.board(&phase).await;
+        assert_eq!(board.ranked.len(), 0);
+        assert!(unranked(&board).iter().all(|u| (u.1, u.2) == ("missing_figure", missing)), "{:?}", unranked(&board));
+
+        phase::set_baseline(&mut *app.conn().await, phase.id, baseline, "RLFN").await.expect("set");
+        let board = app.board(&phase).await;
+        let e2 = std::f64::consts::E.powi(2);
+        let near = |score: Option<f64>, expected: f64| (score.expect("a score") - expected).abs() < 1e-12;
+        assert_eq!(ranked(&board), [(1, "half"), (2, "same")], "{name}");
+        assert!(near(board.baseline.as_ref().expect("a baseline").score, e2), "{board:?}");
+        assert!(near(board.ranked[1].score, e2) && board.ranked[1].submission == same, "{board:?}");
+        assert_eq!(format!("{:.4}", board.ranked[1].score.expect("a score")), "7.3891");
+        let weight = if name == "ntire2026" { 0.8 } else { 0.7 };
+        assert!(near(board.ranked[0].score, weight * std::f64::consts::E + (1.0 - weight) * e2), "{board:?}");
+    }
+}
+
+/// exp(2x) is infinite in a double from x = 354.89 on, and Postgres' refuses to answer; the order holds on.
+#[tokio::test]
+async fn scores_beyond_a_doubles_range_still_sort() {
+    let app = App::start().await;
+    let rule = score(&[(Metric::Runtime, 0.7), (Metric::Params, 0.3)]);
+    let phase = app.phase_with(|_| {}, |rules| rules.ranking.rule = rule).await;
+    let organizers = app.team(&phase, "organizers").await;
+    let baseline = app.enter_as(&phase, organizers, costs(1.0, 10, 1, 1, 1)).await;
+    for (name, ratio, params) in [
+        ("huge", 1e6, 1),
+        ("over", 354.9, 1),
+        ("under", 354.8, 1),
+        ("params", 1.0, 4000),
+        ("more params", 1.0, 400_000),
+        ("best", 0.5, 1),
+    ] {
+        app.enter_as(&phase, app.team(&phase, name).await, costs(ratio, params, 1, 1, 1)).await;
+    }
+    app.drain_queue().await;
+    phase::set_baseline(&mut *app.conn().await, phase.id, baseline, "RLFN").await.expect("set");
+    let board = app.board(&phase).await;
+    let order: Vec<_> = board.ranked.iter().map(|r| r.team.as_str()).collect();
+    assert_eq!(order, ["best", "under", "over", "params", "more params", "huge"]);
+    let by = |team: &str| board.ranked.iter().find(|r| r.team == team).expect("ranked");
+    assert!(by("under").score.is_some() && by("params").score.is_none());
+    assert!((by("huge").score_ln.expect("a logarithm") - (2e6 + 0.7f64.ln())).abs() < 1e-6);
+    assert!((by("params").score_ln.expect("a logarithm") - (800.0 + 0.3f64.ln())).abs() < 1e-9);
+    let json = serde_json::to_value(&board).expect("JSON");
+    assert!(json["ranked"][5]["score"].is_null() && json["ranked"][5]["score_ln"].is_f64(), "{json}");
+}
+
+#[tokio::test]
+async fn unverified_entries_wait_where_the_rules_say_so() {
+    let app = App::start().await;
+    let phase = app.phase_with(|_| {}, |rules| rules.verification = Verification::Required).await;
+    let id = app.enter_as(&phase, app.team(&phase, "a").await, measured(29.1, 0.5, 1)).await;
+    app.drain_queue().await;
+    let mut conn = app.conn().await;
+    let because = |board: &Board| unranked(board).first().map(|u| (u.1.to_owned(), u.2.to_owned()));
+    let unverified = |why: &str| Some(("unverified".to_owned(), format!("Not verified: {why}")));
+    assert_eq!(because(&app.board(&phase).await), unverified("the organizers have not confirmed the entry"));
+    submission::set_verified(&mut conn, id, true, None).await.expect("verified");
+    assert_eq!(ranked(&app.board(&phase).await), [(1, "a")]);
+
+    // The fact sheet lacks a required field.
+    sqlx::query("update challenge set fact_sheet = '[{\"key\": \"code\", \"label\": \"Code\", \"type\": \"text\", \"required\": true}]'")
+        .execute(&app.pool)
+        .await
+        .expect("defined");
+    assert_eq!(because(&app.board(&phase).await), unverified("the fact sheet does not say all that is required"));
+    sqlx::query("update submission set fact_sheet = '{\"code\": \"x\"}'").execute(&app.pool).await.expect("told");
+    assert_eq!(ranked(&app.board(&phase).await), [(1, "a")]);
+    submission::set_verified(&mut conn, id, false, None).await.expect("taken back");
+    assert_eq!(app.board(&phase).await.ranked.len(), 0);
+    let other = app.phase().await;
+    app.enter_as(&other, app.team(&other, "b").await, measured(29.1, 0.5, 1)).await;
+    app.drain_queue().await;
+    assert_eq!(app.board(&other).await.ranked.len(), 1, "where nobody need be verified, nobody is asked");
+}
+
+/// A change of the order or the gate keeps every score; a change of the measurement keeps none.
+#[tokio::test]
+async fn scores_outlive_a_change_of_what_judges_them() {
+    let app = App::start().await;
+    let phase = app.phase_with(|new| new.gate_psnr = None, |_| {}).await;
+    let organizers = app.team(&phase, "organizers").await;
+    let baseline = app.enter_as(&phase, organizers, measured(29.0, 1.0, 500)).await;
+    app.enter_as(&phase, app.team(&phase, "small").await, measured(28.998, 0.9, 100)).await;
+    app.enter_as(&phase, app.team(&phase, "fast").await, measured(29.1, 0.5, 400)).await;
+    app.drain_queue().await;
+    phase::set_baseline(&mut *app.conn().await, phase.id, baseline, "MSRResNet").await.expect("set");
+    assert_eq!(ranked(&app.board(&phase).await), [(1, "fast")]);
+    let moved = async |edit: fn(&mut Rules)| {
+        let to = app.phase_with(|_| {}, edit).await.protocol;
+        sqlx::query("update phase set protocol_id = $2 where id = $1")
+            .bind(phase.id)
+            .bind(to.id)
+            .execute(&app.pool)
+            .await
+            .expect("new rules");
+        (to, app.board(&phase).await)
+    };
+    let (judged, board) = moved(|rules| {
+        rules.gate = Comparison::Rounded { decimals: 2 };
+        rules.ranking = Ranking::by(Metric::Params);
+        rules.reproduction = ReproductionRule::Required;
+        rules.flops = FlopsProfile::Fvcore;
+    })
+    .await;
+    assert_eq!((board.protocol.as_str(), ranked(&board)), ("aim2020@2", vec![(1, "small"), (2, "fast")]));
+    assert_eq!(judged.measuring_sha256, phase.protocol.measuring_sha256);
+    let phase_now = app.reload(phase.id).await;
+    let mut conn = app.conn().await;
+    assert_eq!(leaderboard::devices(&mut conn, &phase_now).await.expect("devices"), ["a CPU"]);
+    let evaluation = upscore::queue::score::get(&mut conn, app.evaluation(baseline).await.id).await.expect("read");
+    assert_eq!(evaluation.expect("a score").provenance.protocol.as_deref(), Some("aim2020@1"), "the record stays");
+
+    for edit in [
+        (|r: &mut Rules| r.fidelity.border = 0) as fn(&mut Rules),
+        |r| r.timing.runs += 1,
+        |r| r.limits.seconds += 1,
+        |r| r.ranked_images = RankedImages::Model,
+        |r| drop(r.operators.0.pop()),
+        |r| r.device = DeviceClass::Cuda,
+    ] {
+        let (to, board) = moved(edit).await;
+        assert_ne!(to.measuring_sha256, phase.protocol.measuring_sha256, "{}", to.name);
+        assert!(board.ranked.is_empty() && board.unranked.is_empty(), "{board:?}");
     }
 }
 

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use clap::{
+    Args as ClapArgs, Subcommand, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser},
+};
 use sqlx::PgPool;
 
 use super::{Done, Made};
@@ -13,7 +16,7 @@ use crate::{
         create::{self, Created, NewChallenge, PhaseFiles},
         joining::{self, JoinPolicy, Joining},
         phase::{QuotaLimits, Visibility},
-        protocol::{Comparison, DeviceClass, Metric, ReproductionRule, Rules},
+        protocol::{Comparison, DeviceClass, Metric, PRESETS, Preset, ReproductionRule, Rule, Rules},
     },
     evaluation::RankedImages,
     problem::Problem,
@@ -95,12 +98,16 @@ pub struct PhaseArgs {
     baseline_model: Option<PathBuf>,
     #[arg(long, default_value = "Baseline")]
     baseline_name: String,
-    /// Name of the rule set, without its version.
-    #[arg(long, default_value = "aim2020")]
-    protocol: String,
-    /// What orders the board.
-    #[arg(long, value_enum, default_value_t = RankBy::Runtime)]
-    rank_by: RankBy,
+    /// The rules of a real challenge, to start from; a phase called `validation` or `test` takes its gate too, unless --gate
+    /// says another (0 for none). AIM2020's rules without a gate where not given.
+    #[arg(long, value_parser = PossibleValuesParser::new(PRESETS.map(preset_value)))]
+    preset: Option<String>,
+    /// Name of the rule set, without its version; the preset's where not given.
+    #[arg(long)]
+    protocol: Option<String>,
+    /// Order the board by this figure alone; as the preset does where not given.
+    #[arg(long, value_enum)]
+    rank_by: Option<RankBy>,
     /// Which workers measure.
     #[arg(long, value_enum, default_value_t = Device::Cpu)]
     device: Device,
@@ -154,6 +161,25 @@ enum RankBy {
     Ssim,
 }
 
+impl From<RankBy> for Metric {
+    fn from(by: RankBy) -> Metric {
+        match by {
+            RankBy::Runtime => Metric::Runtime,
+            RankBy::Params => Metric::Params,
+            RankBy::Flops => Metric::Flops,
+            RankBy::Activations => Metric::Activations,
+            RankBy::Memory => Metric::Memory,
+            RankBy::Psnr => Metric::Psnr,
+            RankBy::Ssim => Metric::Ssim,
+        }
+    }
+}
+
+/// A preset with its line for the help.
+fn preset_value(preset: Preset) -> PossibleValue {
+    PossibleValue::new(preset.name).help(preset.description)
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Device {
     Cpu,
@@ -180,17 +206,14 @@ pub async fn phase(command: PhaseCommand, pool: &PgPool, storage: &Storage) -> D
 
 impl PhaseArgs {
     fn files(self, slug: &str, title: Option<&str>) -> PhaseFiles {
-        let mut rules = Rules::aim2020(self.scale);
-        rules.gate = self.gate_rounded.map_or(Comparison::Exact, |decimals| Comparison::Rounded { decimals });
-        rules.ranking.metric = match self.rank_by {
-            RankBy::Runtime => Metric::Runtime,
-            RankBy::Params => Metric::Params,
-            RankBy::Flops => Metric::Flops,
-            RankBy::Activations => Metric::Activations,
-            RankBy::Memory => Metric::Memory,
-            RankBy::Psnr => Metric::Psnr,
-            RankBy::Ssim => Metric::Ssim,
-        };
+        let preset = self.preset.as_deref().and_then(Preset::named);
+        let mut rules = preset.map_or_else(|| Rules::aim2020(self.scale), |preset| preset.rules(self.scale));
+        if let Some(decimals) = self.gate_rounded {
+            rules.gate = Comparison::Rounded { decimals };
+        }
+        if let Some(rank_by) = self.rank_by {
+            rules.ranking.rule = Rule::Metric(rank_by.into());
+        }
         rules.ranked_images = match self.rank_images {
             Some(RankImages::Model) => RankedImages::Model,
             None if self.hidden => RankedImages::Model,
@@ -211,7 +234,7 @@ impl PhaseArgs {
             title: title.unwrap_or(slug).to_owned(),
             hr: self.hr,
             lr: self.lr,
-            protocol: self.protocol,
+            protocol: self.protocol.unwrap_or_else(|| preset.map_or("aim2020", |p| p.name).to_owned()),
             rules,
             opens_at: self.opens,
             closes_at: self.closes,
@@ -223,7 +246,7 @@ impl PhaseArgs {
                     .unwrap_or(self.daily.saturating_mul(4).max(QuotaLimits::default().daily_attempts)),
             },
             visibility: if self.hidden { Visibility::Hidden } else { Visibility::Live },
-            gate_psnr: self.gate,
+            gate_psnr: self.gate.or(preset.and_then(|p| p.gate(slug))).filter(|psnr| *psnr != 0.0),
             baseline_name: self.baseline_name,
             baseline_model: self.baseline_model,
         }

@@ -30,7 +30,6 @@ use crate::{
     challenge::{
         Challenge, dataset,
         phase::{Phase, PhaseState},
-        protocol::EntryRule,
     },
     evaluation::{Cost, ImageScore, Memory, Progress, Provenance, Reproduction, Runtime, Verdict},
     ids::{SubmissionId, TeamId, UploadId},
@@ -474,7 +473,7 @@ pub async fn choose(State(app): State<App>, at: SubmissionAt) -> Result<Json<Cho
 /// Makes a submission that is the asker's stand.
 pub async fn pick(app: &App, at: &SubmissionAt) -> Result<(), Error> {
     changeable(at)?;
-    if at.phase.protocol.rules.ranking.entry != EntryRule::Chosen {
+    if !at.phase.protocol.rules.ranking.lets_choose() {
         return Err(Error::NoChoice);
     }
     if at.submission.withdrawn_at.is_some() || at.submission.state != RunState::Scored {

@@ -194,7 +194,7 @@ async fn competition(State(app): State<App>, Path(id): Path<i64>, asker: Asker) 
 /// A board's title and columns, in the order of our own.
 fn board_head(number: i64, phase: &Phase) -> Value {
     let columns = metrics::definitions(&phase.protocol.rules);
-    let primary = match phase.protocol.rules.ranking.metric {
+    let primary = match phase.protocol.rules.ranking.rule.lead() {
         Metric::Runtime if phase.baseline.model_sha256.is_some() => "runtime_ratio",
         Metric::Runtime => "runtime_ms",
         Metric::Memory => "memory_mib",

@@ -33,7 +33,7 @@ struct BoardPage {
     phase: PhaseView,
     tabs: Vec<Tab>,
     protocol: String,
-    ranked_by: &'static str,
+    ranked_by: String,
     gate: String,
     device: String,
     caption: String,
@@ -122,7 +122,7 @@ pub async fn show(
         page: Page::of(format!("{} · {}", challenge.title, phase.title), &viewer),
         tabs: tabs.into_iter().map(|p| Tab { here: p.id == phase.id, slug: p.slug, title: p.title }).collect(),
         protocol: board.protocol.clone(),
-        ranked_by: metrics::ranked_by(board.metric, against),
+        ranked_by: metrics::ranked_by(&board.ranking.rule, against),
         gate: gate_words(board.gate, &phase.baseline.name),
         caption: format!(
             "Protocol {}, measured on {device}. Counts are of a 1×3×256×256 input; a header's tooltip says what it is.",

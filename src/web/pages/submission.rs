@@ -20,7 +20,7 @@ use super::super::{
     view::{Page, When, bytes, fixed, grouped},
 };
 use crate::{
-    challenge::{self, phase::PhaseState, protocol::EntryRule},
+    challenge::{self, phase::PhaseState},
     evaluation::{Db, Host, Measurement, Memory, RankedImages, Runtime, Verdict},
     ids::SubmissionId,
     leaderboard::{BaselineRow, Figures},
@@ -168,7 +168,7 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
     let may_change =
         full && (at.phase.state != PhaseState::Closed || at.sight == Sight::Organizer) && at.viewer.0.is_some();
     let withdrawn = at.submission.withdrawn_at.is_some();
-    let chooses = at.phase.protocol.rules.ranking.entry == EntryRule::Chosen;
+    let chooses = at.phase.protocol.rules.ranking.lets_choose();
     let scored = at.submission.state == queue::State::Scored;
     let live = full && !at.submission.state.is_final();
     let hidden = (details.measurement.is_none() && scored).then_some(match details.verdict {

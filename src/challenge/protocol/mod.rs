@@ -1,15 +1,17 @@
 //! A protocol: one immutable version of a rule set, as `aim2020@1`. Every score names the one it was measured by.
 
+pub mod preset;
+mod ranking;
+
+pub use preset::{PRESETS, Preset};
+pub use ranking::{EntryRule, Metric, Ranking, RankingForm, Rule, SubTrack, SubTrackForm, Term};
+
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, types::Json};
 use utoipa::ToSchema;
 
 use crate::{
-    evaluation::{
-        self, RankedImages, TimingSettings,
-        fidelity::{Channel, Settings},
-        model::Operators,
-    },
+    evaluation::{self, RankedImages, TimingSettings, fidelity::Settings, model::Operators},
     ids::ProtocolId,
 };
 
@@ -19,6 +21,9 @@ pub struct Protocol {
     /// `aim2020@1`.
     pub name: String,
     pub rules: Rules,
+    /// Of the part of the rules by which an entry is measured: fidelity, ranked images, operators, timing, limits, device.
+    /// Scores count under every protocol with the same one.
+    pub measuring_sha256: String,
 }
 
 /// All that decides how an entry is measured and ranked, except the figure of the gate, which belongs to the phase.
@@ -27,8 +32,12 @@ pub struct Protocol {
 pub struct Rules {
     pub fidelity: Settings,
     pub gate: Comparison,
+    #[schema(value_type = RankingForm)]
     pub ranking: Ranking,
     pub reproduction: ReproductionRule,
+    /// Whether an entry must be verified to be ranked. (Absent in versions of before: not needed.)
+    #[serde(default, skip_serializing_if = "is_not_needed")]
+    pub verification: Verification,
     /// Whose PSNR and SSIM gate and rank. (Absent in versions of before: the uploaded images'.)
     #[serde(default, skip_serializing_if = "is_uploaded")]
     pub ranked_images: RankedImages,
@@ -64,66 +73,23 @@ pub enum ReproductionRule {
     Shown,
 }
 
+/// Whether an entry is ranked before its organizers have looked at it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verification {
+    /// It is ranked as it is measured.
+    #[default]
+    NotNeeded,
+    /// It is ranked once an organizer has verified it and its fact sheet says all that is required, as in AIM2020.
+    Required,
+}
+
+fn is_not_needed(verification: &Verification) -> bool {
+    *verification == Verification::NotNeeded
+}
+
 fn is_uploaded(ranked: &RankedImages) -> bool {
     *ranked == RankedImages::Uploaded
-}
-
-/// What orders the entries that pass the gate; lower is better but for PSNR and SSIM. Equal values share a rank, and the
-/// next rank leaves a gap (1, 1, 3); the one accepted earlier is listed first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Ranking {
-    pub metric: Metric,
-    /// Which entry of a team stands on the board.
-    pub entry: EntryRule,
-}
-
-/// Which entry of a team stands on the board.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum EntryRule {
-    /// The one that ranks best.
-    Best,
-    /// The one the team chose; where it chose none, the one that ranks best.
-    Chosen,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Metric {
-    /// Ratio to the baseline timed beside it; milliseconds where the phase has no baseline model.
-    Runtime,
-    Params,
-    Flops,
-    Activations,
-    Memory,
-    Psnr,
-    Ssim,
-}
-
-impl Metric {
-    pub const ALL: [Metric; 7] = [
-        Metric::Runtime,
-        Metric::Params,
-        Metric::Flops,
-        Metric::Activations,
-        Metric::Memory,
-        Metric::Psnr,
-        Metric::Ssim,
-    ];
-
-    /// The word in JSON and in the ranked query.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Metric::Runtime => "runtime",
-            Metric::Params => "params",
-            Metric::Flops => "flops",
-            Metric::Activations => "activations",
-            Metric::Memory => "memory",
-            Metric::Psnr => "psnr",
-            Metric::Ssim => "ssim",
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -187,32 +153,12 @@ impl From<Limits> for evaluation::Limits {
     }
 }
 
-impl Rules {
-    /// AIM2020 Efficient SR: RGB with a border of the scale, PSNR compared as measured, ordered by runtime.
-    pub fn aim2020(scale: u32) -> Rules {
-        let limits = evaluation::Limits::default();
-        Rules {
-            fidelity: Settings { channel: Channel::Rgb, border: scale, scale },
-            gate: Comparison::Exact,
-            ranking: Ranking { metric: Metric::Runtime, entry: EntryRule::Best },
-            // AIM2020 ranked the uploaded images; the verdict stands beside each entry.
-            reproduction: ReproductionRule::Shown,
-            ranked_images: RankedImages::Uploaded,
-            operators: Operators::default(),
-            timing: TimingSettings::default(),
-            limits: Limits { memory_bytes: limits.memory_bytes, seconds: limits.time.as_secs() },
-            flops: FlopsProfile::Kair,
-            device: DeviceClass::Cpu,
-        }
-    }
-}
-
 /// The protocol of these rules: the version of `family` that says the same, else a new version.
 pub async fn ensure(conn: &mut PgConnection, family: &str, rules: &Rules) -> sqlx::Result<Protocol> {
     // Two at once must not make the same version twice.
     sqlx::query!("select pg_advisory_xact_lock(hashtext('protocol ' || $1))", family).execute(&mut *conn).await?;
     let same = sqlx::query!(
-        r#"select id as "id: ProtocolId", name from protocol
+        r#"select id as "id: ProtocolId", name, measuring_sha256 from protocol
            where split_part(name, '@', 1) = $1 and rules = $2 order by id desc limit 1"#,
         family,
         Json(rules) as _
@@ -220,7 +166,12 @@ pub async fn ensure(conn: &mut PgConnection, family: &str, rules: &Rules) -> sql
     .fetch_optional(&mut *conn)
     .await?;
     if let Some(row) = same {
-        return Ok(Protocol { id: row.id, name: row.name, rules: rules.clone() });
+        return Ok(Protocol {
+            id: row.id,
+            name: row.name,
+            rules: rules.clone(),
+            measuring_sha256: row.measuring_sha256,
+        });
     }
     let row = sqlx::query!(
         r#"insert into protocol (id, name, rules)
@@ -238,10 +189,11 @@ pub async fn ensure(conn: &mut PgConnection, family: &str, rules: &Rules) -> sql
 /// By name, as `aim2020@1`.
 pub async fn get(conn: &mut PgConnection, name: &str) -> sqlx::Result<Option<Protocol>> {
     let row = sqlx::query!(
-        r#"select id as "id: ProtocolId", name, rules as "rules: Json<Rules>" from protocol where name = $1"#,
+        r#"select id as "id: ProtocolId", name, rules as "rules: Json<Rules>", measuring_sha256 from protocol
+           where name = $1"#,
         name
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|r| Protocol { id: r.id, name: r.name, rules: r.rules.0 }))
+    Ok(row.map(|r| Protocol { id: r.id, name: r.name, rules: r.rules.0, measuring_sha256: r.measuring_sha256 }))
 }
