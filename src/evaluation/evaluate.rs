@@ -217,7 +217,11 @@ pub(super) fn reference(path: &Path, name: &str) -> Result<Rgb8> {
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+pub(super) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn sha256_file(path: &Path) -> Result<String> {
@@ -230,7 +234,7 @@ fn sha256_file(path: &Path) -> Result<String> {
             n => hasher.update(&buffer[..n]),
         }
     }
-    Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&hasher.finalize()))
 }
 
 fn provenance(job: &Job, runner: &Runner, hashes: (String, String, Option<String>)) -> Provenance {

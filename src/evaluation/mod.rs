@@ -4,6 +4,7 @@ pub mod cost;
 mod counting;
 mod evaluate;
 pub mod fidelity;
+pub mod fingerprint;
 pub mod images;
 mod load;
 pub mod machine;

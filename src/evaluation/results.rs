@@ -84,6 +84,17 @@ impl ResultsZip {
         scale: u32,
         depth: Depth,
     ) -> anyhow::Result<Result<ResultsZip, Vec<Problem>>> {
+        ResultsZip::vet_seeing(path, expected, scale, depth, &|_, _| {})
+    }
+
+    /// The same, showing each image that is decoded, with its place in `expected`, from any thread.
+    pub fn vet_seeing(
+        path: &Path,
+        expected: &[Expected],
+        scale: u32,
+        depth: Depth,
+        see: &(dyn Fn(usize, &Rgb8) + Sync),
+    ) -> anyhow::Result<Result<ResultsZip, Vec<Problem>>> {
         let max_entries = (expected.len() as u64 * 4).max(1000);
         let archive = match Archive::open(path, max_entries) {
             Ok(archive) => archive,
@@ -106,7 +117,9 @@ impl ResultsZip {
                 contents.present().filter(|&(_, e)| is_readable(&archive.entries[e])).collect();
             let faults = images
                 .par_iter()
-                .map(|&(image, entry)| ours_apart(check(&archive, &archive.entries[entry], &expected[image], depth)))
+                .map(|&(image, entry)| {
+                    ours_apart(check(&archive, &archive.entries[entry], (image, &expected[image]), depth, see))
+                })
                 .collect::<anyhow::Result<Vec<_>>>()?;
             problems.extend(faults.into_iter().filter_map(Result::err));
         }
@@ -148,9 +161,15 @@ fn ours_apart<T>(result: Result<T, Fault>) -> anyhow::Result<Result<T, Problem>>
     }
 }
 
-fn check(archive: &Archive, entry: &Entry, expected: &Expected, depth: Depth) -> Result<(), Fault> {
+fn check(
+    archive: &Archive,
+    entry: &Entry,
+    (image, expected): (usize, &Expected),
+    depth: Depth,
+    see: &(dyn Fn(usize, &Rgb8) + Sync),
+) -> Result<(), Fault> {
     if depth == Depth::Pixels {
-        return decode(archive, entry, expected).map(drop);
+        return decode(archive, entry, expected).map(|decoded| see(image, &decoded));
     }
     let header = images::png_header(&archive.read_prefix(entry, images::PNG_HEADER_LEN)?, &expected.name)?;
     header.require_size((expected.width, expected.height), &expected.name)?;

@@ -15,7 +15,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 use super::{
     FactSheet, Rejection,
     fact_sheet::{self, Field},
-    quota,
+    fingerprint, quota,
 };
 use crate::{
     challenge::{
@@ -23,6 +23,7 @@ use crate::{
         phase::{self, Phase, PhaseState},
     },
     evaluation::{
+        fingerprint::{Fingerprint, Outputs},
         model,
         results::{Depth, ResultsZip},
     },
@@ -93,7 +94,7 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
     };
 
     let uploaded_model = model.sha256.clone();
-    let Vetted { results, model, merged, readme, fact_sheet } =
+    let Vetted { results, model, merged, readme, fact_sheet, print } =
         vet((results, model), dataset, operators, (fields, fact_sheet)).await?;
     let model = match merged {
         Some(bytes) => storage.stage(&bytes).await?,
@@ -138,6 +139,9 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
     )
     .execute(&mut *tx)
     .await?;
+    if let Some(print) = print {
+        fingerprint::store(&mut tx, id, &print).await?;
+    }
     queue::enqueue(&mut tx, id, 0).await.map_err(anyhow::Error::from)?;
     storage.keep(results).await?;
     storage.keep(model).await?;
@@ -262,6 +266,7 @@ struct Vetted {
     merged: Option<Vec<u8>>,
     readme: Option<serde_json::Value>,
     fact_sheet: FactSheet,
+    print: Option<Fingerprint>,
 }
 
 /// Reads both files and the fact sheet, and lists the problems of all at once.
@@ -272,8 +277,11 @@ async fn vet(
     (fields, said): (Vec<Field>, FactSheet),
 ) -> Result<Vetted, Rejection> {
     let vetting = move || -> anyhow::Result<Result<Vetted, Vec<Problem>>> {
+        let expected = dataset.expected();
+        let outputs = Outputs::new(expected.len());
+        let see = |at: usize, image: &_| outputs.see(at, image);
         let (zip, loaded) = (
-            ResultsZip::vet(results.path(), &dataset.expected(), dataset.scale, Depth::Pixels)?,
+            ResultsZip::vet_seeing(results.path(), &expected, dataset.scale, Depth::Pixels, &see)?,
             model::load_entry(model.path(), false).and_then(|model| {
                 model.keeps_to(&operators)?;
                 Ok(model)
@@ -283,10 +291,11 @@ async fn vet(
         let sheet = fact_sheet::complete(&fields, &said, readme);
         Ok(match (zip, loaded, sheet) {
             (Ok(zip), Ok(loaded), Ok(fact_sheet)) => {
+                let print = Fingerprint::new(&loaded, outputs);
                 let merged = loaded.merged.then_some(loaded.bytes);
                 // Self-reported and never needed: what cannot be written down is left out.
                 let readme = zip.readme.as_ref().and_then(|readme| serde_json::to_value(readme).ok());
-                Ok(Vetted { results, model, merged, readme, fact_sheet })
+                Ok(Vetted { results, model, merged, readme, fact_sheet, print })
             }
             (zip, loaded, sheet) => {
                 let mut problems = zip.err().unwrap_or_default();

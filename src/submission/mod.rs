@@ -1,6 +1,7 @@
 //! What a team sent in: one upload, its evaluations, and the marks on it.
 
 pub mod fact_sheet;
+pub mod fingerprint;
 pub mod intake;
 pub mod quota;
 mod rejection;
