@@ -116,3 +116,22 @@ pub async fn list(
     .fetch_all(conn)
     .await
 }
+
+/// The newest `limit` acts of a challenge that were done to one object.
+pub async fn about(
+    conn: &mut PgConnection,
+    challenge: ChallengeId,
+    object: &str,
+    limit: u32,
+) -> sqlx::Result<Vec<Entry>> {
+    sqlx::query_as!(
+        Entry,
+        "select id, at, actor, action, object, reason, details from audit
+         where challenge_id = $1 and object = $2 order by id desc limit $3",
+        challenge.0,
+        object,
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await
+}

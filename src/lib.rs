@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Imports point downward only: `main → cli → web, worker, evaluation`; `web → submission, leaderboard, analysis,
-//! challenge, team, queue, record, storage`; `worker → queue, storage, challenge, evaluation, scoring`; `evaluation` uses
+//! review, challenge, team, queue, record, storage`; `worker → queue, storage, challenge, evaluation, scoring`; `evaluation` uses
 //! nothing but [`problem`],
 //! so that anyone can reproduce a number from the command line without a database.
 
@@ -36,6 +36,7 @@ pub mod postgres;
 pub mod problem;
 pub mod queue;
 pub mod record;
+pub mod review;
 pub mod scoring;
 pub mod storage;
 pub mod submission;

@@ -46,7 +46,11 @@ impl Fingerprint {
 }
 
 /// Of the uploaded images, seen in any order and from any thread.
-pub struct Outputs(Mutex<Vec<Option<(Digested, Vec<u8>)>>>);
+pub struct Outputs(Mutex<Vec<Option<Seen>>>);
+
+/// One image: the hash of its pixels, and its samples.
+#[derive(Clone)]
+struct Seen(Digested, Vec<u8>);
 
 type Digested = [u8; 32];
 
@@ -70,16 +74,16 @@ impl Outputs {
             })
             .collect();
         if let Some(seen) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
-            *seen = Some((digest, samples));
+            *seen = Some(Seen(digest, samples));
         }
     }
 
     fn finish(self) -> Option<(String, Vec<u8>)> {
-        let images: Vec<_> =
+        let images: Vec<Seen> =
             self.0.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect::<Option<_>>()?;
         let mut whole = Sha256::new();
         let mut samples = Vec::new();
-        for (digest, of_image) in images {
+        for Seen(digest, of_image) in images {
             whole.update(digest);
             samples.extend(of_image);
         }

@@ -1,0 +1,34 @@
+//! Reviewing entries: what an organizer sees of one, what they say of it, what its team holds against that.
+//!
+//! ```text
+//! queue       a phase's entries with what speaks against each
+//! mark        accept, hold, disqualify, verify: one act, with a reason that the team sees, noted
+//! objection   the team's word against a mark or a score, and the answer
+//! duplicates  the same or nearly the same as another team's entry
+//! gap         between two phases, against the field
+//! drift       a batch of re-runs: old against new
+//! ```
+//!
+//! Nothing here deletes what was sent in or measured.
+
+pub mod drift;
+pub mod duplicates;
+pub mod gap;
+pub mod mark;
+pub mod objection;
+pub mod queue;
+
+/// Characters of a reason, an objection or an answer.
+pub const MAX_TEXT: usize = 2000;
+
+/// A text that is there and not too long, without the white space around it.
+fn text(words: &str) -> Option<&str> {
+    let words = words.trim();
+    let fits = !words.is_empty() && words.chars().count() <= MAX_TEXT && !words.contains('\0');
+    fits.then_some(words)
+}
+
+/// A reason that is to be noted and shown.
+pub fn reason(words: &str) -> Option<&str> {
+    text(words)
+}
