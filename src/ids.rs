@@ -59,6 +59,8 @@ id! {
     SubmissionId
     UploadId
     EvaluationId
+    AnnouncementId
+    DeliveryId
     /// Of a batch of re-runs.
     RerunId
     ObjectionId

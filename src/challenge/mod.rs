@@ -1,5 +1,6 @@
 //! Challenges: their phases, datasets and protocols.
 
+pub mod announcement;
 pub mod create;
 pub mod dataset;
 pub mod images;

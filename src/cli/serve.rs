@@ -17,11 +17,14 @@ use crate::{
     config::{Limits, ListenOptions},
     db,
     mail::Mailer,
+    outbox,
     queue::Feed,
     record::Signer,
     storage::Storage,
     submission::uploads,
-    web, worker,
+    web,
+    webhook::Allowed,
+    worker,
 };
 
 /// Between looks for expired uploads.
@@ -58,6 +61,9 @@ pub struct PeopleOptions {
     /// Sender of mails.
     #[arg(long, env = "UPSCORE_MAIL_FROM", default_value = "Upscore <upscore@localhost>", value_name = "ADDRESS")]
     mail_from: String,
+    /// Origins of yours that webhooks may lead to although they are not public or not https, as http://10.0.0.1:9000.
+    #[arg(long, env = "UPSCORE_WEBHOOK_ALLOW", value_delimiter = ',', value_name = "ORIGIN,…")]
+    webhook_allow: Vec<String>,
 }
 
 /// A network, or one address.
@@ -104,7 +110,8 @@ async fn serve(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()
     };
     info!(url = %format_args!("http://{address}"), worker = args.with_worker, "Upscore is up");
     tokio::spawn(sweep_uploads(store.pool.clone(), store.storage.clone(), stop.clone()));
-    let settings = web::Settings { mailer, ..settings(args.public_url.as_deref(), &args.people, limits) };
+    let webhooks = Allowed::new(&args.people.webhook_allow)?;
+    let settings = web::Settings { mailer, webhooks, ..settings(args.public_url.as_deref(), &args.people, limits) };
     web::server::serve(app(store, settings, stop)?, listener).await?;
     if let Some(work) = work {
         work.await.context("the worker's task ended")??;
@@ -127,8 +134,15 @@ pub async fn sweep_uploads(pool: PgPool, storage: Storage, stop: CancellationTok
     }
 }
 
-/// The web application on an open store.
+/// The web application on an open store, and beside it what sends mails and events.
 pub fn app(store: &Store, settings: web::Settings, stop: CancellationToken) -> anyhow::Result<web::App> {
+    let sending = outbox::Settings {
+        mailer: settings.mailer.clone(),
+        public_url: settings.public_url.clone(),
+        allowed: settings.webhooks.clone(),
+        ..outbox::Settings::default()
+    };
+    tokio::spawn(outbox::Sender::new(store.pool.clone(), sending).run(stop.clone()));
     Ok(web::App {
         feed: Feed::start(store.pool.clone()),
         pool: store.pool.clone(),

@@ -8,7 +8,8 @@ use sqlx::{Acquire, PgConnection, types::Json};
 use super::{Lease, State, score};
 use crate::{
     evaluation::{Measurement, Verdict},
-    ids::EvaluationId,
+    ids::{ChallengeId, EvaluationId},
+    outbox,
     problem::Problem,
 };
 
@@ -35,8 +36,39 @@ pub async fn finish(conn: &mut PgConnection, lease: Lease, measurement: &Measure
             hold_implausible(&mut tx, lease.evaluation, why).await?;
         }
     }
+    if state == Some(State::Scored) {
+        tell(&mut tx, lease.evaluation, measurement).await?;
+    }
     tx.commit().await?;
     Ok(state)
+}
+
+/// Tells the challenge's webhook of an official result: with its figures where everybody sees them, else without.
+async fn tell(conn: &mut PgConnection, evaluation: EvaluationId, measurement: &Measurement) -> sqlx::Result<()> {
+    let row = sqlx::query!(
+        r#"select p.challenge_id as "challenge: ChallengeId", p.slug as phase, t.name as team, s.id as submission,
+                  r.name as protocol, p.visibility = 'live' or p.published_at is not null as "public!"
+           from evaluation e join submission s on s.id = e.submission_id join phase p on p.id = s.phase_id
+           join team t on t.id = s.team_id join protocol r on r.id = e.protocol_id where e.id = $1 and e.official"#,
+        evaluation.0
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    let Measurement { fidelity, reproduction, cost, runtime, memory: _, provenance: _ } = measurement;
+    let figures = row.public.then(|| {
+        serde_json::json!({
+            "psnr": fidelity.psnr, "ssim": fidelity.ssim, "params": cost.params, "activations": cost.activations,
+            "macs": cost.macs, "runtime_ms": runtime.median_ms,
+            "runtime_ratio": runtime.baseline.as_ref().map(|baseline| baseline.ratio),
+            "reproduction": reproduction.verdict.as_str(),
+        })
+    });
+    let data = serde_json::json!({
+        "submission": row.submission, "phase": row.phase, "team": row.team, "protocol": row.protocol,
+        "figures": figures,
+    });
+    outbox::event(conn, row.challenge, "submission.scored", data).await
 }
 
 /// Takes an entry off the ranking until an organizer has looked at its time.

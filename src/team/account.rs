@@ -220,6 +220,22 @@ pub async fn set_email(conn: &mut PgConnection, id: AccountId, email: Option<&st
     Ok(())
 }
 
+/// Whether announcements go to it by mail.
+pub async fn wants_mails(conn: &mut PgConnection, id: AccountId) -> sqlx::Result<bool> {
+    sqlx::query_scalar!("select announcements_by_mail from account where id = $1", id.0).fetch_one(conn).await
+}
+
+pub async fn set_mails(conn: &mut PgConnection, id: AccountId, wanted: bool) -> sqlx::Result<()> {
+    sqlx::query!("update account set announcements_by_mail = $2 where id = $1", id.0, wanted).execute(conn).await?;
+    Ok(())
+}
+
+/// Stops the mails of the account that this key was mailed to; whether there is one.
+pub async fn stop_mails(conn: &mut PgConnection, key: uuid::Uuid) -> sqlx::Result<bool> {
+    let done = sqlx::query!("update account set announcements_by_mail = false where mail_key = $1", key);
+    Ok(done.execute(conn).await?.rows_affected() > 0)
+}
+
 /// Shuts an account out, or lets it in again. Its sessions end; its entries stay.
 pub async fn set_disabled(conn: &mut PgConnection, id: AccountId, disabled: bool) -> sqlx::Result<()> {
     sqlx::query!(

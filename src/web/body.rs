@@ -17,7 +17,7 @@ pub struct Fields<T>(pub T);
 pub struct Document<T>(pub T);
 
 /// No fields.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 

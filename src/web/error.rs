@@ -19,7 +19,7 @@ use super::{
     view::{Page, span},
 };
 use crate::{
-    challenge::organizers::OrganizersError,
+    challenge::{announcement::AnnouncementError, organizers::OrganizersError},
     db,
     problem::Problem,
     storage::StorageError,
@@ -166,6 +166,20 @@ impl From<OrganizersError> for Error {
     }
 }
 
+impl From<AnnouncementError> for Error {
+    fn from(error: AnnouncementError) -> Self {
+        let problem = Problem::new(error.code().unwrap_or("internal"), sentence(&error.to_string()));
+        match error {
+            AnnouncementError::Database(error) => error.into(),
+            AnnouncementError::NotFound => Error::Refused(StatusCode::NOT_FOUND, problem),
+            situation => Error::Refused(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                situation.field().into_iter().fold(problem, Problem::at),
+            ),
+        }
+    }
+}
+
 impl From<TokenError> for Error {
     fn from(error: TokenError) -> Self {
         match error {
@@ -200,6 +214,12 @@ impl From<askama::Error> for Error {
 }
 
 impl Error {
+    /// To organizers.
+    pub fn no_webhook() -> Error {
+        let problem = Problem::new("webhook_not_found", "This challenge has no webhook.");
+        Error::Refused(StatusCode::NOT_FOUND, problem)
+    }
+
     /// What to show.
     pub fn fault(&self) -> Fault {
         let (status, problem) = match self {

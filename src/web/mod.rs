@@ -44,7 +44,10 @@ pub use error::Error;
 
 pub use turns::Turns;
 
-use crate::{config, mail::Mailer, queue::Feed, record::Signer, storage::Storage, submission::uploads::Allowance};
+use crate::{
+    config, mail::Mailer, queue::Feed, record::Signer, storage::Storage, submission::uploads::Allowance,
+    webhook::Allowed,
+};
 
 /// What every handler works with; cheap to clone.
 #[derive(Clone)]
@@ -87,6 +90,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Mails links; `None`: organizers hand them over. Needs `public_url`: a link must not lead where a `Host` header says.
     pub mailer: Option<Mailer>,
+    /// Where webhooks may lead beside the public internet.
+    pub webhooks: Allowed,
     /// Connections at once; more wait in the system's backlog.
     pub connections: usize,
     /// A client that has not sent its whole header by then is cut off; also how long a connection may idle.
@@ -117,6 +122,7 @@ impl Default for Settings {
             public_url: None,
             trusted_proxies: Vec::new(),
             mailer: None,
+            webhooks: Allowed::default(),
             connections: 2048,
             header_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(30),

@@ -19,6 +19,7 @@ mod intake;
 mod leaderboard;
 mod networks;
 mod organize;
+mod outbox;
 mod postgres;
 mod queue;
 mod records;

@@ -49,6 +49,11 @@ const ROUTES: &[(&str, For)] = &[
     ("GET /", Everybody),
     ("GET /account", Accounts),
     ("POST /account/email", Accounts),
+    ("POST /account/mails", Accounts),
+    ("GET /api/v1/account/mails", Accounts),
+    ("PUT /api/v1/account/mails", Accounts),
+    ("GET /unsubscribe", Everybody),
+    ("POST /unsubscribe", Everybody),
     ("POST /account/password", Accounts),
     ("POST /account/sessions/end", Accounts),
     ("POST /account/sessions/{id}/end", Its),
@@ -68,6 +73,13 @@ const ROUTES: &[(&str, For)] = &[
     ("GET /api/v1/challenges/{slug}/phases/{phase}/compare", Everybody),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/study", Everybody),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/submissions", Accounts),
+    ("GET /api/v1/challenges/{slug}/announcements", Everybody),
+    ("POST /api/v1/challenges/{slug}/announcements", Organizers),
+    ("POST /api/v1/challenges/{slug}/announcements/{id}/withdraw", Organizers),
+    ("DELETE /api/v1/challenges/{slug}/webhook", Organizers),
+    ("GET /api/v1/challenges/{slug}/webhook", Organizers),
+    ("PUT /api/v1/challenges/{slug}/webhook", Organizers),
+    ("POST /api/v1/challenges/{slug}/webhook/ping", Organizers),
     ("GET /api/v1/challenges/{slug}/organizers", Organizers),
     ("POST /api/v1/challenges/{slug}/organizers", Organizers),
     ("DELETE /api/v1/challenges/{slug}/organizers/{account}", Organizers),
@@ -127,7 +139,13 @@ const ROUTES: &[(&str, For)] = &[
     ("POST /organizer/reset", Administrators),
     ("GET /organizer/{slug}", Organizers),
     ("GET /organizer/{slug}/participants", Organizers),
+    ("GET /organizer/{slug}/announcements", Organizers),
+    ("POST /organizer/{slug}/announcements", Organizers),
+    ("POST /organizer/{slug}/announcements/{id}/withdraw", Organizers),
     ("POST /organizer/{slug}/organizers", Organizers),
+    ("POST /organizer/{slug}/webhook", Organizers),
+    ("POST /organizer/{slug}/webhook/ping", Organizers),
+    ("POST /organizer/{slug}/webhook/remove", Organizers),
     ("POST /organizer/{slug}/organizers/{account}/remove", Organizers),
     ("POST /organizer/{slug}/participants/{account}/ban", Organizers),
     ("POST /organizer/{slug}/participants/{account}/decide", Organizers),
@@ -181,7 +199,7 @@ struct World {
 impl World {
     /// The address of the real object; or of one that was never there.
     fn address(&self, path: &str, real: bool) -> String {
-        let object = ["/submissions/", "/teams/", "/tokens/", "/uploads/", "/sessions/"];
+        let object = ["/submissions/", "/teams/", "/tokens/", "/uploads/", "/sessions/", "/announcements/"];
         let object = object.iter().find(|kind| path.contains(*kind)).copied().unwrap_or("");
         let never = uuid::Uuid::now_v7().to_string();
         let id = if real { self.names.get(object).unwrap_or(&never) } else { &never };
@@ -445,6 +463,11 @@ async fn world(
     joining::set(&mut *web.app.conn().await, phase.challenge, &rules).await.expect("set");
     let mut asker = web.person("Asker").await;
     asker.post(&format!("/join/{}", phase.challenge_slug), &[("name", "Askers")]).await;
+    let path = format!("/api/v1/challenges/{}", phase.challenge_slug);
+    let words = serde_json::json!({ "title": "Hello", "body": "all" });
+    let announced = olga.json(Method::POST, &format!("{path}/announcements"), words).await.json();
+    let hook = serde_json::json!({ "url": "https://example.org/" });
+    assert_eq!(olga.json(Method::PUT, &format!("{path}/webhook"), hook).await.status, StatusCode::OK);
     let member = account::by_name(&mut *web.app.conn().await, "Second").await.expect("read").expect("it").id;
     let names = BTreeMap::from([
         ("slug", phase.challenge_slug.clone()),
@@ -454,6 +477,7 @@ async fn world(
         ("invitation", invited["id"].as_str().expect("an id").to_owned()),
         ("/invitation", key(invited["link"].as_str().expect("a link"))),
         ("/reset", key(reset["link"].as_str().expect("a link"))),
+        ("/announcements/", announced["id"].as_str().expect("an id").to_owned()),
         ("/submissions/", submission.to_string()),
         ("/teams/", TeamId::to_string(&own.id)),
         ("/tokens/", token),

@@ -2,6 +2,7 @@
 //! miss one.
 
 mod account;
+mod announcements;
 pub mod challenges;
 pub mod compare;
 mod events;
@@ -86,6 +87,11 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(teams::revoke_invitation))
         .routes(routes!(teams::requests))
         .routes(routes!(teams::decide))
+        .routes(routes!(announcements::list, announcements::announce))
+        .routes(routes!(announcements::withdraw))
+        .routes(routes!(announcements::webhook, announcements::set_webhook, announcements::remove_webhook))
+        .routes(routes!(announcements::ping))
+        .routes(routes!(announcements::mails, announcements::set_mails))
         .routes(routes!(organizer::participants))
         .routes(routes!(organizer::remove))
         .routes(routes!(organizer::ban))

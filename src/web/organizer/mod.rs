@@ -4,6 +4,7 @@
 //! `/organizer/{slug}/…` is about one challenge. What stands beside `{slug}` (`workers`, `reset`, `new`, …) is reserved:
 //! no challenge has such a slug (`challenge_slug_reserved`).
 
+mod announcements;
 mod frame;
 mod home;
 mod overview;
@@ -28,6 +29,11 @@ pub fn router() -> Router<App> {
         .route("/organizer/{slug}/participants/{account}/remove", post(participants::remove))
         .route("/organizer/{slug}/participants/{account}/ban", post(participants::ban))
         .route("/organizer/{slug}/participants/{account}/unban", post(participants::unban))
+        .route("/organizer/{slug}/announcements", get(announcements::show).post(announcements::announce))
+        .route("/organizer/{slug}/announcements/{id}/withdraw", post(announcements::withdraw))
+        .route("/organizer/{slug}/webhook", post(announcements::set_webhook))
+        .route("/organizer/{slug}/webhook/remove", post(announcements::remove_webhook))
+        .route("/organizer/{slug}/webhook/ping", post(announcements::ping))
         .route("/organizer/{slug}/organizers", post(participants::add_organizer))
         .route("/organizer/{slug}/organizers/{account}/remove", post(participants::remove_organizer))
 }

@@ -202,6 +202,8 @@ struct AccountPage {
     said: Option<&'static str>,
     account: Account,
     has_password: bool,
+    /// Announcements come by mail too.
+    mails: bool,
     sessions: Vec<SessionView>,
 }
 
@@ -229,6 +231,7 @@ pub async fn show(
     let said = match said.as_str() {
         "password" => Some("The password is changed; every other session was ended."),
         "email" => Some("The mail address is stored."),
+        "mails" => Some("It is noted which mails you want."),
         "sessions" => Some("The other sessions were ended."),
         _ => None,
     };
@@ -242,10 +245,11 @@ async fn account_page(
     said: Option<&'static str>,
 ) -> Result<AccountPage, Error> {
     let has_password = sign_in::has_password(&app.pool, signed.account.id).await?;
+    let mails = account::wants_mails(&mut *app.db().await?, signed.account.id).await?;
     let sessions = sessions(&mut *app.db().await?, &signed.account, signed.session).await?;
     let account = signed.account.clone();
     let page = Page::of("Account", &Viewer(Some(signed)));
-    Ok(AccountPage { page, problems, said, account, has_password, sessions })
+    Ok(AccountPage { page, problems, said, account, has_password, mails, sessions })
 }
 
 async fn sessions(
@@ -318,6 +322,53 @@ pub async fn change_email(
         Ok(()) => Ok(Redirect::to("/account?said=email").into_response()),
         Err(error) => refused(&app, signed, error.into()).await,
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeMails {
+    /// A ticked box is sent, another is not.
+    announcements: Option<String>,
+}
+
+pub async fn change_mails(
+    State(app): State<App>,
+    Holder(signed): Holder,
+    Fields(ChangeMails { announcements }): Fields<ChangeMails>,
+) -> Result<Response, Error> {
+    account::set_mails(&mut *app.db().await?, signed.account.id, announcements.is_some()).await?;
+    Ok(Redirect::to("/account?said=mails").into_response())
+}
+
+#[derive(Template)]
+#[template(path = "unsubscribe.html")]
+struct UnsubscribePage {
+    page: Page,
+    key: String,
+    done: bool,
+}
+
+/// A page with a button: programs that open the links of a mail beforehand stop nothing.
+pub async fn show_unsubscribe(viewer: Viewer, Query(Key { key }): Query<Key>) -> Response {
+    render(&UnsubscribePage { page: Page::of("No more announcements", &viewer), key, done: false })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unsubscribe {
+    key: String,
+}
+
+pub async fn unsubscribe(
+    State(app): State<App>,
+    viewer: Viewer,
+    Fields(Unsubscribe { key }): Fields<Unsubscribe>,
+) -> Result<Response, Error> {
+    let known = key.parse().map_err(|_| Error::LinkNotFound)?;
+    if !account::stop_mails(&mut *app.db().await?, known).await? {
+        return Err(Error::LinkNotFound);
+    }
+    Ok(render(&UnsubscribePage { page: Page::of("No more announcements", &viewer), key, done: true }))
 }
 
 pub async fn end_session(

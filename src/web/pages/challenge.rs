@@ -13,13 +13,13 @@ use super::{
         error::render,
         extract::Viewer,
         metrics::{self, Definition},
-        view::{Page, markdown},
+        view::{Page, When, markdown},
     },
     phase::{PhaseView, current, gate_words},
 };
 use crate::{
     challenge::{
-        self, Challenge,
+        self, Challenge, announcement,
         phase::{self, Phase},
         protocol::EntryRule,
     },
@@ -33,9 +33,19 @@ struct ChallengePage {
     page: Page,
     challenge: Challenge,
     about: String,
+    /// Newest first.
+    news: Vec<News>,
     phases: Vec<PhaseView>,
     rules: Option<RulesView>,
     part: Part,
+}
+
+/// An announcement.
+pub struct News {
+    pub title: String,
+    /// HTML.
+    pub text: String,
+    pub when: When,
 }
 
 /// Whether the viewer takes part.
@@ -76,9 +86,15 @@ pub async fn show(State(app): State<App>, viewer: Viewer, Path(slug): Path<Strin
         }
     }
     let part = part(&mut conn, &viewer, &challenge).await?;
+    let news = announcement::list(&mut conn, challenge.id, false).await?.into_iter().map(|one| News {
+        title: one.title,
+        text: markdown(&one.body),
+        when: When::new(one.created_at),
+    });
+    let news = news.collect();
     let page = Page::of(&challenge.title, &viewer);
     let about = markdown(&challenge.description);
-    Ok(render(&ChallengePage { page, challenge, about, phases: views, rules, part }))
+    Ok(render(&ChallengePage { page, challenge, about, news, phases: views, rules, part }))
 }
 
 async fn part(conn: &mut PgConnection, viewer: &Viewer, challenge: &Challenge) -> Result<Part, Error> {

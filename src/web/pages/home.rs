@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     challenge::{
-        self, Challenge,
+        self, Challenge, announcement,
         phase::{self, Phase, PhaseState},
         protocol::Metric,
     },
@@ -37,6 +37,7 @@ struct Card {
     title: String,
     scale: Option<u32>,
     teams: i64,
+    announcements: i64,
     phase: Option<CardPhase>,
 }
 
@@ -79,13 +80,14 @@ pub async fn show(State(app): State<App>, viewer: Viewer) -> Result<Response, Er
 async fn card(conn: &mut PgConnection, viewer: &Viewer, challenge: Challenge) -> Result<Card, Error> {
     let phases = phase::of_challenge(conn, challenge.id).await?;
     let teams = team::count(conn, challenge.id).await?;
+    let announcements = announcement::count(conn, challenge.id).await?;
     let now = current(&phases);
     let phase = match now {
         Some(phase) => Some(card_phase(conn, viewer, phase).await?),
         None => None,
     };
     let scale = now.map(|p| p.protocol.rules.fidelity.scale);
-    Ok(Card { slug: challenge.slug, title: challenge.title, scale, teams, phase })
+    Ok(Card { slug: challenge.slug, title: challenge.title, scale, teams, announcements, phase })
 }
 
 async fn card_phase(conn: &mut PgConnection, viewer: &Viewer, phase: &Phase) -> Result<CardPhase, Error> {

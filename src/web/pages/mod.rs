@@ -58,6 +58,8 @@ pub fn router(app: &App) -> Router<App> {
         .route("/account", get(account::show))
         .route("/account/password", post(account::change_password))
         .route("/account/email", post(account::change_email))
+        .route("/account/mails", post(account::change_mails))
+        .route("/unsubscribe", get(account::show_unsubscribe).post(account::unsubscribe))
         .route("/account/sessions/end", post(account::end_other_sessions))
         .route("/account/sessions/{id}/end", post(account::end_session))
         .route("/tokens", post(team::make_token))
