@@ -102,6 +102,16 @@ pub enum Missing {
     Baseline,
 }
 
+impl Missing {
+    pub fn reason(self) -> Reason {
+        let message = match self {
+            Missing::Figure => "The figure that this phase is ranked by was not measured",
+            Missing::Baseline => "The baseline that this phase scores against was not measured",
+        };
+        Reason::new("missing_figure", message)
+    }
+}
+
 /// `None`: ranked. The gravest reason first. The ranked query takes the same decision in SQL; a test compares them.
 pub fn reason(entry: &Standing<'_>, gate: GateState, reproduction: ReproductionRule) -> Option<Reason> {
     let stated = entry.organizer_reason.unwrap_or("no reason was stated");
@@ -131,11 +141,7 @@ pub fn reason(entry: &Standing<'_>, gate: GateState, reproduction: ReproductionR
         }
         (true, true) => {}
     }
-    let message = match entry.missing? {
-        Missing::Figure => "The figure that this phase is ranked by was not measured",
-        Missing::Baseline => "The baseline that this phase scores against was not measured",
-    };
-    Some(Reason::new("missing_figure", message))
+    entry.missing.map(Missing::reason)
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 mod export;
 mod gate;
 mod query;
+mod track;
 
 use std::collections::BTreeMap;
 
 pub use gate::{devices, gate, gate_view};
 pub use query::ranking;
+pub use track::MAIN;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -121,6 +123,9 @@ pub struct BaselineRow {
     /// Where a weighted score orders the board: e² times the sum of its weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
+    /// In each sub-track that is ordered by one figure or a score, by slug.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tracks: BTreeMap<String, Place>,
     /// Of the baseline entry. (`psnr` stands above, so that it is there without one.)
     #[serde(flatten, serialize_with = "figures_but_psnr")]
     #[schema(inline)]

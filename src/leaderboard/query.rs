@@ -1,5 +1,7 @@
 //! The one ranked query.
 
+use std::collections::BTreeMap;
+
 use sqlx::PgConnection;
 
 use super::{BaselineRow, Board, Figures, Place, RankedRow, Ranks, UnrankedRow, gate};
@@ -205,7 +207,13 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
         let mut places = places(&rules.ranking, &r.track_values, &r.places)?.into_iter();
         let main = places.next().flatten();
         if r.baseline {
-            baseline = Some((figures, main.filter(|_| !rules.ranking.rule.is_relative())));
+            let tracks = rules.ranking.sub_tracks.iter().zip(places);
+            let unranked = |place: Place| Place { rank: None, ..place };
+            baseline = Some(Measured {
+                figures,
+                score: main.filter(|_| matches!(rules.ranking.rule, Rule::Score(_))).and_then(|p| p.value),
+                tracks: tracks.filter_map(|(t, place)| Some((t.slug.clone(), unranked(place?)))).collect(),
+            });
             continue;
         }
         let related = r.rel.iter().skip(1).all(Option::is_some);
@@ -300,20 +308,26 @@ fn ranks_of(by: &[Option<i32>]) -> Ranks {
     }
 }
 
+/// What the baseline entry measures.
+struct Measured {
+    figures: Figures,
+    score: Option<f64>,
+    tracks: BTreeMap<String, Place>,
+}
+
 /// A phase has a baseline as soon as it states one: a model, an entry or a figure.
-fn baseline_row(phase: &Phase, measured: Option<(Figures, Option<Place>)>) -> Option<BaselineRow> {
+fn baseline_row(phase: &Phase, measured: Option<Measured>) -> Option<BaselineRow> {
     let b = &phase.baseline;
     if b.submission.is_none() && b.model_sha256.is_none() && phase.gate.stated.is_none() {
         return None;
     }
-    let figures = measured.as_ref().map(|(figures, _)| *figures);
-    let place =
-        measured.and_then(|(_, place)| place).filter(|_| matches!(phase.protocol.rules.ranking.rule, Rule::Score(_)));
+    let figures = measured.as_ref().map(|m| m.figures);
     Some(BaselineRow {
         team: b.name.clone(),
         submission: figures.and(b.submission),
         psnr: figures.map(|f| f.psnr).or(phase.gate.stated),
-        score: place.and_then(|p| p.value),
+        score: measured.as_ref().and_then(|m| m.score),
+        tracks: measured.map(|m| m.tracks).unwrap_or_default(),
         figures,
     })
 }

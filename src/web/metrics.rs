@@ -5,9 +5,9 @@ use utoipa::ToSchema;
 
 use super::view::fixed;
 use crate::{
-    challenge::protocol::{Comparison, DeviceClass, FlopsProfile, Metric, ReproductionRule, Rule, Rules},
+    challenge::protocol::{self, Comparison, DeviceClass, FlopsProfile, Metric, ReproductionRule, Rule, Rules},
     evaluation::{RankedImages, TimedInput, fidelity::Channel},
-    leaderboard::{Figures, Ranks},
+    leaderboard::{Figures, Place, Ranks},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -162,37 +162,46 @@ pub fn reproduction(rule: ReproductionRule, ranked: RankedImages) -> &'static st
 pub fn ranked_by(rule: &Rule, against_baseline: bool) -> String {
     match rule {
         Rule::Metric(Metric::Runtime) if against_baseline => "runtime relative to the baseline".into(),
-        Rule::Metric(metric) => metric_word(*metric).into(),
+        rule => rule.words(),
+    }
+}
+
+/// How the figure that orders a track comes about, for its column's header.
+fn rule_definition(rule: &Rule, against_baseline: bool) -> String {
+    match rule {
+        Rule::Metric(_) => format!("Ordered by {}.", ranked_by(rule, against_baseline)),
         Rule::RankSum(metrics) => {
-            let words: Vec<_> = metrics.iter().map(|m| metric_word(*m)).collect();
-            format!("sum of the ranks by {}", listed(&words))
+            let words = protocol::listed(metrics.iter().map(|m| m.words().to_owned()));
+            format!(
+                "The entry's ranks by {words} added up, each among the ranked entries by unrounded values; lower is better."
+            )
         }
         Rule::Score(terms) => {
-            let parts: Vec<_> = terms.iter().map(|t| format!("{} {}", t.weight, metric_word(t.metric))).collect();
-            format!("weighted score of {}", listed(&parts.iter().map(String::as_str).collect::<Vec<_>>()))
+            let parts: Vec<_> =
+                terms.iter().map(|t| format!("{} · exp(2 · {} / baseline’s)", t.weight, t.metric.words())).collect();
+            let own = terms.iter().map(|t| t.weight).sum::<f64>() * 2f64.exp();
+            format!("{}; lower is better. The baseline has {}.", parts.join(" + "), fixed(own, 4))
         }
     }
 }
 
-pub fn metric_word(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Runtime => "runtime",
-        Metric::Params => "parameters",
-        Metric::Flops => "FLOPs",
-        Metric::Activations => "activations",
-        Metric::Memory => "peak memory",
-        Metric::Psnr => "PSNR",
-        Metric::Ssim => "SSIM",
-    }
+/// The column of what orders a track, where that is no figure of its own.
+pub fn score_column(rule: &Rule, against_baseline: bool) -> Option<Definition> {
+    let name = match rule {
+        Rule::Metric(_) => return None,
+        Rule::RankSum(_) => "Rank sum",
+        Rule::Score(_) => "Score",
+    };
+    let text = rule_definition(rule, against_baseline);
+    Some(Definition { id: "score", name, unit: "", better: Better::Lower, text })
 }
 
-/// `a, b and c`
-fn listed(words: &[&str]) -> String {
-    match words {
-        [] => String::new(),
-        [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
+/// Its cell; `place` is none for what is not ranked.
+pub fn score_cell(place: Option<Place>) -> Cell {
+    let text = place.map_or("–".to_owned(), |p| p.words());
+    // Sorts by the logarithm where there is one: it has no limit.
+    let exact = place.and_then(|p| p.ln.or(p.value)).map(|v| v.to_string()).unwrap_or_default();
+    Cell { id: "score", text, exact, ..Cell::default() }
 }
 
 pub fn device(class: DeviceClass) -> &'static str {

@@ -545,11 +545,61 @@ async fn every_format_tells_the_same() {
     assert!(lines[4].contains(",below_baseline,\"28.91 dB, 0.09 dB below the baseline's 29.00\","));
     assert!(lines.iter().skip(1).take(4).all(|l| l.ends_with("\"aim2020@1\"")));
 
-    let md = board.to_markdown();
+    let md = board.to_markdown().expect("Markdown");
+    assert!(md.contains(&board.sha256().expect("a hash")));
     assert!(md.contains("| 2 | B &amp; B\\_1 | 29.10<sup>1</sup> |"), "{md}");
     assert!(md.contains("*MSRResNet* (baseline)") && md.contains("Protocol aim2020@1"), "{md}");
 
-    let tex = board.to_latex();
-    assert!(tex.contains("2 & B \\& B\\_1 & \\textbf{29.10$^{1}$} &"), "{tex}");
-    assert!(tex.contains("\\toprule") && tex.contains("\\bottomrule") && tex.contains("aim2020@1"), "{tex}");
+    let at = "2026-11-25T12:00:00Z".parse().expect("a time");
+    let tex = board.to_latex(at).expect("LaTeX");
+    assert!(tex.contains("2 & B \\& B\\_1 & $\\mathbf{29.10}^{(1)}$ &"), "{tex}");
+    assert!(tex.contains("\\toprule") && tex.contains("\\bottomrule"), "{tex}");
+    assert!(tex.contains("protocol aim2020@1, 2026-11-25T12:00:00Z") && tex.contains("\\emph{Not ranked}"), "{tex}");
+    assert!(tex.contains("28.91 dB, 0.09 dB below the baseline''s 29.00") || tex.contains("baseline's 29.00"), "{tex}");
+    assert!(tex.contains(&format!("% SHA-256 of the board: {}", board.sha256().expect("a hash"))), "{tex}");
+}
+
+/// The table of a board with all that LaTeX trips over, set by a LaTeX engine.
+#[tokio::test]
+async fn the_table_compiles() {
+    let Some(engine) = ["pdflatex", "xelatex", "lualatex"].into_iter().find(|e| which(e)) else {
+        eprintln!("SKIPPED: no LaTeX engine; that the exported table compiles was NOT checked");
+        return;
+    };
+    let app = App::start().await;
+    let edit = |rules: &mut Rules| *rules = Rules::preset("ntire2022", 4).expect("a preset");
+    let phase = app.phase_with(|_| {}, edit).await;
+    for (team, psnr, ratio) in [
+        (r"A_b & 50% #1 $x$ {c} \input{y} ~^", 29.04, 0.336),
+        ("智能超分 Zoë Łódź Ðþ —“quoted”…", 29.1, 0.5),
+        ("<script>|\"--''``[1]", 29.2, 0.7),
+        ("Low", 27.91, 0.2),
+    ] {
+        let team = app.team(&phase, team).await;
+        app.enter_as(&phase, team, measured(psnr, ratio, 433_448)).await;
+    }
+    app.drain_queue().await;
+    let table = app.board(&phase).await.to_latex(chrono::Utc::now()).expect("LaTeX");
+    let folder = tempfile::tempdir().expect("a folder");
+    let document = format!(
+        "\\documentclass[twocolumn]{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{table}\\end{{document}}\n"
+    );
+    std::fs::write(folder.path().join("board.tex"), document).expect("written");
+    let mut command = std::process::Command::new(engine);
+    command.args(["-interaction=nonstopmode", "-halt-on-error", "board.tex"]).current_dir(folder.path());
+    let done = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&done.stdout);
+    if said.contains("booktabs.sty' not found") {
+        eprintln!("SKIPPED: {engine} has no booktabs; that the exported table compiles was NOT checked");
+        return;
+    }
+    assert!(done.status.success(), "{said}\n{table}");
+    if let Some(kept) = std::env::var_os("UPSCORE_TEST_PDF") {
+        std::fs::copy(folder.path().join("board.pdf"), kept).expect("kept");
+    }
+}
+
+fn which(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

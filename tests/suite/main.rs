@@ -32,5 +32,6 @@ mod submit;
 mod support;
 mod teams;
 mod timing;
+mod tracks;
 mod uploads;
 mod web;

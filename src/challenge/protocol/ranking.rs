@@ -95,6 +95,18 @@ impl Metric {
         }
     }
 
+    pub fn words(self) -> &'static str {
+        match self {
+            Metric::Runtime => "runtime",
+            Metric::Params => "parameters",
+            Metric::Flops => "FLOPs",
+            Metric::Activations => "activations",
+            Metric::Memory => "peak memory",
+            Metric::Psnr => "PSNR",
+            Metric::Ssim => "SSIM",
+        }
+    }
+
     /// Better when lower.
     pub fn is_cost(self) -> bool {
         !matches!(self, Metric::Psnr | Metric::Ssim)
@@ -183,6 +195,20 @@ impl Rule {
         Ok(())
     }
 
+    /// As in "ranked by …".
+    pub fn words(&self) -> String {
+        match self {
+            Rule::Metric(metric) => metric.words().into(),
+            Rule::RankSum(metrics) => {
+                format!("sum of the ranks by {}", listed(metrics.iter().map(|m| m.words().to_owned())))
+            }
+            Rule::Score(terms) => {
+                let parts = terms.iter().map(|t| format!("{} {}", t.weight, t.metric.words()));
+                format!("weighted score of {}", listed(parts))
+            }
+        }
+    }
+
     /// The figures that it looks at, in its order; never empty in rules that were read or vetted.
     pub fn metrics(&self) -> Vec<Metric> {
         match self {
@@ -207,6 +233,16 @@ impl Rule {
     /// Whether an entry's place depends on figures of the others.
     pub fn is_relative(&self) -> bool {
         matches!(self, Rule::RankSum(_))
+    }
+}
+
+/// `a, b and c`
+pub fn listed(words: impl Iterator<Item = String>) -> String {
+    let words: Vec<_> = words.collect();
+    match words.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
 }
 

@@ -3,10 +3,11 @@
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
-    http::header,
+    http::{HeaderName, header},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::{
@@ -15,7 +16,7 @@ use super::super::{
     extract::{PhaseAt, Viewer},
     sight::sees_board,
 };
-use crate::leaderboard::{self, Board};
+use crate::leaderboard::{self, Board, MAIN};
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -34,6 +35,21 @@ pub struct Asked {
     #[serde(default)]
     #[param(inline)]
     format: Format,
+    /// Slug of a sub-track to rank by; the main track where not given.
+    track: Option<String>,
+}
+
+/// In every format, as CSV has no place for it.
+const BOARD_SHA256: HeaderName = HeaderName::from_static("upscore-board-sha256");
+
+/// The board, and what tells whether two copies are of the same one.
+#[derive(Serialize, ToSchema)]
+struct Document {
+    #[serde(flatten)]
+    board: Board,
+    /// SHA-256 of this document without `hash`, with sorted keys and no white space. The other formats carry it too: in a
+    /// comment, in the last line, and all in the header `Upscore-Board-Sha256`.
+    hash: String,
 }
 
 /// Read the leaderboard: ranked entries, and the others with the reason
@@ -44,9 +60,9 @@ pub struct Asked {
         Asked),
     responses(
         (status = 200, description = "The board; CSV, Markdown and LaTeX hold the same figures",
-            content((Board = "application/json"), (String = "text/csv"), (String = "text/markdown"),
+            content((Document = "application/json"), (String = "text/csv"), (String = "text/markdown"),
                 (String = "application/x-tex"))),
-        (status = 400, description = "There is no such format", body = Errors),
+        (status = 400, description = "There is no such format or track", body = Errors),
         (status = 401, description = "The token is unknown, expired or revoked", body = Errors),
         (status = 403, description = "The figures of this phase are not published", body = Errors),
         (status = 404, description = "There is no such challenge or phase", body = Errors)),
@@ -57,17 +73,34 @@ pub async fn show(
     PhaseAt { challenge, phase }: PhaseAt,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Error> {
-    let Query(Asked { format }) = asked.map_err(|_| Error::BadQuery("`format` is json, csv, md or tex.".into()))?;
+    let Query(Asked { format, track }) = asked
+        .map_err(|_| Error::BadQuery("`format` is json, csv, md or tex; `track` is the slug of a sub-track.".into()))?;
     if !sees_board(&viewer, &phase) {
         return Err(Error::NotPublished);
     }
     let board = leaderboard::ranking(&mut *app.db().await?, &phase).await?;
-    let (kind, ending, text) = match format {
-        Format::Json => return Ok(Json(board).into_response()),
-        Format::Csv => ("text/csv; charset=utf-8", "csv", board.to_csv()),
-        Format::Md => ("text/markdown; charset=utf-8", "md", board.to_markdown()),
-        Format::Tex => ("application/x-tex; charset=utf-8", "tex", board.to_latex()),
+    let board = match track {
+        Some(slug) => {
+            let known: Vec<_> = board.ranking.sub_tracks.iter().map(|t| t.slug.clone()).collect();
+            let unknown = || {
+                Error::BadQuery(format!(
+                    "`track` is {MAIN}{}.",
+                    known.iter().map(|s| format!(", {s}")).collect::<String>()
+                ))
+            };
+            board.on_track(&slug).ok_or_else(unknown)?
+        }
+        None => board,
     };
-    let name = format!("inline; filename=\"{}-{}.{ending}\"", challenge.slug, phase.slug);
-    Ok(([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, name)], text).into_response())
+    let hash = board.sha256()?;
+    let hashed = [(BOARD_SHA256, hash.clone())];
+    let track = board.track.as_deref().map(|slug| format!("-{slug}")).unwrap_or_default();
+    let (kind, ending, text) = match format {
+        Format::Json => return Ok((hashed, Json(Document { board, hash })).into_response()),
+        Format::Csv => ("text/csv; charset=utf-8", "csv", board.to_csv()),
+        Format::Md => ("text/markdown; charset=utf-8", "md", board.to_markdown()?),
+        Format::Tex => ("application/x-tex; charset=utf-8", "tex", board.to_latex(Utc::now())?),
+    };
+    let name = format!("inline; filename=\"{}-{}{track}.{ending}\"", challenge.slug, phase.slug);
+    Ok(([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, name)], hashed, text).into_response())
 }

@@ -20,9 +20,9 @@ use super::{
     phase::{PhaseView, gate_words},
 };
 use crate::{
-    challenge::{Challenge, phase},
+    challenge::{Challenge, phase, protocol::Rule},
     evaluation::Verdict,
-    leaderboard::{self, Board, Figures},
+    leaderboard::{self, Board, Figures, MAIN, Place},
 };
 
 #[derive(Template)]
@@ -32,6 +32,8 @@ struct BoardPage {
     challenge: Challenge,
     phase: PhaseView,
     tabs: Vec<Tab>,
+    /// The main track and the sub-tracks; empty where there is only the one.
+    tracks: Vec<Tab>,
     protocol: String,
     ranked_by: String,
     gate: String,
@@ -45,6 +47,9 @@ struct BoardPage {
     baseline: Option<Row>,
     unranked: Vec<Row>,
     costs: Vec<Tab>,
+    cost_slug: &'static str,
+    /// `&track=slug` on a sub-track.
+    track_query: String,
     cost_name: &'static str,
     cost_axis: &'static str,
     /// For a wide and for a narrow window.
@@ -84,10 +89,12 @@ pub enum CostAxis {
     Memory,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct Asked {
     #[serde(default)]
     cost: CostAxis,
+    /// Slug of a sub-track; the main track where there is none of that name.
+    track: Option<String>,
 }
 
 pub async fn show(
@@ -96,7 +103,7 @@ pub async fn show(
     PhaseAt { challenge, phase }: PhaseAt,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Error> {
-    let cost = asked.map(|Query(asked)| asked.cost).unwrap_or_default();
+    let Asked { cost, track } = asked.map(|Query(asked)| asked).unwrap_or_default();
     let mut conn = app.db().await?;
     let board = leaderboard::ranking(&mut conn, &phase).await?;
     let devices = leaderboard::devices(&mut conn, &phase).await?;
@@ -105,7 +112,13 @@ pub async fn show(
     drop(conn);
 
     let against = phase.baseline.model_sha256.is_some();
-    let definitions = metrics::definitions(&phase.protocol.rules);
+    let track = track.filter(|slug| board.ranking.sub_tracks.iter().any(|t| t.slug == *slug));
+    let board = match &track {
+        Some(slug) => board.on_track(slug).ok_or(Error::PageNotFound)?,
+        None => board,
+    };
+    let score = metrics::score_column(board.rule(), against);
+    let definitions: Vec<_> = score.into_iter().chain(metrics::definitions(&phase.protocol.rules)).collect();
     let device = match devices.as_slice() {
         [] => view.device.to_owned(),
         [one] => one.clone(),
@@ -121,8 +134,9 @@ pub async fn show(
     Ok(render(&BoardPage {
         page: Page::of(format!("{} · {}", challenge.title, phase.title), &viewer),
         tabs: tabs.into_iter().map(|p| Tab { here: p.id == phase.id, slug: p.slug, title: p.title }).collect(),
+        tracks: tracks(&board),
         protocol: board.protocol.clone(),
-        ranked_by: metrics::ranked_by(&board.ranking.rule, against),
+        ranked_by: metrics::ranked_by(board.rule(), against),
         gate: gate_words(board.gate, &phase.baseline.name),
         caption: format!(
             "Protocol {}, measured on {device}. Counts are of a 1×3×256×256 input; a header's tooltip says what it is.",
@@ -140,6 +154,8 @@ pub async fn show(
             .into_iter()
             .map(|axis| Tab { slug: axis.slug().into(), title: axis.title().into(), here: here(axis) })
             .collect(),
+        cost_slug: cost.slug(),
+        track_query: track.map(|slug| format!("&track={slug}")).unwrap_or_default(),
         cost_name: cost.name(against),
         cost_axis: cost.axis(against),
         plots,
@@ -153,7 +169,7 @@ fn ranked(board: &Board, against: bool) -> Vec<Row> {
         rank: Some(r.rank),
         team: r.team.clone(),
         href: Some(format!("/submissions/{}", r.submission)),
-        cells: metrics::cells(&r.figures, Some(&r.ranks), against),
+        cells: cells(board, board.score_of(r), metrics::cells(&r.figures, Some(&r.ranks), against)),
         checks: checks(&r.figures),
         reason: None,
         baseline: false,
@@ -161,12 +177,27 @@ fn ranked(board: &Board, against: bool) -> Vec<Row> {
     rows.collect()
 }
 
+/// With the score first, where the track has one.
+fn cells(board: &Board, place: Option<Place>, figures: Vec<Cell>) -> Vec<Cell> {
+    let score = (!matches!(board.rule(), Rule::Metric(_))).then(|| metrics::score_cell(place));
+    score.into_iter().chain(figures).collect()
+}
+
+/// The main track and the sub-tracks.
+fn tracks(board: &Board) -> Vec<Tab> {
+    let subs = &board.ranking.sub_tracks;
+    let here = |slug: &str| board.track.as_deref().unwrap_or(MAIN) == slug;
+    let main = (!subs.is_empty()).then(|| Tab { slug: MAIN.into(), title: "Main track".into(), here: here(MAIN) });
+    let subs = subs.iter().map(|t| Tab { slug: t.slug.clone(), title: t.title.clone(), here: here(&t.slug) });
+    main.into_iter().chain(subs).collect()
+}
+
 fn unranked(board: &Board, against: bool) -> Vec<Row> {
     let rows = board.unranked.iter().map(|r| Row {
         rank: None,
         team: r.team.clone(),
         href: Some(format!("/submissions/{}", r.submission)),
-        cells: metrics::cells(&r.figures, None, against),
+        cells: cells(board, None, metrics::cells(&r.figures, None, against)),
         checks: noisy(&r.figures).into_iter().collect(),
         reason: Some(r.reason.message.clone()),
         baseline: false,
@@ -186,6 +217,8 @@ fn baseline(board: &Board, against: bool) -> Option<Row> {
             std::iter::once(psnr.unwrap_or_else(|| none("psnr"))).chain(rest.map(none)).collect()
         }
     };
+    let score = base.score.map(|score| Place { rank: None, value: Some(score), ln: Some(score.ln()) });
+    let cells = self::cells(board, score, cells);
     Some(Row {
         rank: None,
         team: base.team.clone(),

@@ -1,0 +1,95 @@
+//! CSV for programs: full precision, one line an entry.
+
+use super::Board;
+
+impl Board {
+    /// RFC 4180. Text that a spreadsheet would take for a formula is quoted with `'`. Each sub-track has two columns.
+    pub fn to_csv(&self) -> String {
+        let mut head = "rank,team,submission,psnr_db,ssim,params,flops,macs,activations,convs,memory_mib,runtime_ms,\
+                        runtime_ratio,runtime_ratio_low,runtime_ratio_high,runtime_noisy,rank_runtime,rank_params,\
+                        rank_flops,rank_activations,rank_memory,rank_psnr,rank_ssim,score,score_ln"
+            .to_owned();
+        for track in &self.ranking.sub_tracks {
+            head += &format!(",rank_track_{0},value_track_{0}", track.slug);
+        }
+        let mut out = head + ",reproduction,status,reason,flops_profile,protocol\r\n";
+        let places = self.ranked.iter().map(Some).chain(std::iter::repeat(None));
+        for (line, row) in self.lines().into_iter().zip(places) {
+            let f = line.figures;
+            let r = line.ranks;
+            let status = match (line.rank, line.note) {
+                (Some(_), _) => "ranked",
+                (None, Some(reason)) => &reason.code,
+                (None, None) => "baseline",
+            };
+            let score = match row {
+                Some(row) => self.score_of(row).and_then(|p| p.value),
+                None => self.baseline.as_ref().filter(|_| line.baseline).and_then(|b| b.score),
+            };
+            let mut cells = vec![
+                cell(line.rank),
+                text(line.team),
+                cell(line.submission.as_ref()),
+                cell(line.psnr),
+                cell(f.map(|f| f.ssim)),
+                cell(f.map(|f| f.params)),
+                cell(f.map(|f| f.flops)),
+                cell(f.map(|f| f.macs)),
+                cell(f.map(|f| f.activations)),
+                cell(f.map(|f| f.convs)),
+                cell(f.map(|f| f.memory_mib)),
+                cell(f.map(|f| f.runtime_ms)),
+                cell(f.and_then(|f| f.runtime_ratio)),
+                cell(f.and_then(|f| f.runtime_ratio_ci95).map(|[low, _]| low)),
+                cell(f.and_then(|f| f.runtime_ratio_ci95).map(|[_, high]| high)),
+                cell(f.map(|f| f.noisy)),
+                cell(r.and_then(|r| r.runtime)),
+                cell(r.and_then(|r| r.params)),
+                cell(r.and_then(|r| r.flops)),
+                cell(r.and_then(|r| r.activations)),
+                cell(r.and_then(|r| r.memory)),
+                cell(r.and_then(|r| r.psnr)),
+                cell(r.and_then(|r| r.ssim)),
+                cell(score),
+                cell(row.and_then(|row| self.score_of(row)).and_then(|p| p.ln)),
+            ];
+            for track in &self.ranking.sub_tracks {
+                let place = row.and_then(|row| row.tracks.get(&track.slug));
+                cells.push(cell(place.and_then(|p| p.rank)));
+                cells.push(cell(place.and_then(|p| p.value)));
+            }
+            cells.extend([
+                cell(f.map(|f| f.reproduction.as_str())),
+                status.to_owned(),
+                text(line.note.map_or("", |reason| &reason.message)),
+                self.flops_profile.as_str().to_owned(),
+                text(&self.protocol),
+            ]);
+            out.push_str(&cells.join(","));
+            out.push_str("\r\n");
+        }
+        out
+    }
+}
+
+fn cell(value: Option<impl std::fmt::Display>) -> String {
+    value.map(|v| v.to_string()).unwrap_or_default()
+}
+
+/// Somebody's words as a CSV cell: always quoted, never a formula.
+fn text(words: &str) -> String {
+    let formula = words.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    format!("\"{}{}\"", if formula { "'" } else { "" }, words.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn words_cannot_break_out_of_their_cell() {
+        assert_eq!(text("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
+        assert_eq!(text("a,b"), "\"a,b\"");
+        assert_eq!(text("@x"), "\"'@x\"");
+    }
+}
