@@ -33,6 +33,7 @@ static ASSETS: LazyLock<BTreeMap<&'static str, Asset>> = assets! {
     "live.js" "text/javascript; charset=utf-8"
     "tus.min.js" "text/javascript; charset=utf-8"
     "upload.js" "text/javascript; charset=utf-8"
+    "viewer.js" "text/javascript; charset=utf-8"
     "favicon.svg" "image/svg+xml"
 };
 

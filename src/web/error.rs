@@ -22,6 +22,8 @@ use crate::{
     challenge::{announcement::AnnouncementError, organizers::OrganizersError},
     db,
     problem::Problem,
+    queue::rerun::RerunError,
+    review::{mark::MarkError, objection::ObjectionError},
     storage::StorageError,
     submission::Rejection,
     team::{TeamError, account::AccountError, attempt::TooMany, password::Busy, token::TokenError},
@@ -176,6 +178,53 @@ impl From<AnnouncementError> for Error {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 situation.field().into_iter().fold(problem, Problem::at),
             ),
+        }
+    }
+}
+
+impl From<MarkError> for Error {
+    fn from(error: MarkError) -> Self {
+        let message = sentence(&error.to_string());
+        match error {
+            MarkError::BadReason => {
+                Error::Refused(StatusCode::UNPROCESSABLE_ENTITY, Problem::new("bad_reason", message).at("reason"))
+            }
+            MarkError::Changed(_) => Error::Refused(
+                StatusCode::CONFLICT,
+                Problem::new("mark_changed", message).hint("Look at it as it is now, and decide again."),
+            ),
+            MarkError::NotFound => Error::SubmissionNotFound,
+            MarkError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<ObjectionError> for Error {
+    fn from(error: ObjectionError) -> Self {
+        let message = sentence(&error.to_string());
+        let refused = |status, code| Error::Refused(status, Problem::new(code, message));
+        match error {
+            ObjectionError::BadText => refused(StatusCode::UNPROCESSABLE_ENTITY, "bad_objection"),
+            ObjectionError::Open => refused(StatusCode::CONFLICT, "objection_open"),
+            ObjectionError::TooEarly => refused(StatusCode::CONFLICT, "objection_too_early"),
+            ObjectionError::Answered => refused(StatusCode::CONFLICT, "objection_answered"),
+            ObjectionError::NotFound => refused(StatusCode::NOT_FOUND, "objection_not_found"),
+            ObjectionError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<RerunError> for Error {
+    fn from(error: RerunError) -> Self {
+        let message = sentence(&error.to_string());
+        let refused = |status, code| Error::Refused(status, Problem::new(code, message));
+        match error {
+            RerunError::Nothing => refused(StatusCode::CONFLICT, "nothing_to_rerun"),
+            RerunError::StillRunning(_) => refused(StatusCode::CONFLICT, "rerun_running"),
+            RerunError::Decided(_) => refused(StatusCode::CONFLICT, "rerun_decided"),
+            RerunError::NothingScored => refused(StatusCode::CONFLICT, "rerun_not_scored"),
+            RerunError::NotFound => refused(StatusCode::NOT_FOUND, "rerun_not_found"),
+            RerunError::Database(error) => error.into(),
         }
     }
 }

@@ -65,6 +65,21 @@ pub struct OrganizerAt {
     pub signed: Signed,
 }
 
+/// A challenge and one of its phases (`slug`, `phase`), to those who run it.
+pub struct OrganizerPhaseAt {
+    pub challenge: Challenge,
+    pub phase: Phase,
+    pub signed: Signed,
+}
+
+/// A submission, to those who run its challenge: of the address `/organizer/{slug}/…/{submission}`, or of the API's
+/// `/submissions/{id}/…`. To others it does not exist.
+pub struct ReviewAt {
+    pub challenge: Challenge,
+    pub signed: Signed,
+    pub at: SubmissionAt,
+}
+
 /// The team of the address, to those who are in it and to organizers.
 pub struct TeamAt {
     pub team: Team,
@@ -215,6 +230,42 @@ impl FromRequestParts<App> for OrganizerAt {
             Some(challenge) => Ok(OrganizerAt { challenge, signed }),
             None => Err(Error::ChallengeNotFound),
         }
+    }
+}
+
+impl FromRequestParts<App> for OrganizerPhaseAt {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let OrganizerAt { challenge, signed } = OrganizerAt::from_request_parts(parts, app).await?;
+        let path = Path::<HashMap<String, String>>::from_request_parts(parts, app).await;
+        let Path(path) = path.map_err(|_| Error::PhaseNotFound)?;
+        let slug = path.get("phase").ok_or(Error::PhaseNotFound)?;
+        let phase = phase::by_slug(&mut *app.db().await?, &challenge.slug, slug).await?.ok_or(Error::PhaseNotFound)?;
+        Ok(OrganizerPhaseAt { challenge, phase, signed })
+    }
+}
+
+impl FromRequestParts<App> for ReviewAt {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let Holder(signed) = Holder::from_request_parts(parts, app).await?;
+        let path = Path::<HashMap<String, String>>::from_request_parts(parts, app).await;
+        let Path(path) = path.map_err(|_| Error::SubmissionNotFound)?;
+        let id = path.get("submission").or_else(|| path.get("id"));
+        let id: SubmissionId = id.and_then(|id| id.parse().ok()).ok_or(Error::SubmissionNotFound)?;
+        let mut conn = app.db().await?;
+        let submission = submission::get(&mut conn, id).await?.ok_or(Error::SubmissionNotFound)?;
+        let phase = phase::get(&mut conn, submission.phase).await?.ok_or(Error::SubmissionNotFound)?;
+        let elsewhere = path.get("slug").is_some_and(|slug| *slug != submission.challenge_slug);
+        if elsewhere || !signed.account.organizes(phase.challenge) {
+            return Err(Error::SubmissionNotFound);
+        }
+        let challenge = challenge::by_slug(&mut conn, &submission.challenge_slug).await?;
+        let challenge = challenge.ok_or(Error::SubmissionNotFound)?;
+        let viewer = Viewer(Some(signed.clone()));
+        Ok(ReviewAt { challenge, signed, at: SubmissionAt { submission, phase, sight: Sight::Organizer, viewer } })
     }
 }
 

@@ -8,7 +8,8 @@
 //!         pages/ organizer/ api/   small handlers; both call `submission::intake::accept`
 //! ```
 //!
-//! No route serves HR, anything derived from it but scores, or another team's files.
+//! No route serves HR, anything derived from it but scores, or another team's files; but to the organizers of a challenge,
+//! who look at an entry's images beside HR (`organizer/pictures.rs`).
 
 pub mod api;
 pub mod assets;

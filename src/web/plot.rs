@@ -1,5 +1,7 @@
 //! Plots as plain numbers: the templates draw SVG from them, with classes and no inline style.
 
+use crate::evaluation::Runtime;
+
 /// A point to be plotted.
 #[derive(Debug, Clone)]
 pub struct Point {
@@ -162,6 +164,76 @@ pub fn strip(values: &[(String, f64)], mean: f64) -> Option<Strip> {
         ticks: linear_ticks(low, high, 7).into_iter().map(|(v, text)| Tick { at: at(v), text }).collect(),
         mean: at(mean).clamp(MARGIN, WIDTH - MARGIN),
         width: WIDTH,
+    })
+}
+
+/// The timed passes of an entry and of its baseline in the order they ran, each as how far it is from the median of its own.
+#[derive(Debug, Clone)]
+pub struct Passes {
+    pub dots: Vec<Pass>,
+    /// Per cent.
+    pub ticks: Vec<Tick>,
+    pub frame: Frame,
+    pub has_baseline: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Pass {
+    pub x: f64,
+    pub y: f64,
+    pub title: String,
+    /// `entry` or `baseline`, and `disturbed` where it was.
+    pub class: &'static str,
+}
+
+/// `None`: there is nothing to be drawn.
+pub fn passes(runtime: &Runtime) -> Option<Passes> {
+    let frame = PROGRESS;
+    let blocks = &runtime.record.blocks;
+    // Which block, ms, of the baseline, what disturbed it.
+    let mut all: Vec<(usize, f64, bool, Option<&str>)> = Vec::new();
+    for (i, block) in blocks.iter().enumerate() {
+        let why = block.disturbed.as_deref();
+        let [first, last] = block.entry_ms;
+        let between = block.baseline_ms.into_iter().flatten();
+        all.push((i, first, false, why));
+        all.extend(between.map(|ms| (i, ms, true, why)));
+        all.push((i, last, false, why));
+    }
+    if blocks.is_empty() {
+        all.extend(runtime.samples_ms.iter().enumerate().map(|(i, &ms)| (i, ms, false, None)));
+    }
+    let middle = |baseline: bool| {
+        let mut of: Vec<f64> = all.iter().filter(|pass| pass.2 == baseline).map(|pass| pass.1).collect();
+        of.sort_by(f64::total_cmp);
+        of.get(of.len() / 2).copied().filter(|ms| *ms > 0.0)
+    };
+    let (entry, baseline) = (middle(false)?, middle(true));
+    let off =
+        |ms: f64, of_baseline: bool| 100.0 * (ms / if of_baseline { baseline.unwrap_or(ms) } else { entry } - 1.0);
+    let (low, high) = bounds(all.iter().map(|pass| off(pass.1, pass.2)), 0.12, 2.0)?;
+    let to_y = |value: f64| frame.bottom - (value - low) / (high - low) * (frame.bottom - frame.top);
+    let step = (frame.right - frame.left - 24.0) / all.len().saturating_sub(1).max(1) as f64;
+    let dots = all.iter().enumerate().map(|(i, &(block, ms, of_baseline, why))| {
+        let whose = if of_baseline { "baseline" } else { "entry" };
+        let cause = why.map_or_else(String::new, |why| format!("; disturbed: {why}"));
+        Pass {
+            x: frame.left + 12.0 + i as f64 * step,
+            y: to_y(off(ms, of_baseline)),
+            title: format!("{whose}, block {}: {ms:.3} ms, {:+.1} %{cause}", block + 1, off(ms, of_baseline)),
+            class: match (of_baseline, why) {
+                (false, None) => "entry",
+                (false, Some(_)) => "entry disturbed",
+                (true, None) => "baseline",
+                (true, Some(_)) => "baseline disturbed",
+            },
+        }
+    });
+    Some(Passes {
+        dots: dots.collect(),
+        ticks: linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick { at: to_y(v), text }).collect(),
+        frame,
+        has_baseline: baseline.is_some(),
     })
 }
 

@@ -1,5 +1,7 @@
-//! What organizers do with entries: measuring them again.
+//! What organizers do with entries: looking, deciding, answering, measuring again.
 
+use axum::http::{Method, StatusCode};
+use serde_json::json;
 use sqlx::Acquire;
 use upscore::{
     audit::{self, Actor},
@@ -12,9 +14,14 @@ use upscore::{
         rerun::{self, Decision, RerunError, Which},
     },
     submission::quota,
+    team::token::Scope,
 };
 
-use crate::support::app::{App, Plan, measurement};
+use crate::support::{
+    app::{App, Plan, measurement},
+    files::results,
+    web::Web,
+};
 
 /// A measurement of another time and PSNR.
 fn measured(psnr: f64, ms: f64) -> Measurement {
@@ -110,4 +117,84 @@ async fn a_rerun_counts_only_when_an_organizer_says_so() {
     let acts: Vec<_> = noted.iter().rev().map(|e| e.action.as_str()).collect();
     let pair = |end| ["rerun.start", end];
     assert_eq!(acts, [pair("rerun.make_official"), pair("rerun.discard"), pair("rerun.discard")].concat());
+}
+
+/// An organizer's browser, a team's, and an entry of the team with real files that was scored.
+#[tokio::test]
+async fn organizers_decide_the_team_reads_why_and_objects() {
+    let web = Web::start().await;
+    let phase = web.app.real_phase().await;
+    let (team, rival) = (web.app.team(&phase, "a").await, web.app.team(&phase, "b").await);
+    let (token, other) = (web.token(team).await, web.token(rival).await);
+    let first = web.app.submit(&phase, team, &results(1)).await.expect("accepted").submission;
+    // The same model, other images: a copy in all but the images.
+    let copy = web.app.submit(&phase, rival, &results(9)).await.expect("accepted").submission;
+    web.app.drain_queue().await;
+    let mut olga = web.organizer().await;
+    let api = format!("/api/v1/submissions/{first}");
+    let page = format!("/organizer/real/review/{first}");
+
+    let evidence = olga.get(&format!("{api}/review")).await.json();
+    let alike = &evidence["duplicates"][0];
+    assert_eq!((&alike["submission"], &alike["first"]), (&json!(copy), &json!(false)), "{evidence}");
+    assert_eq!(alike["how"], json!(["model", "graph"]));
+    let seen = evidence["marks"]["seen"].as_str().expect("a state").to_owned();
+    let queue = olga.get("/api/v1/challenges/real/phases/validation/review?state=flagged").await.json();
+    assert_eq!(queue["entries"].as_array().map(Vec::len), Some(2), "{queue}");
+
+    // Held by one organizer; another who read the page before is told so, and changes nothing.
+    let held =
+        olga.post(&format!("{page}/mark"), &[("word", "hold"), ("reason", "same file as b's"), ("seen", &seen)]).await;
+    assert_eq!(held.status, StatusCode::SEE_OTHER, "{}", held.text);
+    let act = json!({ "word": "disqualify", "reason": "a copy", "seen": seen });
+    let late = olga.json(Method::POST, &format!("{api}/mark"), act).await;
+    assert_eq!((late.status, late.code().as_str()), (StatusCode::CONFLICT, "mark_changed"));
+    assert!(late.text.contains("it is held (“same file as b's”)"), "{}", late.text);
+    let again = json!({ "word": "hold", "reason": "same file as b's", "seen": seen });
+    assert_eq!(olga.json(Method::POST, &format!("{api}/mark"), again).await.status, StatusCode::OK, "done already");
+    let empty = olga.json(Method::POST, &format!("{api}/mark"), json!({ "word": "hold", "reason": " " })).await;
+    assert_eq!(empty.code(), "bad_reason");
+    for stranger in [&token, &other] {
+        assert_ne!(web.call(Method::POST, stranger, &format!("{api}/mark")).await.status, StatusCode::OK);
+    }
+
+    // The team reads the reason, objects once, and reads the answer.
+    let own = web.get_as(&token, &format!("/submissions/{first}")).await.text;
+    assert!(own.contains("same file as b&#39;s") && !own.contains("Olga"), "the reason, not the person");
+    let object =
+        async |text: &str| web.form(&token, &format!("/submissions/{first}/objections"), &format!("text={text}")).await;
+    assert_eq!(object("We+were+first").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(object("And+again").await.status, StatusCode::CONFLICT);
+    let words = web.get_as(&token, &format!("{api}/objections")).await.json();
+    let id = words["objections"][0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(web.get_as(&other, &format!("{api}/objections")).await.status, StatusCode::NOT_FOUND);
+    assert!(olga.get("/organizer/real/review?state=objection").await.text.contains(&first.to_string()));
+    let answered = olga.post(&format!("{page}/objections/{id}"), &[("answer", "You were: b is disqualified")]).await;
+    assert_eq!(answered.status, StatusCode::SEE_OTHER, "{}", answered.text);
+    let accepted =
+        olga.json(Method::POST, &format!("{api}/mark"), json!({ "word": "accept", "reason": "first" })).await;
+    assert_eq!(accepted.json()["status"], "none", "{}", accepted.text);
+    let verified =
+        olga.json(Method::POST, &format!("{api}/mark"), json!({ "word": "verify", "reason": "code read" })).await;
+    assert_eq!(verified.json()["verified"], true);
+    let own = web.get_as(&token, &format!("/submissions/{first}")).await.text;
+    assert!(own.contains("You were: b is disqualified") && own.contains("code read"));
+    let history = olga.get(&format!("{api}/review")).await.json()["history"].clone();
+    let acts: Vec<_> = history.as_array().expect("a list").iter().map(|e| e["action"].as_str().unwrap_or("")).collect();
+    assert_eq!(acts, ["submission.verify", "submission.accept", "objection.answer", "submission.hold"]);
+
+    // The images, HR among them, to nobody else and into no cache.
+    for file in ["hr.png", "sr.png", "lr.png", "diff.png"] {
+        let path = format!("{page}/images/0901/{file}");
+        let shown = olga.get(&path).await;
+        assert_eq!((shown.status, shown.header("cache-control")), (StatusCode::OK, "private, no-store"), "{file}");
+        assert_eq!(shown.header("content-type"), "image/png");
+        assert_eq!(web.get(&path).await.status, StatusCode::UNAUTHORIZED, "{file}");
+        for stranger in [team, rival] {
+            let holder = web.token_that_may(stranger, Scope::Admin).await;
+            assert_eq!(web.get_as(&holder, &path).await.status, StatusCode::NOT_FOUND, "{file}");
+        }
+    }
+    assert_eq!(olga.get(&format!("{page}/images/0901/model.onnx")).await.status, StatusCode::NOT_FOUND);
+    assert!(olga.get(&page).await.text.contains("You were: b is disqualified"));
 }

@@ -14,6 +14,7 @@ use upscore::{
         organizers,
     },
     ids::TeamId,
+    queue::rerun::{self, Decision, Which},
     team::{self, Role, account},
 };
 
@@ -72,6 +73,11 @@ const ROUTES: &[(&str, For)] = &[
     ("POST /api/v1/challenges/{slug}/phases/{phase}/submissions", Accounts),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/compare", Everybody),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/study", Everybody),
+    ("GET /api/v1/challenges/{slug}/phases/{phase}/review", Organizers),
+    ("GET /api/v1/challenges/{slug}/phases/{phase}/reruns", Organizers),
+    ("POST /api/v1/challenges/{slug}/phases/{phase}/reruns", Organizers),
+    ("GET /api/v1/challenges/{slug}/phases/{phase}/reruns/{batch}", Organizers),
+    ("POST /api/v1/challenges/{slug}/phases/{phase}/reruns/{batch}", Organizers),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/submissions", Accounts),
     ("GET /api/v1/challenges/{slug}/announcements", Everybody),
     ("POST /api/v1/challenges/{slug}/announcements", Organizers),
@@ -100,6 +106,11 @@ const ROUTES: &[(&str, For)] = &[
     ("PATCH /api/v1/submissions/{id}", For::Team),
     ("POST /api/v1/submissions/{id}/cancel", For::Team),
     ("POST /api/v1/submissions/{id}/choose", For::Team),
+    ("POST /api/v1/submissions/{id}/mark", Organizers),
+    ("GET /api/v1/submissions/{id}/objections", For::Team),
+    ("POST /api/v1/submissions/{id}/objections", For::Team),
+    ("POST /api/v1/submissions/{id}/objections/{objection}/answer", Organizers),
+    ("GET /api/v1/submissions/{id}/review", Organizers),
     ("POST /api/v1/submissions/{id}/withdraw", For::Team),
     ("GET /api/v1/submissions/{id}/model", For::Team),
     ("GET /api/v1/submissions/{id}/record", For::Team),
@@ -139,6 +150,14 @@ const ROUTES: &[(&str, For)] = &[
     ("POST /organizer/reset", Administrators),
     ("GET /organizer/{slug}", Organizers),
     ("GET /organizer/{slug}/participants", Organizers),
+    ("GET /organizer/{slug}/review", Organizers),
+    ("GET /organizer/{slug}/review/{submission}", Organizers),
+    ("GET /organizer/{slug}/review/{submission}/images/{image}/{file}", Organizers),
+    ("POST /organizer/{slug}/review/{submission}/mark", Organizers),
+    ("POST /organizer/{slug}/review/{submission}/objections/{objection}", Organizers),
+    ("POST /organizer/{slug}/{phase}/reruns", Organizers),
+    ("GET /organizer/{slug}/{phase}/reruns/{batch}", Organizers),
+    ("POST /organizer/{slug}/{phase}/reruns/{batch}", Organizers),
     ("GET /organizer/{slug}/announcements", Organizers),
     ("POST /organizer/{slug}/announcements", Organizers),
     ("POST /organizer/{slug}/announcements/{id}/withdraw", Organizers),
@@ -165,6 +184,7 @@ const ROUTES: &[(&str, For)] = &[
     ("POST /submissions/{id}/cancel", For::Team),
     ("POST /submissions/{id}/choose", For::Team),
     ("POST /submissions/{id}/fact-sheet", For::Team),
+    ("POST /submissions/{id}/objections", For::Team),
     ("POST /submissions/{id}/withdraw", For::Team),
     ("GET /team", Accounts),
     ("POST /teams/{id}/invitations", Owner),
@@ -204,7 +224,9 @@ impl World {
         let never = uuid::Uuid::now_v7().to_string();
         let id = if real { self.names.get(object).unwrap_or(&never) } else { &never };
         let mut address = path.replace("{id}", id);
-        for name in ["slug", "phase", "name", "account", "invitation"] {
+        for name in
+            ["slug", "phase", "name", "account", "invitation", "submission", "objection", "batch", "image", "file"]
+        {
             address = address.replace(&format!("{{{name}}}"), &self.names[name]);
         }
         if path == "/invitation" || path == "/reset" {
@@ -469,12 +491,28 @@ async fn world(
     let hook = serde_json::json!({ "url": "https://example.org/" });
     assert_eq!(olga.json(Method::PUT, &format!("{path}/webhook"), hook).await.status, StatusCode::OK);
     let member = account::by_name(&mut *web.app.conn().await, "Second").await.expect("read").expect("it").id;
+    // A batch of re-runs, cancelled at once.
+    let batch = {
+        let mut conn = web.app.conn().await;
+        let ids = (phase.challenge, phase.id);
+        let (batch, _) =
+            rerun::start(&mut conn, ids, Which::These(&[submission]), &Actor::Shell, "again").await.expect("one");
+        rerun::decide(&mut conn, phase.challenge, batch, Decision::Discarded, &Actor::Shell, "no")
+            .await
+            .expect("decided");
+        batch
+    };
     let names = BTreeMap::from([
         ("slug", phase.challenge_slug.clone()),
         ("phase", "validation".to_owned()),
         ("name", "app.css".to_owned()),
         ("account", member.to_string()),
         ("invitation", invited["id"].as_str().expect("an id").to_owned()),
+        ("submission", submission.to_string()),
+        ("objection", uuid::Uuid::now_v7().to_string()),
+        ("batch", batch.to_string()),
+        ("image", "0901".to_owned()),
+        ("file", "hr.png".to_owned()),
         ("/invitation", key(invited["link"].as_str().expect("a link"))),
         ("/reset", key(reset["link"].as_str().expect("a link"))),
         ("/announcements/", announced["id"].as_str().expect("an id").to_owned()),

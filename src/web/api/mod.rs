@@ -9,6 +9,7 @@ mod events;
 mod leaderboard;
 mod organizer;
 mod records;
+pub mod review;
 mod study;
 pub mod submissions;
 mod teams;
@@ -68,6 +69,13 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(submissions::choose))
         .routes(routes!(submissions::results))
         .routes(routes!(submissions::model))
+        .routes(routes!(review::list))
+        .routes(routes!(review::show))
+        .routes(routes!(review::act))
+        .routes(routes!(review::object, review::words))
+        .routes(routes!(review::answer))
+        .routes(routes!(review::rerun, review::reruns))
+        .routes(routes!(review::drift_report, review::decide))
         .routes(routes!(records::show))
         .routes(routes!(records::key))
         .routes(routes!(events::stream))

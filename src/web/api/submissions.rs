@@ -602,7 +602,7 @@ fn changeable(at: &SubmissionAt) -> Result<(), Error> {
 }
 
 /// Its team's, or an organizer's, with a token that may do more than read.
-fn own(at: &SubmissionAt) -> Result<(), Error> {
+pub fn own(at: &SubmissionAt) -> Result<(), Error> {
     match (&at.viewer.0, at.sight) {
         (None, _) => Err(Error::TokenNeeded),
         (_, Sight::Public) => Err(Error::SubmissionNotFound),

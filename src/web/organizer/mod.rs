@@ -5,10 +5,14 @@
 //! no challenge has such a slug (`challenge_slug_reserved`).
 
 mod announcements;
+mod entry;
 mod frame;
 mod home;
 mod overview;
 mod participants;
+mod pictures;
+mod reruns;
+mod review;
 
 use axum::{
     Router,
@@ -34,6 +38,13 @@ pub fn router() -> Router<App> {
         .route("/organizer/{slug}/webhook", post(announcements::set_webhook))
         .route("/organizer/{slug}/webhook/remove", post(announcements::remove_webhook))
         .route("/organizer/{slug}/webhook/ping", post(announcements::ping))
+        .route("/organizer/{slug}/review", get(review::show))
+        .route("/organizer/{slug}/review/{submission}", get(entry::show))
+        .route("/organizer/{slug}/review/{submission}/mark", post(entry::mark))
+        .route("/organizer/{slug}/review/{submission}/objections/{objection}", post(entry::answer))
+        .route("/organizer/{slug}/review/{submission}/images/{image}/{file}", get(pictures::show))
+        .route("/organizer/{slug}/{phase}/reruns", post(reruns::start))
+        .route("/organizer/{slug}/{phase}/reruns/{batch}", get(reruns::show).post(reruns::decide))
         .route("/organizer/{slug}/organizers", post(participants::add_organizer))
         .route("/organizer/{slug}/organizers/{account}/remove", post(participants::remove_organizer))
 }

@@ -9,7 +9,7 @@ mod download;
 mod home;
 mod phase;
 mod study;
-mod submission;
+pub mod submission;
 mod submit;
 mod team;
 
@@ -49,6 +49,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/submissions/{id}/withdraw", post(submission::withdraw))
         .route("/submissions/{id}/choose", post(submission::choose))
         .route("/submissions/{id}/fact-sheet", post(submission::amend))
+        .route("/submissions/{id}/objections", post(submission::object))
         .route("/signup", get(account::show_sign_up).post(account::sign_up))
         .route("/signin", get(account::show_sign_in).post(account::sign_in))
         .route("/signin/token", post(account::sign_in_by_token))

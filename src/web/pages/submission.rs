@@ -6,9 +6,11 @@ use axum::{
     extract::{State, rejection::FormRejection},
     response::{IntoResponse, Redirect, Response},
 };
+use serde::Deserialize;
 
 use super::super::{
     App, Error,
+    body::Fields,
     details::{Details, Standing},
     error::render,
     extract::SubmissionAt,
@@ -26,6 +28,7 @@ use crate::{
     leaderboard::{BaselineRow, Figures},
     problem::Problem,
     queue::{self, Fault},
+    review::{mark, objection},
     submission::{
         self, FactSheet, Submission,
         fact_sheet::{self, Field},
@@ -66,6 +69,10 @@ struct SubmissionPage {
     /// Sizes of the files.
     files: Option<[String; 2]>,
     history: Vec<Past>,
+    /// What organizers did with it, newest first.
+    decisions: Vec<Decided>,
+    objections: Vec<Objected>,
+    may_object: bool,
     /// The team's in this phase, newest first.
     entries: Vec<Entry>,
     progress: Option<plot::Progress>,
@@ -84,9 +91,21 @@ struct Entry {
 /// Entries of the team that are listed and plotted.
 const ENTRIES: i64 = 50;
 
-struct Line {
-    class: &'static str,
+pub struct Line {
+    pub class: &'static str,
+    pub text: String,
+}
+
+struct Decided {
+    done: &'static str,
+    reason: String,
+    when: When,
+}
+
+struct Objected {
     text: String,
+    when: When,
+    answer: Option<(String, When)>,
 }
 
 struct Past {
@@ -96,60 +115,60 @@ struct Past {
     queued: When,
 }
 
-struct Results {
-    cards: Vec<Card>,
-    baseline_name: String,
+pub struct Results {
+    pub cards: Vec<Card>,
+    pub baseline_name: String,
     /// The cards show the baseline's figures.
-    beside: bool,
-    verdict: VerdictLine,
-    images: Option<Images>,
-    cost_input: String,
-    operators: Vec<Operator>,
-    provenance: Vec<(&'static str, String)>,
+    pub beside: bool,
+    pub verdict: VerdictLine,
+    pub images: Option<Images>,
+    pub cost_input: String,
+    pub operators: Vec<Operator>,
+    pub provenance: Vec<(&'static str, String)>,
 }
 
-struct Card {
-    name: &'static str,
-    unit: &'static str,
-    text: String,
-    value: String,
-    spread: Option<String>,
-    noisy: bool,
-    rank: Option<u32>,
-    baseline: Option<String>,
-    delta: Option<Line>,
+pub struct Card {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub text: String,
+    pub value: String,
+    pub spread: Option<String>,
+    pub noisy: bool,
+    pub rank: Option<u32>,
+    pub baseline: Option<String>,
+    pub delta: Option<Line>,
 }
 
-struct VerdictLine {
-    class: &'static str,
-    word: &'static str,
-    text: String,
+pub struct VerdictLine {
+    pub class: &'static str,
+    pub word: &'static str,
+    pub text: String,
 }
 
-struct Images {
-    rows: Vec<ImageRow>,
-    strip: Option<Strip>,
+pub struct Images {
+    pub rows: Vec<ImageRow>,
+    pub strip: Option<Strip>,
 }
 
-struct ImageRow {
-    name: String,
-    psnr: String,
-    psnr_exact: String,
-    ssim: String,
+pub struct ImageRow {
+    pub name: String,
+    pub psnr: String,
+    pub psnr_exact: String,
+    pub ssim: String,
     /// Largest difference between the uploaded image and the model's.
-    apart: String,
+    pub apart: String,
 }
 
-struct Operator {
-    op: String,
-    calls: u64,
-    macs: String,
-    macs_exact: u64,
-    share: Option<String>,
-    params: String,
-    params_exact: u64,
-    output: String,
-    output_exact: u64,
+pub struct Operator {
+    pub op: String,
+    pub calls: u64,
+    pub macs: String,
+    pub macs_exact: u64,
+    pub share: Option<String>,
+    pub params: String,
+    pub params_exact: u64,
+    pub output: String,
+    pub output_exact: u64,
 }
 
 pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
@@ -162,7 +181,23 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
         false => Vec::new(),
     };
     let fields = fact_sheet::fields(&mut conn, at.phase.challenge).await?;
+    let (decisions, objections) = match full {
+        true => (
+            mark::history(&mut conn, at.phase.challenge, at.submission.id).await?,
+            objection::of_submission(&mut conn, at.submission.id).await?,
+        ),
+        false => Default::default(),
+    };
     drop(conn);
+    let open = objections.iter().any(|o| o.closed_at.is_none());
+    let decisions = decisions
+        .into_iter()
+        .filter_map(|e| Some(Decided { done: mark::Word::done(&e.action)?, reason: e.reason, when: When::new(e.at) }));
+    let objections = objections.into_iter().map(|o| Objected {
+        text: o.text,
+        when: When::new(o.created_at),
+        answer: o.answer.zip(o.closed_at.map(When::new)),
+    });
     let (entries, progress) = entries(&at, &past);
     let facts = facts(&fields, &at.submission.fact_sheet);
     let may_change =
@@ -210,6 +245,9 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
         fields: facts::of(fields, &at.submission.fact_sheet),
         files: full.then(|| [at.submission.results_bytes, at.submission.model_bytes].map(bytes)),
         history: history.collect(),
+        decisions: decisions.collect(),
+        objections: objections.collect(),
+        may_object: at.sight == Sight::Own && at.submission.state.is_final() && !open,
         entries,
         progress,
         steps: details.steps.steps,
@@ -236,6 +274,22 @@ pub async fn choose(State(app): State<App>, at: SubmissionAt) -> Result<Response
     Ok(back(&at))
 }
 
+/// The team's word against a mark or its score.
+pub async fn object(
+    State(app): State<App>,
+    at: SubmissionAt,
+    Fields(Objection { text }): Fields<Objection>,
+) -> Result<Response, Error> {
+    super::super::api::review::object_to(&app, &at, &text).await?;
+    Ok(back(&at))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objection {
+    text: String,
+}
+
 /// The fact sheet's form: its fields are all there, so that an empty one is one that was taken away.
 pub async fn amend(
     State(app): State<App>,
@@ -253,7 +307,7 @@ fn back(at: &SubmissionAt) -> Response {
 }
 
 /// What the team says, by the fields' labels and in their order, then what it says besides.
-fn facts(fields: &[Field], sheet: &FactSheet) -> Vec<(String, String)> {
+pub fn facts(fields: &[Field], sheet: &FactSheet) -> Vec<(String, String)> {
     let asked = fields.iter().filter_map(|f| Some((f.label.clone(), sheet.get(&f.key)?.clone())));
     let more = sheet.iter().filter(|(key, _)| fields.iter().all(|f| f.key != **key));
     asked.chain(more.map(|(key, words)| (key.clone(), words.clone()))).collect()
@@ -301,7 +355,8 @@ fn standing(standing: &Standing) -> Option<Line> {
     }
 }
 
-fn results(at: &SubmissionAt, details: &Details, m: &Measurement, figures: &Figures) -> Results {
+/// The figures of a measurement, each beside the baseline's, and how they came about.
+pub fn results(at: &SubmissionAt, details: &Details, m: &Measurement, figures: &Figures) -> Results {
     let rules = &at.phase.protocol.rules;
     let against = figures.runtime_ratio.is_some();
     let ranks = match &details.standing {
