@@ -20,7 +20,7 @@ use upscore::{
 use crate::support::{
     app::{App, Plan, measurement},
     files::results,
-    web::Web,
+    web::{Web, request},
 };
 
 /// A measurement of another time and PSNR.
@@ -161,8 +161,11 @@ async fn organizers_decide_the_team_reads_why_and_objects() {
     // The team reads the reason, objects once, and reads the answer.
     let own = web.get_as(&token, &format!("/submissions/{first}")).await.text;
     assert!(own.contains("same file as b&#39;s") && !own.contains("Olga"), "the reason, not the person");
-    let object =
-        async |text: &str| web.form(&token, &format!("/submissions/{first}/objections"), &format!("text={text}")).await;
+    let object = async |text: &str| {
+        let head = request(Method::POST, &format!("/submissions/{first}/objections"), Some(&token))
+            .header("content-type", "application/x-www-form-urlencoded");
+        web.send(head.body(format!("text={text}").into()).expect("a request")).await
+    };
     assert_eq!(object("We+were+first").await.status, StatusCode::SEE_OTHER);
     assert_eq!(object("And+again").await.status, StatusCode::CONFLICT);
     let words = web.get_as(&token, &format!("{api}/objections")).await.json();
