@@ -100,12 +100,13 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
                  and (s.id = $3 or s.team_id is distinct from (select team_id from submission where id = $3))),
            figured as (
                select *, array[runtime, params, flops, activations, memory_bytes, -psnr, -ssim]::float8[] as x from entry),
+           base as materialized (select max(x) as x from figured where baseline),
            related as (
                select f.*, case when f.baseline then '{1,1,1,1,1}' else array[
                       least(case when $8 then f.x[1] else f.x[1] / nullif(b.x[1], 0) end, 1e300),
                       f.x[2] / nullif(b.x[2], 0), f.x[3] / nullif(b.x[3], 0), f.x[4] / nullif(b.x[4], 0),
                       f.x[5] / nullif(b.x[5], 0)] end as rel
-               from figured f left join (select x from figured where baseline) b on true),
+               from figured f cross join base b),
            keyed as (
                select *, case $5
                       when 'metric' then x[(select metric from rule where track = 0)]
