@@ -386,3 +386,42 @@ async fn look_at_all(url: &str, shown: &showcase::Showcase, look: Look) {
     }
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_review_fits_a_phone_and_a_desk() {
+    let web = Web::start().await;
+    let shown = showcase::furnish(&web).await;
+    let team = web.app.team(&shown.phase, "Olga's").await;
+    sqlx::query("update account set is_organizer = true where id = $1")
+        .bind(team.account)
+        .execute(&web.app.pool)
+        .await
+        .expect("set");
+    let token = web.token_that_may(team, upscore::team::token::Scope::Admin).await;
+    let url = web.listen().await;
+    for look in [DESKTOP, PHONE.dark()] {
+        let browser = Browser::open(look).await;
+        browser.goto(&format!("{url}/signin")).await;
+        browser.find("details summary").await.click().await.expect("opened");
+        browser.find("#token").await.send_keys(&token).await.expect("typed");
+        browser.find("details button[type=submit]").await.click().await.expect("clicked");
+        browser.find(".cards").await;
+        let slug = &shown.phase.challenge_slug;
+        for (name, path) in [
+            ("review", format!("/organizer/{slug}/review")),
+            ("review-entry", format!("/organizer/{slug}/review/{}", shown.scored)),
+        ] {
+            browser.goto(&format!("{url}{path}")).await;
+            browser.find("main h1").await;
+            browser.picture(name).await;
+            let widths = browser.script("return [document.documentElement.scrollWidth, innerWidth]").await;
+            assert!(
+                widths[0].as_u64() <= widths[1].as_u64(),
+                "{name} at {}: the page scrolls sideways: {widths}",
+                look.name
+            );
+            browser.is_accessible(name).await;
+        }
+        browser.close().await;
+    }
+}
