@@ -1,13 +1,16 @@
 //! The audit log: what organizers did, to what, when and why. Append-only; each act is noted in its own transaction, so
 //! that nothing is done without a trace and no trace is of something undone.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::ids::{AccountId, ChallengeId};
+use crate::{
+    csv,
+    ids::{AccountId, ChallengeId},
+};
 
 /// Who acts: an account, or whoever has the server's shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +100,15 @@ pub async fn note(conn: &mut PgConnection, actor: &Actor, act: Act<'_>) -> sqlx:
     Ok(())
 }
 
+/// Which acts are shown; what is empty lets all through.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// An action as `phase.publish`, or all on an object as `phase`.
+    pub action: String,
+    /// The actor's whole name, without regard to case.
+    pub actor: String,
+}
+
 /// The acts of a challenge, or of the whole server, newest first: `limit` of those before the entry `before`.
 pub async fn list(
     conn: &mut PgConnection,
@@ -104,14 +116,29 @@ pub async fn list(
     before: Option<Uuid>,
     limit: u32,
 ) -> sqlx::Result<Vec<Entry>> {
+    find(conn, challenge, &Filter::default(), before, limit).await
+}
+
+/// As [`list`], of those that a filter lets through.
+pub async fn find(
+    conn: &mut PgConnection,
+    challenge: Option<ChallengeId>,
+    filter: &Filter,
+    before: Option<Uuid>,
+    limit: u32,
+) -> sqlx::Result<Vec<Entry>> {
     sqlx::query_as!(
         Entry,
         "select id, at, actor, action, object, reason, details from audit
          where ($1::uuid is null or challenge_id = $1) and ($2::uuid is null or id < $2)
+           and ($4 = '' or action = $4 or split_part(action, '.', 1) = $4)
+           and ($5 = '' or lower(actor) = lower($5))
          order by id desc limit $3",
         challenge.map(|id| id.0),
         before,
-        i64::from(limit)
+        i64::from(limit),
+        filter.action,
+        filter.actor
     )
     .fetch_all(conn)
     .await
@@ -134,4 +161,32 @@ pub async fn about(
     )
     .fetch_all(conn)
     .await
+}
+
+/// The actions that the log of a challenge, or of the whole server, holds.
+pub async fn actions(conn: &mut PgConnection, challenge: Option<ChallengeId>) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "select distinct action from audit where $1::uuid is null or challenge_id = $1 order by action",
+        challenge.map(|id| id.0)
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The header of [`Entry::to_csv`].
+pub const CSV: &str = "id,at,actor,action,object,reason,details\r\n";
+
+impl Entry {
+    /// One line.
+    pub fn to_csv(&self) -> String {
+        csv::line(&[
+            self.id.to_string(),
+            self.at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            csv::text(&self.actor),
+            self.action.clone(),
+            csv::text(&self.object),
+            csv::text(&self.reason),
+            csv::text(&self.details.to_string()),
+        ])
+    }
 }

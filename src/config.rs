@@ -76,7 +76,7 @@ pub struct Limits {
     pub poll: Duration,
     /// Connections that a server's pool opens. Pages and uploads hold one for milliseconds.
     pub connections: u32,
-    /// Connections that a worker's pool opens: the job, its heartbeat, the listener, the sweep.
+    /// Connections that a worker's pool opens: the job, its heartbeat, the listener, the sweep, the sign of life.
     pub worker_connections: u32,
 }
 
@@ -95,7 +95,7 @@ impl Default for Limits {
             attempts: 3,
             poll: Duration::from_secs(2),
             connections: 20,
-            worker_connections: 4,
+            worker_connections: 5,
         }
     }
 }

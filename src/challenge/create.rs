@@ -12,6 +12,7 @@ use super::{
     protocol::{self, Rules},
 };
 use crate::{
+    audit::{self, Act, Actor},
     db,
     evaluation::model,
     ids::{ChallengeId, PhaseId},
@@ -97,7 +98,9 @@ pub async fn challenge(
     let mut tx = conn.begin().await?;
     let made = async {
         let id = super::insert(&mut tx, &new.slug, &new.title, &new.description).await?;
-        insert(&mut tx, id, &new.slug, files, prepared).await
+        let created = insert(&mut tx, id, &new.slug, files, prepared).await?;
+        audit::note(&mut tx, &Actor::Shell, Act::of(id, "challenge.create", &new.slug)).await?;
+        Ok(created)
     };
     match made.await {
         Ok(created) => {
@@ -126,6 +129,7 @@ pub async fn phase(
     let mut tx = conn.begin().await?;
     match insert(&mut tx, found.id, challenge, files, prepared).await {
         Ok(created) => {
+            audit::note(&mut tx, &Actor::Shell, Act::of(found.id, "phase.create", &files.slug)).await?;
             tx.commit().await?;
             Ok(Ok(created))
         }
@@ -196,6 +200,9 @@ fn problem(error: sqlx::Error) -> anyhow::Result<Problem> {
         Some("challenge_slug_key") => ("slug_taken", "there is a challenge with this slug"),
         Some("phase_challenge_id_slug_key" | "dataset_name_key") => {
             ("slug_taken", "the challenge has a phase with this slug")
+        }
+        Some("challenge_slug_reserved" | "phase_slug_reserved") => {
+            ("slug_reserved", "this word stands in the organizers' addresses: take another slug")
         }
         Some("challenge_slug_check" | "phase_slug_check") => {
             ("bad_slug", "a slug has 1 to 63 lower-case letters, digits and hyphens, and does not start with a hyphen")

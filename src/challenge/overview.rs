@@ -66,7 +66,7 @@ pub async fn entries(conn: &mut PgConnection, challenge: ChallengeId) -> sqlx::R
                   count(*) filter (where e.state = 'failed') as "failed!", count(distinct s.team_id) as "teams!"
            from phase p left join submission s on s.phase_id = p.id
            left join lateral
-               (select state from evaluation where submission_id = s.id order by number desc limit 1) e on true
+               (select state from evaluation where submission_id = s.id and official order by number desc limit 1) e on true
            where p.challenge_id = $1 group by p.id"#,
         challenge.0
     )

@@ -7,13 +7,17 @@
 
 mod device;
 mod job;
+pub mod presence;
 mod references;
 mod run;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    time::{Duration, Instant},
 };
 
 use sqlx::PgPool;
@@ -107,6 +111,9 @@ pub struct Worker {
     /// `host 4711 cpu`: shown to organizers beside the job.
     name: String,
     stop: CancellationToken,
+    begun: Instant,
+    /// Jobs that it ended.
+    jobs: AtomicU64,
 }
 
 /// What one step did.
@@ -134,6 +141,7 @@ impl Worker {
         std::fs::create_dir_all(&settings.locks)?;
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".into());
         let name = format!("{} {} {}", host.trim(), std::process::id(), settings.device);
-        Ok(Worker { pool, storage, evaluator, settings, class, name, stop })
+        let (begun, jobs) = (Instant::now(), AtomicU64::new(0));
+        Ok(Worker { pool, storage, evaluator, settings, class, name, stop, begun, jobs })
     }
 }

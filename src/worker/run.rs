@@ -56,6 +56,16 @@ impl Worker {
     /// Works until it is told to stop. Waits for a database that is away; takes nothing while the disk is nearly full.
     pub async fn run(&self) -> anyhow::Result<()> {
         info!(worker = %self.name, "worker started");
+        tokio::select! {
+            () = self.be_present() => {}
+            () = self.work() => {}
+        }
+        self.say_goodbye().await;
+        info!(worker = %self.name, "worker stopped");
+        Ok(())
+    }
+
+    async fn work(&self) {
         let mut pause = Backoff::new();
         let mut swept: Option<Instant> = None;
         while !self.stop.is_cancelled() {
@@ -70,8 +80,6 @@ impl Worker {
                 self.sleep(pause.next()).await;
             }
         }
-        info!(worker = %self.name, "worker stopped");
-        Ok(())
     }
 
     async fn until_trouble(&self, wakeups: &mut Wakeups, swept: &mut Option<Instant>) -> anyhow::Result<()> {
@@ -140,6 +148,7 @@ impl Worker {
         };
         drop(device);
         let state = self.store(lease, outcome, ended).await;
+        self.jobs.fetch_add(1, Ordering::Relaxed);
         let seconds = started.elapsed().as_secs_f64();
         match state {
             Some(state) => info!(%submission, state = state.as_str(), seconds, "evaluation ended"),

@@ -5,6 +5,7 @@ use sqlx::{Acquire, PgConnection, PgPool};
 
 use super::{Done, Made};
 use crate::{
+    audit::{self, Act, Actor},
     challenge,
     problem::Problem,
     team::{
@@ -90,15 +91,22 @@ pub async fn account_command(command: AccountCommand, pool: &PgPool) -> Done {
         AccountCommand::Create { name, email, password_stdin, organizer } => {
             let password = if password_stdin { Some(first_line()?) } else { None };
             let new = NewAccount { name: name.clone(), email, password, is_organizer: organizer };
-            let id = match account::create(&mut conn, new).await {
+            let mut tx = conn.begin().await?;
+            let id = match account::create(&mut tx, new).await {
                 Ok(id) => id,
                 Err(error) => return refused(error.code(), error),
             };
+            let details = serde_json::json!({ "account": id, "administrator": organizer });
+            audit::note(&mut tx, &Actor::Shell, Act::of_server("account.create", &name).with(details)).await?;
+            tx.commit().await?;
             Ok(Ok(Made::new(format!("Made account {name}."), serde_json::json!({ "id": id, "name": name }))?))
         }
         AccountCommand::ResetLink { name, public_url } => {
             let Some(account) = account::by_name(&mut conn, &name).await? else { return no_account(name) };
-            let secret = reset::create(&mut conn, account.id, Maker::Shell).await?;
+            let mut tx = conn.begin().await?;
+            let secret = reset::create(&mut tx, account.id, Maker::Shell).await?;
+            audit::note(&mut tx, &Actor::Shell, Act::of_server("account.reset_link", &account.name)).await?;
+            tx.commit().await?;
             let link = format!("{}/reset?key={}", public_url.trim_end_matches('/'), secret.expose());
             Ok(Ok(Made::new(link.clone(), serde_json::json!({ "name": account.name, "link": link }))?))
         }
@@ -109,12 +117,16 @@ pub async fn account_command(command: AccountCommand, pool: &PgPool) -> Done {
 
 async fn set_disabled(conn: &mut PgConnection, name: String, disabled: bool) -> Done {
     let Some(account) = account::by_name(conn, &name).await? else { return no_account(name) };
-    account::set_disabled(conn, account.id, disabled).await?;
+    let mut tx = conn.begin().await?;
+    account::set_disabled(&mut tx, account.id, disabled).await?;
+    let action = if disabled { "account.disable" } else { "account.enable" };
+    audit::note(&mut tx, &Actor::Shell, Act::of_server(action, &account.name)).await?;
+    tx.commit().await?;
     let sentence = format!("{} is {}.", account.name, if disabled { "shut out" } else { "let in" });
     Ok(Ok(Made::new(sentence, serde_json::json!({ "name": account.name, "disabled": disabled }))?))
 }
 
-fn no_account(name: String) -> Done {
+pub fn no_account(name: String) -> Done {
     Ok(Err(vec![Problem::new("account_not_found", "there is no such account").at(name)]))
 }
 
@@ -142,6 +154,7 @@ pub async fn team_command(command: TeamCommand, pool: &PgPool) -> Done {
     .await;
     match made {
         Ok(id) => {
+            audit::note(&mut tx, &Actor::Shell, Act::of(found.id, "team.create", &name)).await?;
             tx.commit().await?;
             let document = serde_json::json!({ "id": id, "name": name, "challenge": challenge });
             Ok(Ok(Made::new(format!("Made team {name} in {challenge}."), document)?))
@@ -156,16 +169,20 @@ pub async fn token_command(command: TokenCommand, pool: &PgPool) -> Done {
     let Some(owner) = account::by_name(&mut conn, &account).await? else {
         return no_account(account);
     };
-    let (id, secret) = match token::make(&mut conn, owner.id, &name, scope, days).await {
+    let mut tx = conn.begin().await?;
+    let (id, secret) = match token::make(&mut tx, owner.id, &name, scope, days).await {
         Ok(made) => made,
         Err(error) => return refused(error.code(), error),
     };
+    let details = serde_json::json!({ "token": name, "scope": scope });
+    audit::note(&mut tx, &Actor::Shell, Act::of_server("token.create", &owner.name).with(details)).await?;
+    tx.commit().await?;
     let document = serde_json::json!({ "id": id, "token": secret.expose(), "account": account, "scope": scope });
     Ok(Ok(Made::new(secret.expose().to_owned(), document)?))
 }
 
 /// A situation is the input's fault; the rest is ours.
-fn refused(code: Option<&'static str>, error: impl std::error::Error + Send + Sync + 'static) -> Done {
+pub fn refused(code: Option<&'static str>, error: impl std::error::Error + Send + Sync + 'static) -> Done {
     match code {
         Some(code) => Ok(Err(vec![Problem::new(code, error.to_string())])),
         None => Err(error.into()),

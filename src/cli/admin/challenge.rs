@@ -7,10 +7,14 @@ use clap::{
     Args as ClapArgs, Subcommand, ValueEnum,
     builder::{PossibleValue, PossibleValuesParser},
 };
-use sqlx::PgPool;
+use sqlx::{Acquire, PgPool};
 
-use super::{Done, Made};
+use super::{
+    Done, Made,
+    organizer::{self, OrganizerCommand},
+};
 use crate::{
+    audit::{self, Act, Actor},
     challenge::{
         self,
         create::{self, Created, NewChallenge, PhaseFiles},
@@ -58,6 +62,9 @@ pub enum ChallengeCommand {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
         max_members: Option<u32>,
     },
+    /// Who runs a challenge beside the administrators.
+    #[command(subcommand)]
+    Organizer(OrganizerCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -195,6 +202,7 @@ pub async fn challenge(command: ChallengeCommand, pool: &PgPool, storage: &Stora
         ChallengeCommand::Joining { slug, approval, terms, max_members } => {
             set_joining(pool, slug, approval, terms, max_members).await
         }
+        ChallengeCommand::Organizer(command) => organizer::run(command, pool).await,
     }
 }
 
@@ -285,7 +293,15 @@ async fn set_joining(
     }
     let policy = if approval { JoinPolicy::Approval } else { JoinPolicy::Open };
     let joining = Joining { policy, terms: terms.trim().to_owned(), max_members };
-    joining::set(&mut conn, found.id, &joining).await?;
+    let mut tx = conn.begin().await?;
+    let before = joining::get(&mut tx, found.id).await?;
+    joining::set(&mut tx, found.id, &joining).await?;
+    let details = serde_json::json!({
+        "policy": [before.policy, joining.policy], "max_members": [before.max_members, joining.max_members],
+        "terms_sha256": [before.terms_sha256(), joining.terms_sha256()],
+    });
+    audit::note(&mut tx, &Actor::Shell, Act::of(found.id, "challenge.joining", &slug).with(details)).await?;
+    tx.commit().await?;
     let sentence = format!("{slug} is joined {}.", if approval { "by approval" } else { "by everybody" });
     let sha256 = joining.terms_sha256();
     Ok(Ok(Made::new(sentence, serde_json::json!({ "slug": slug, "policy": policy, "terms_sha256": sha256 }))?))

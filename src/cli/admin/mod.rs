@@ -2,6 +2,7 @@
 
 mod account;
 mod challenge;
+mod organizer;
 
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;

@@ -5,7 +5,9 @@
 //! no challenge has such a slug (`challenge_slug_reserved`).
 
 mod announcements;
+pub mod audit;
 mod entry;
+pub mod exports;
 mod frame;
 mod home;
 mod overview;
@@ -13,6 +15,7 @@ mod participants;
 mod pictures;
 mod reruns;
 mod review;
+mod workers;
 
 use axum::{
     Router,
@@ -27,7 +30,16 @@ pub fn router() -> Router<App> {
     Router::new()
         .route("/organizer", get(home::show))
         .route("/organizer/reset", post(home::reset_link))
+        .route("/organizer/workers", get(workers::show))
+        .route("/organizer/audit", get(audit::show_all))
+        .route("/organizer/audit.csv", get(audit::csv_all))
+        .route("/organizer/audit.json", get(audit::json_all))
         .route("/organizer/{slug}", get(overview::show))
+        .route("/organizer/{slug}/audit", get(audit::show))
+        .route("/organizer/{slug}/audit.csv", get(audit::csv))
+        .route("/organizer/{slug}/audit.json", get(audit::json))
+        .route("/organizer/{slug}/exports", get(exports::show))
+        .route("/organizer/{slug}/export.zip", get(exports::zip))
         .route("/organizer/{slug}/participants", get(participants::show))
         .route("/organizer/{slug}/participants/{account}/decide", post(participants::decide))
         .route("/organizer/{slug}/participants/{account}/remove", post(participants::remove))

@@ -21,21 +21,27 @@ use crate::{
 pub async fn lr(State(app): State<App>, PhaseAt { challenge, phase }: PhaseAt) -> Result<Response, Error> {
     let dataset = dataset::get(&mut *app.db().await?, phase.dataset).await?;
     let name = format!("attachment; filename=\"{}-{}-lr-x{}.zip\"", challenge.slug, phase.slug, dataset.scale);
-    let (sender, receiver) = mpsc::channel(8);
     let storage = app.storage.clone();
-    tokio::task::spawn_blocking(move || {
-        // A client that goes away closes the channel, which ends the writing.
-        if let Err(error) = write(&storage, &dataset, Pipe(sender.clone())) {
-            tracing::debug!(%error, "a download ended early");
-            let _ = sender.blocking_send(Err(error));
-        }
-    });
+    let body = stream(move |pipe| write(&storage, &dataset, pipe));
     let head = [
         (header::CONTENT_TYPE, "application/zip".to_owned()),
         (header::CONTENT_DISPOSITION, name),
         (header::CACHE_CONTROL, "public, max-age=300".to_owned()),
     ];
-    Ok((head, Body::from_stream(ReceiverStream::new(receiver).map(|chunk| chunk))).into_response())
+    Ok((head, body).into_response())
+}
+
+/// An answer's body out of what a thread writes, a few pieces ahead of the client.
+pub fn stream(write: impl FnOnce(Pipe) -> io::Result<()> + Send + 'static) -> Body {
+    let (sender, receiver) = mpsc::channel(8);
+    tokio::task::spawn_blocking(move || {
+        // A client that goes away closes the channel, which ends the writing.
+        if let Err(error) = write(Pipe(sender.clone())) {
+            tracing::debug!(%error, "a download ended early");
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    Body::from_stream(ReceiverStream::new(receiver).map(|chunk| chunk))
 }
 
 fn write(storage: &Storage, dataset: &Dataset, pipe: Pipe) -> io::Result<()> {
@@ -51,7 +57,7 @@ fn write(storage: &Storage, dataset: &Dataset, pipe: Pipe) -> io::Result<()> {
 }
 
 /// The blocking writer's end of the answer's body.
-struct Pipe(mpsc::Sender<io::Result<Bytes>>);
+pub struct Pipe(mpsc::Sender<io::Result<Bytes>>);
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

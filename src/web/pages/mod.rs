@@ -23,6 +23,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::{App, organizer};
 pub use account::again;
+pub use download::stream;
 pub use phase::{current, until};
 
 /// The name of an export in a link.
