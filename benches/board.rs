@@ -68,6 +68,7 @@ async fn bench() -> anyhow::Result<()> {
         settings: Arc::default(),
         signer: Arc::new(Signer::open(&storage.record_key())?),
         storage,
+        boards: Arc::default(),
         studies: Arc::default(),
         turns: web::Turns::default(),
         stop: stop.clone(),

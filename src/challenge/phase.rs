@@ -30,6 +30,9 @@ pub struct Phase {
     pub published_at: Option<DateTime<Utc>>,
     pub gate: GateFigure,
     pub baseline: Baseline,
+    /// Moves whenever the board may have changed.
+    #[serde(skip)]
+    pub board_version: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -135,6 +138,7 @@ struct Row {
     baseline_name: String,
     baseline_model_sha256: Option<BlobHash>,
     baseline_model_bytes: Option<i64>,
+    board_version: i64,
 }
 
 impl From<Row> for Phase {
@@ -174,6 +178,7 @@ impl From<Row> for Phase {
                 model_sha256: r.baseline_model_sha256,
                 model_bytes: r.baseline_model_bytes.map(|n| n as u64),
             },
+            board_version: r.board_version,
         }
     }
 }
@@ -194,8 +199,9 @@ async fn select(
                   coalesce(now() >= p.closes_at, false) as "closed!",
                   p.daily_quota, p.total_quota, p.daily_attempts, p.visibility as "visibility: _", p.published_at,
                   p.gate_psnr, p.baseline_submission_id as "baseline_submission_id: _", p.baseline_name,
-                  p.baseline_model_sha256 as "baseline_model_sha256: _", p.baseline_model_bytes
+                  p.baseline_model_sha256 as "baseline_model_sha256: _", p.baseline_model_bytes, v.version as board_version
            from phase p join challenge c on c.id = p.challenge_id join protocol r on r.id = p.protocol_id
+           join board_version v on v.phase_id = p.id
            where ($1::uuid is null or p.challenge_id = $1) and ($2::uuid is null or p.id = $2)
              and ($3::text is null or (c.slug = $3 and p.slug = $4))
            order by p.position"#,

@@ -149,6 +149,7 @@ pub fn app(store: &Store, settings: web::Settings, stop: CancellationToken) -> a
         storage: store.storage.clone(),
         settings: Arc::new(settings),
         signer: Arc::new(Signer::open(&store.storage.record_key())?),
+        boards: Arc::default(),
         studies: Arc::default(),
         turns: web::Turns::default(),
         stop,

@@ -1,5 +1,6 @@
 //! The leaderboard of a phase: the one ranked query. Pages, API and exports all read [`Board`].
 
+mod boards;
 mod export;
 mod gate;
 mod query;
@@ -7,6 +8,7 @@ mod track;
 
 use std::collections::BTreeMap;
 
+pub use boards::Boards;
 pub use gate::{devices, gate, gate_view};
 pub use query::ranking;
 pub use track::MAIN;

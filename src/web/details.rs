@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     evaluation::{Measurement, Verdict},
-    leaderboard::{self, BaselineRow, Board, Figures, Ranks},
+    leaderboard::{BaselineRow, Board, Boards, Figures, Ranks},
     problem::Problem,
     queue::{self, Evaluation, Position},
     scoring::Reason,
@@ -42,7 +42,7 @@ pub enum Standing {
 }
 
 impl Details {
-    pub async fn load(conn: &mut PgConnection, at: &SubmissionAt) -> Result<Details, Error> {
+    pub async fn load(boards: &Boards, conn: &mut PgConnection, at: &SubmissionAt) -> Result<Details, Error> {
         let SubmissionAt { submission, phase, sight, viewer } = at;
         let evaluations = submission::evaluations(conn, submission.id).await?;
         let position = queue::position(conn, submission.id).await?;
@@ -57,10 +57,10 @@ impl Details {
             Some(id) if sight.is_full() => queue::score::verdict_of(conn, id).await?,
             _ => None,
         };
-        let board = leaderboard::ranking(conn, phase).await?;
+        let board = boards.of(conn, phase).await?;
         let figures = measurement.as_ref().map(|m| Figures::of(m, board.flops_profile));
         let standing = if sees_board(viewer, phase) { Standing::of(&board, submission.id) } else { Standing::Absent };
-        let baseline = board.baseline.filter(|_| sight.sees_figures(phase));
+        let baseline = board.baseline.clone().filter(|_| sight.sees_figures(phase));
         Ok(Details { evaluations, position, steps, measurement, verdict, figures, standing, baseline })
     }
 

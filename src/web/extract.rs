@@ -359,7 +359,8 @@ impl FromRequestParts<App> for SubmissionAt {
         let mut conn = app.db().await?;
         let submission = submission::get(&mut conn, id).await?.ok_or(Error::SubmissionNotFound)?;
         let phase = phase::get(&mut conn, submission.phase).await?.ok_or(Error::SubmissionNotFound)?;
-        let sight = Sight::of(&mut conn, &viewer, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
+        let sight =
+            Sight::of(&app.boards, &mut conn, &viewer, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
         Ok(SubmissionAt { submission, phase, sight, viewer })
     }
 }

@@ -45,6 +45,7 @@ pub fn apply(router: Router<App>, app: &App) -> Router<App> {
             .layer(middleware::from_fn(track))
             .layer(middleware::from_fn_with_state(app.clone(), secure))
             .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(not_zip).and(not_model)))
+            .layer(middleware::from_fn(super::etag::tag))
             .layer(middleware::from_fn_with_state(app.clone(), super::error::present))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(CsrfLayer::new()),

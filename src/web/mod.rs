@@ -17,6 +17,7 @@ mod body;
 mod codabench;
 mod details;
 mod error;
+mod etag;
 mod extract;
 mod facts;
 mod layers;
@@ -46,8 +47,8 @@ pub use error::Error;
 pub use turns::Turns;
 
 use crate::{
-    config, mail::Mailer, queue::Feed, record::Signer, storage::Storage, submission::uploads::Allowance,
-    webhook::Allowed,
+    config, leaderboard::Boards, mail::Mailer, queue::Feed, record::Signer, storage::Storage,
+    submission::uploads::Allowance, webhook::Allowed,
 };
 
 /// What every handler works with; cheap to clone.
@@ -59,6 +60,7 @@ pub struct App {
     pub settings: Arc<Settings>,
     /// Signs the records that are downloaded.
     pub signer: Arc<Signer>,
+    pub boards: Arc<Boards>,
     pub studies: Arc<studies::Studies>,
     /// Which request is writing which resumable upload.
     pub turns: Turns,

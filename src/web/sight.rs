@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use super::{Error, extract::Viewer};
 use crate::{
     challenge::phase::{Phase, PhaseState, Visibility},
-    leaderboard,
+    leaderboard::Boards,
     queue::State,
     submission::Submission,
     team,
@@ -24,6 +24,7 @@ pub enum Sight {
 impl Sight {
     /// `None`: to this viewer it does not exist.
     pub async fn of(
+        boards: &Boards,
         conn: &mut PgConnection,
         viewer: &Viewer,
         submission: &Submission,
@@ -41,7 +42,7 @@ impl Sight {
         if !may_stand || !is_public(phase) {
             return Ok(None);
         }
-        let board = leaderboard::ranking(conn, phase).await?;
+        let board = boards.of(conn, phase).await?;
         let baseline = board.baseline.as_ref().and_then(|b| b.submission);
         let stands = board.ranked.iter().map(|r| r.submission).chain(board.unranked.iter().map(|r| r.submission));
         let found = stands.chain(baseline).any(|id| id == submission.id);

@@ -22,9 +22,9 @@ use crate::{
 pub struct Studies(Mutex<HashMap<PhaseId, (u64, Arc<Study>)>>);
 
 impl Studies {
-    pub async fn of(&self, conn: &mut PgConnection, phase: &Phase, board: Board) -> Result<Arc<Study>, Error> {
+    pub async fn of(&self, conn: &mut PgConnection, phase: &Phase, board: Arc<Board>) -> Result<Arc<Study>, Error> {
         let mut hasher = DefaultHasher::new();
-        hasher.write(&serde_json::to_vec(&board).map_err(anyhow::Error::from)?);
+        hasher.write(&serde_json::to_vec(&*board).map_err(anyhow::Error::from)?);
         let fingerprint = hasher.finish();
         let mut known = self.0.lock().await;
         if let Some((of, study)) = known.get(&phase.id)

@@ -320,3 +320,58 @@ async fn showcase() {
     println!("token {}\nscored {}\nfailed {}\nqueued {}", shown.token, shown.scored, shown.failed, shown.queued);
     std::future::pending::<()>().await;
 }
+
+/// A board is ranked once and kept; whatever moves it is seen by the next visitor.
+#[tokio::test]
+async fn a_kept_board_moves_with_everything_that_it_shows() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let (first, second) = (web.app.team(&phase, "First").await, web.app.team(&phase, "Second").await);
+    let page = format!("/challenges/{}/{}", phase.challenge_slug, phase.slug);
+    let api = format!("/api/v1/challenges/{}/phases/{}/leaderboard", phase.challenge_slug, phase.slug);
+    let teams = async || {
+        let board = web.get(&api).await.json();
+        let row = |row: &serde_json::Value| row["team"].as_str().expect("a name").to_owned();
+        [&board["ranked"], &board["unranked"]]
+            .map(|rows| rows.as_array().expect("rows").iter().map(row).collect::<Vec<_>>())
+    };
+    let none = Vec::<String>::new();
+    assert_eq!(teams().await, [none.clone(), none.clone()]);
+    let entry = web.app.enter(&phase, first).await;
+    assert_eq!(teams().await, [none.clone(), none.clone()], "queued");
+    web.app.drain_queue().await;
+    assert_eq!(teams().await, [vec!["First".to_owned()], none.clone()]);
+    let other = web.app.enter(&phase, second).await;
+    web.app.drain_queue().await;
+    assert_eq!(teams().await[0].len(), 2);
+    let change = async |sql: &'static str| sqlx::query(sql).execute(&web.app.pool).await.expect("changed");
+    change("update team set name = 'Renamed' where name = 'Second'").await;
+    assert!(teams().await[0].contains(&"Renamed".to_owned()));
+    change("update phase set gate_psnr = 40").await;
+    assert_eq!(teams().await.map(|rows| rows.len()), [0, 2], "the gate");
+    change("update phase set gate_psnr = 20").await;
+    upscore::submission::withdraw(&mut *web.app.conn().await, entry).await.expect("withdrawn");
+    assert_eq!(teams().await, [vec!["Renamed".to_owned()], none.clone()]);
+    sqlx::query("update submission set organizer_status = 'held', organizer_reason = 'x' where id = $1")
+        .bind(other)
+        .execute(&web.app.pool)
+        .await
+        .expect("held");
+    assert_eq!(teams().await, [none, vec!["Renamed".to_owned()]]);
+
+    // What has not changed is not sent again; what has is.
+    let seen = web.get(&page).await;
+    let tag = seen.header("etag").to_owned();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    let again = async |tag: &str| {
+        let ask =
+            request(Method::GET, &page, None).header("if-none-match", tag).body(Body::empty()).expect("a request");
+        let answer = tower::ServiceExt::oneshot(web.router.clone(), ask).await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body").len())
+    };
+    assert_eq!(again(&tag).await, (304, 0));
+    change("update team set name = 'Renamed again' where name = 'Renamed'").await;
+    let (status, length) = again(&tag).await;
+    assert!(status == 200 && length > 1000, "{status} {length}");
+}

@@ -19,7 +19,7 @@ use crate::{
     challenge::phase::Phase,
     evaluation::OperatorCost,
     ids::SubmissionId,
-    leaderboard::{self, Board, Figures, Ranks},
+    leaderboard::{Board, Figures, Ranks},
     queue::{self, State as RunState},
     submission,
 };
@@ -108,7 +108,7 @@ pub async fn show(
         return Err(Error::NotPublished);
     }
     let mut conn = app.db().await?;
-    let board = leaderboard::ranking(&mut conn, &phase).await?;
+    let board = app.boards.of(&mut conn, &phase).await?;
     let made = compare(&mut conn, &phase, &board, &chosen, sees_images(&viewer, &phase)).await?;
     made.filter(|made| made.entries.len() > 1).map(Json).ok_or_else(bad)
 }

@@ -16,7 +16,7 @@ use super::super::{
     extract::{PhaseAt, Viewer},
     sight::sees_board,
 };
-use crate::leaderboard::{self, Board, MAIN};
+use crate::leaderboard::{Board, MAIN};
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -78,7 +78,7 @@ pub async fn show(
     if !sees_board(&viewer, &phase) {
         return Err(Error::NotPublished);
     }
-    let board = leaderboard::ranking(&mut *app.db().await?, &phase).await?;
+    let board = app.boards.of(&mut *app.db().await?, &phase).await?;
     let board = match track {
         Some(slug) => {
             let known: Vec<_> = board.ranking.sub_tracks.iter().map(|t| t.slug.clone()).collect();
@@ -88,9 +88,9 @@ pub async fn show(
                     known.iter().map(|s| format!(", {s}")).collect::<String>()
                 ))
             };
-            board.on_track(&slug).ok_or_else(unknown)?
+            Board::clone(&board).on_track(&slug).ok_or_else(unknown)?
         }
-        None => board,
+        None => Board::clone(&board),
     };
     let hash = board.sha256()?;
     let hashed = [(BOARD_SHA256, hash.clone())];

@@ -8,7 +8,7 @@ use super::super::{
     extract::{PhaseAt, Viewer},
     sight::sees_board,
 };
-use crate::{analysis::Study, leaderboard};
+use crate::analysis::Study;
 
 /// Read the study: rank correlations, Pareto fronts, stability of the ranks, images that decide
 #[utoipa::path(get, path = "/challenges/{slug}/phases/{phase}/study", tag = "leaderboard",
@@ -30,7 +30,7 @@ pub async fn show(
         return Err(Error::NotPublished);
     }
     let mut conn = app.db().await?;
-    let board = leaderboard::ranking(&mut conn, &phase).await?;
+    let board = app.boards.of(&mut conn, &phase).await?;
     let study = app.studies.of(&mut conn, &phase, board).await?;
     Ok(Json(study.as_ref().clone()))
 }

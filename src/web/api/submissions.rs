@@ -327,7 +327,7 @@ pub struct Mark {
         (status = 404, description = "There is none, or it is not yours to see", body = Errors)),
     security((), ("token" = [])))]
 pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Json<SubmissionDetail>, Error> {
-    let details = Details::load(&mut *app.db().await?, &at).await?;
+    let details = Details::load(&app.boards, &mut *app.db().await?, &at).await?;
     Ok(Json(SubmissionDetail::new(at, details)))
 }
 

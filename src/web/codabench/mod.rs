@@ -37,7 +37,7 @@ use crate::{
     },
     evaluation::results::bundle::{self, Half},
     ids::{PhaseId, SubmissionId, UploadId},
-    leaderboard::{self, Figures},
+    leaderboard::Figures,
     problem::Problem,
     queue::State as RunState,
     submission::{
@@ -381,14 +381,15 @@ async fn at(app: &App, number: i64, asker: Asker) -> Result<SubmissionAt, Error>
     let id: SubmissionId = numbers::submission(&mut conn, number).await?.ok_or(Error::SubmissionNotFound)?;
     let submission = submission::get(&mut conn, id).await?.ok_or(Error::SubmissionNotFound)?;
     let phase = phase::get(&mut conn, submission.phase).await?.ok_or(Error::SubmissionNotFound)?;
-    let sight = Sight::of(&mut conn, &asker.0, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
+    let sight =
+        Sight::of(&app.boards, &mut conn, &asker.0, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
     Ok(SubmissionAt { submission, phase, sight, viewer: asker.0 })
 }
 
 async fn show(State(app): State<App>, Path(number): Path<i64>, asker: Asker) -> Result<Json<Value>, Error> {
     let at = at(&app, number, asker).await?;
     let mut conn = app.db().await?;
-    let told = Details::load(&mut conn, &at).await?;
+    let told = Details::load(&app.boards, &mut conn, &at).await?;
     let mut shown = head(&mut conn, &at.submission).await?;
     if let Some(figures) = &told.figures {
         shown["scores"] = scores(&at.phase, figures);
@@ -467,7 +468,7 @@ async fn board(State(app): State<App>, Path(number): Path<i64>, asker: Asker) ->
     if !sees_board(&asker.0, &phase) {
         return Err(Error::NotPublished);
     }
-    let ranking = leaderboard::ranking(&mut conn, &phase).await?;
+    let ranking = app.boards.of(&mut conn, &phase).await?;
     let mut rows = Vec::new();
     for row in &ranking.ranked {
         rows.push(json!({

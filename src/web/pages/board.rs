@@ -1,5 +1,7 @@
 //! `/challenges/{slug}/{phase}`: the leaderboard.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::{
     extract::{Query, State},
@@ -22,7 +24,7 @@ use super::{
 use crate::{
     challenge::{Challenge, phase, protocol::Rule},
     evaluation::Verdict,
-    leaderboard::{self, Board, Figures, MAIN, Place},
+    leaderboard::{Board, Figures, MAIN, Place},
 };
 
 #[derive(Template)]
@@ -46,6 +48,8 @@ struct BoardPage {
     ranked: Vec<Row>,
     baseline: Option<Row>,
     unranked: Vec<Row>,
+    /// Entries beyond those that are shown; 0: all are.
+    more: usize,
     costs: Vec<Tab>,
     cost_slug: &'static str,
     /// `&track=slug` on a sub-track.
@@ -89,8 +93,13 @@ pub enum CostAxis {
     Memory,
 }
 
+/// Entries of each kind that a board shows at first: more is more than anybody reads, and slow on a phone.
+const FIRST_ROWS: usize = 200;
+
 #[derive(Default, Deserialize)]
 pub struct Asked {
+    /// `all`: every entry of a long board.
+    rows: Option<String>,
     #[serde(default)]
     cost: CostAxis,
     /// Slug of a sub-track; the main track where there is none of that name.
@@ -103,10 +112,10 @@ pub async fn show(
     PhaseAt { challenge, phase }: PhaseAt,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Error> {
-    let Asked { cost, track } = asked.map(|Query(asked)| asked).unwrap_or_default();
+    let Asked { cost, track, rows } = asked.map(|Query(asked)| asked).unwrap_or_default();
     let mut conn = app.db().await?;
-    let board = leaderboard::ranking(&mut conn, &phase).await?;
-    let devices = leaderboard::devices(&mut conn, &phase).await?;
+    let board = app.boards.of(&mut conn, &phase).await?;
+    let devices = app.boards.devices(&mut conn, &phase).await?;
     let view = PhaseView::load(&app, &mut conn, &phase, board.gate).await?;
     let tabs = phase::of_challenge(&mut conn, challenge.id).await?;
     drop(conn);
@@ -114,12 +123,12 @@ pub async fn show(
     let against = phase.baseline.model_sha256.is_some();
     let track = track.filter(|slug| board.ranking.sub_tracks.iter().any(|t| t.slug == *slug));
     let board = match &track {
-        Some(slug) => board.on_track(slug).ok_or(Error::PageNotFound)?,
+        Some(slug) => Arc::new(Board::clone(&board).on_track(slug).ok_or(Error::PageNotFound)?),
         None => board,
     };
     let score = metrics::score_column(board.rule(), against);
     let definitions: Vec<_> = score.into_iter().chain(metrics::definitions(&phase.protocol.rules)).collect();
-    let device = match devices.as_slice() {
+    let device = match &*devices {
         [] => view.device.to_owned(),
         [one] => one.clone(),
         several => format!("{} devices: compare × baseline only", several.len()),
@@ -131,6 +140,9 @@ pub async fn show(
         .filter_map(|(class, frame)| Some((class, scatter(&board, cost, against, frame)?)))
         .collect();
     let here = |axis: CostAxis| axis == cost;
+    let most = if rows.as_deref() == Some("all") { usize::MAX } else { FIRST_ROWS };
+    let beyond = |entries: usize| entries.saturating_sub(most);
+    let more = if shown { beyond(board.ranked.len()) + beyond(board.unranked.len()) } else { 0 };
     Ok(render(&BoardPage {
         page: Page::of(format!("{} · {}", challenge.title, phase.title), &viewer),
         tabs: tabs.into_iter().map(|p| Tab { here: p.id == phase.id, slug: p.slug, title: p.title }).collect(),
@@ -147,9 +159,10 @@ pub async fn show(
             .then_some("Entries are accepted, checked and measured; the organizers publish the figures of this phase."),
         columns: definitions.len() + 3,
         definitions,
-        ranked: if shown { ranked(&board, against) } else { Vec::new() },
+        ranked: if shown { ranked(&board, against, most) } else { Vec::new() },
         baseline: if shown { baseline(&board, against) } else { None },
-        unranked: if shown { unranked(&board, against) } else { Vec::new() },
+        unranked: if shown { unranked(&board, against, most) } else { Vec::new() },
+        more,
         costs: CostAxis::ALL
             .into_iter()
             .map(|axis| Tab { slug: axis.slug().into(), title: axis.title().into(), here: here(axis) })
@@ -164,8 +177,8 @@ pub async fn show(
     }))
 }
 
-fn ranked(board: &Board, against: bool) -> Vec<Row> {
-    let rows = board.ranked.iter().map(|r| Row {
+fn ranked(board: &Board, against: bool, most: usize) -> Vec<Row> {
+    let rows = board.ranked.iter().take(most).map(|r| Row {
         rank: Some(r.rank),
         team: r.team.clone(),
         href: Some(format!("/submissions/{}", r.submission)),
@@ -192,8 +205,8 @@ fn tracks(board: &Board) -> Vec<Tab> {
     main.into_iter().chain(subs).collect()
 }
 
-fn unranked(board: &Board, against: bool) -> Vec<Row> {
-    let rows = board.unranked.iter().map(|r| Row {
+fn unranked(board: &Board, against: bool, most: usize) -> Vec<Row> {
+    let rows = board.unranked.iter().take(most).map(|r| Row {
         rank: None,
         team: r.team.clone(),
         href: Some(format!("/submissions/{}", r.submission)),

@@ -17,7 +17,7 @@ use super::super::{
     sight::{sees_board, sees_images},
     view::{Page, fixed},
 };
-use crate::{challenge::Challenge, ids::SubmissionId, leaderboard};
+use crate::{challenge::Challenge, ids::SubmissionId};
 
 #[derive(Template)]
 #[template(path = "compare.html")]
@@ -91,7 +91,7 @@ pub async fn show(
         return Err(Error::NotPublished);
     }
     let mut conn = app.db().await?;
-    let board = leaderboard::ranking(&mut conn, &phase).await?;
+    let board = app.boards.of(&mut conn, &phase).await?;
     // What cannot be read, or is not on the board any more, is as if nothing was chosen: the form is there.
     let chosen = chosen.map(|Query(chosen)| chosen).unwrap_or_default();
     let images = sees_images(&viewer, &phase);

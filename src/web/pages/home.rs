@@ -21,7 +21,8 @@ use crate::{
         phase::{self, Phase, PhaseState},
         protocol::Metric,
     },
-    leaderboard, team,
+    leaderboard::Boards,
+    team,
 };
 
 #[derive(Template)]
@@ -70,28 +71,33 @@ pub async fn show(State(app): State<App>, viewer: Viewer) -> Result<Response, Er
     let mut conn = app.db().await?;
     let mut cards = Vec::new();
     for challenge in challenge::list(&mut conn).await? {
-        cards.push(card(&mut conn, &viewer, challenge).await?);
+        cards.push(card(&app.boards, &mut conn, &viewer, challenge).await?);
     }
     let is_past = |card: &Card| card.phase.as_ref().is_some_and(|p| p.state == PhaseState::Closed);
     let (past, current) = cards.into_iter().partition(is_past);
     Ok(render(&Home { page: Page::of("Challenges", &viewer), current, past }))
 }
 
-async fn card(conn: &mut PgConnection, viewer: &Viewer, challenge: Challenge) -> Result<Card, Error> {
+async fn card(boards: &Boards, conn: &mut PgConnection, viewer: &Viewer, challenge: Challenge) -> Result<Card, Error> {
     let phases = phase::of_challenge(conn, challenge.id).await?;
     let teams = team::count(conn, challenge.id).await?;
     let announcements = announcement::count(conn, challenge.id).await?;
     let now = current(&phases);
     let phase = match now {
-        Some(phase) => Some(card_phase(conn, viewer, phase).await?),
+        Some(phase) => Some(card_phase(boards, conn, viewer, phase).await?),
         None => None,
     };
     let scale = now.map(|p| p.protocol.rules.fidelity.scale);
     Ok(Card { slug: challenge.slug, title: challenge.title, scale, teams, announcements, phase })
 }
 
-async fn card_phase(conn: &mut PgConnection, viewer: &Viewer, phase: &Phase) -> Result<CardPhase, Error> {
-    let board = leaderboard::ranking(conn, phase).await?;
+async fn card_phase(
+    boards: &Boards,
+    conn: &mut PgConnection,
+    viewer: &Viewer,
+    phase: &Phase,
+) -> Result<CardPhase, Error> {
+    let board = boards.of(conn, phase).await?;
     let shown = sees_board(viewer, phase);
     let against = phase.baseline.model_sha256.is_some();
     let id = cost_id(board.metric, against);

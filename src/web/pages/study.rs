@@ -13,7 +13,6 @@ use super::super::{
 use crate::{
     analysis::{Coefficient, Cost, Study},
     challenge::Challenge,
-    leaderboard,
 };
 
 #[derive(Template)]
@@ -62,7 +61,7 @@ pub async fn show(
         return Err(Error::NotPublished);
     }
     let mut conn = app.db().await?;
-    let board = leaderboard::ranking(&mut conn, &phase).await?;
+    let board = app.boards.of(&mut conn, &phase).await?;
     let study = app.studies.of(&mut conn, &phase, board).await?;
     drop(conn);
     Ok(render(&StudyPage {

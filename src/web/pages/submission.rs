@@ -173,7 +173,7 @@ pub struct Operator {
 
 pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
     let mut conn = app.db().await?;
-    let details = Details::load(&mut conn, &at).await?;
+    let details = Details::load(&app.boards, &mut conn, &at).await?;
     let challenge = challenge::by_slug(&mut conn, &at.submission.challenge_slug).await?;
     let full = at.sight.is_full();
     let past = match full {

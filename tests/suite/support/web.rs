@@ -69,6 +69,7 @@ impl Web {
             feed: Feed::start(app.pool.clone()),
             settings: settings.into(),
             signer: Signer::open(&app.storage.record_key()).expect("a key").into(),
+            boards: Default::default(),
             studies: Default::default(),
             turns: web::Turns::default(),
             stop: stop.clone(),
