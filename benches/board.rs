@@ -178,7 +178,7 @@ async fn furnish(pool: &PgPool, teams: i32, entries: i32) -> anyhow::Result<Phas
         lr: BlobHash::of(b"lr"),
         lr_bytes: 2,
     };
-    let dataset = dataset::insert(&mut conn, "large", 4, &[image]).await?;
+    let dataset = dataset::ensure(&mut conn, "large", 4, &[image]).await?;
     let protocol = protocol::ensure(&mut conn, "aim2020", &Rules::aim2020(4)).await?;
     let new = NewPhase {
         challenge,
@@ -205,8 +205,8 @@ async fn furnish(pool: &PgPool, teams: i32, entries: i32) -> anyhow::Result<Phas
          select gen_random_uuid(), p.id, t.id, '00000000-0000-7000-8000-000000000001', $1, 1, $1, 1, $1,
              now() - i * interval '1 hour'
          from phase p, team t, generate_series(1, $3) i",
-        "insert into evaluation (id, submission_id, team_id, protocol_id, device_class, number, state, finished_at)
-         select gen_random_uuid(), s.id, s.team_id, p.protocol_id, 'cpu', 1, 'scored', s.created_at
+        "insert into evaluation (id, submission_id, team_id, protocol_id, dataset_id, device_class, number, state, finished_at)
+         select gen_random_uuid(), s.id, s.team_id, p.protocol_id, p.dataset_id, 'cpu', 1, 'scored', s.created_at
          from submission s join phase p on p.id = s.phase_id",
         "insert into score (evaluation_id, psnr, ssim, cost_input, cost_scale, params, convs, activations, flops_kair,
              flops_fvcore, macs, operators, runtime_device, runtime_input, runtime_threads, runtime_ms, runtime_ci_low,

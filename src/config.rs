@@ -62,6 +62,10 @@ pub struct Limits {
     pub results_bytes: u64,
     /// Bytes of a model upload. Efficient networks are a few MB, yet entries that cost too much should get their rank too.
     pub model_bytes: u64,
+    /// Bytes that a dataset's zip, or a challenge's, may unpack to: a thousand 2K images are about 6 GB.
+    pub dataset_bytes: u64,
+    /// Files in it.
+    pub dataset_files: u64,
     /// Bytes of one field of the fact sheet: a page of text.
     pub field_bytes: usize,
     /// Bytes that stay free on the data folder's disk: an upload is refused rather than Postgres stopped by a full disk.
@@ -88,6 +92,8 @@ impl Default for Limits {
         Limits {
             results_bytes: 2 * GIB,
             model_bytes: 512 * MIB,
+            dataset_bytes: 32 * GIB,
+            dataset_files: 20_000,
             field_bytes: 4096,
             free_bytes: GIB,
             lease: Duration::from_secs(30),

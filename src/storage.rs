@@ -100,6 +100,9 @@ pub struct Local {
 /// after the file is made, not with it.
 const ABANDONED: Duration = Duration::from_secs(60);
 
+/// The same for a folder of unpacked files.
+const ABANDONED_FOLDER: Duration = Duration::from_secs(24 * 3600);
+
 /// Free space is looked at each time this much has been written, bytes.
 const CHECK_EVERY: u64 = 16 << 20;
 
@@ -162,6 +165,11 @@ impl Storage {
             finished(temp)
         };
         tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(full_or_io)
+    }
+
+    /// An empty folder on the storage's disk for files on their way in, removed with its handle.
+    pub fn scratch(&self) -> io::Result<tempfile::TempDir> {
+        tempfile::Builder::new().prefix("unpack-").tempdir_in(self.folder("tmp"))
     }
 
     pub async fn open(&self, hash: &BlobHash) -> io::Result<tokio::fs::File> {
@@ -300,9 +308,13 @@ impl Storage {
             let Ok(file) = fs::File::open(entry.path()) else { continue };
             let age = file.metadata().and_then(|m| m.modified()).map(|at| SystemTime::now().duration_since(at));
             let old = matches!(age, Ok(Ok(age)) if age > ABANDONED);
-            if old && file.try_lock().is_ok() && fs::remove_file(entry.path()).is_ok() {
-                removed += 1;
-            }
+            // A folder has no lock: what was unpacked a day ago is in nobody's hands.
+            let folder = matches!(age, Ok(Ok(age)) if age > ABANDONED_FOLDER) && entry.path().is_dir();
+            let gone = match folder {
+                true => fs::remove_dir_all(entry.path()).is_ok(),
+                false => old && file.try_lock().is_ok() && fs::remove_file(entry.path()).is_ok(),
+            };
+            removed += usize::from(gone);
         }
         Ok(removed)
     }

@@ -144,11 +144,12 @@ pub async fn images_of(conn: &mut PgConnection, phase: &Phase, board: &Board) ->
            cross join lateral
                (select id from evaluation where submission_id = s.id and official and state = 'scored'
                   and protocol_id in (select id from protocol where measuring_sha256 = $2)
-                order by number desc limit 1) e
+                  and dataset_id = $3 order by number desc limit 1) e
            join image_score i on i.evaluation_id = e.id
            where s.id = any($1) group by s.id"#,
         &ids,
-        phase.protocol.measuring_sha256
+        phase.protocol.measuring_sha256,
+        phase.dataset.0
     )
     .fetch_all(conn)
     .await?;

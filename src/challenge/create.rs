@@ -174,7 +174,7 @@ async fn insert(
     prepared: Prepared,
 ) -> sqlx::Result<Created> {
     let name = format!("{challenge_slug}/{}", files.slug);
-    let dataset = dataset::insert(conn, &name, files.rules.fidelity.scale, &prepared.images).await?;
+    let dataset = dataset::ensure(conn, &name, files.rules.fidelity.scale, &prepared.images).await?;
     let protocol = protocol::ensure(conn, &files.protocol, &files.rules).await?;
     let new = NewPhase {
         challenge,
@@ -195,12 +195,10 @@ async fn insert(
 }
 
 /// What a broken constraint says to whoever filled in the form.
-fn problem(error: sqlx::Error) -> anyhow::Result<Problem> {
+pub(super) fn problem(error: sqlx::Error) -> anyhow::Result<Problem> {
     let (code, message) = match db::broken_constraint(&error) {
         Some("challenge_slug_key") => ("slug_taken", "there is a challenge with this slug"),
-        Some("phase_challenge_id_slug_key" | "dataset_name_key") => {
-            ("slug_taken", "the challenge has a phase with this slug")
-        }
+        Some("phase_challenge_id_slug_key") => ("slug_taken", "the challenge has a phase with this slug"),
         Some("challenge_slug_reserved" | "phase_slug_reserved") => {
             ("slug_reserved", "this word stands in the organizers' addresses: take another slug")
         }

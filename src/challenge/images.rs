@@ -1,7 +1,7 @@
-//! From a folder of HR images to a dataset: checked, cropped to the scale, LR made where none is given, all stored.
+//! From a folder or zip of HR images to a dataset: checked, cropped to the scale, LR made where none is given, all stored.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -9,11 +9,15 @@ use std::{
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use tempfile::TempDir;
+
 use super::dataset::Image;
 use crate::{
+    config::Limits,
     evaluation::{
         images::{decode_png, encode_png},
         resize,
+        results::unpack::{Room, unpack},
     },
     problem::{Problem, printable},
     storage::Storage,
@@ -27,7 +31,12 @@ pub async fn ingest(
     lr: Option<&Path>,
     scale: u32,
 ) -> anyhow::Result<Result<Vec<Image>, Vec<Problem>>> {
-    let pairs = match pairs(hr, lr, scale)? {
+    let (hr, lr) = (open(storage, hr).await?, opt(storage, lr).await?);
+    let (hr, lr) = match (hr, lr.transpose()) {
+        (Ok(hr), Ok(lr)) => (hr, lr),
+        (hr, lr) => return Ok(Err([hr.err(), lr.err()].into_iter().flatten().collect())),
+    };
+    let pairs = match pairs(&hr.path, lr.as_ref().map(|lr| lr.path.as_path()), scale)? {
         Ok(pairs) => pairs,
         Err(problems) => return Ok(Err(problems)),
     };
@@ -48,6 +57,52 @@ pub async fn ingest(
         Ok(Ok(images.into_iter().flatten().collect()))
     } else {
         Ok(Err(problems.into_iter().filter_map(Result::err).collect()))
+    }
+}
+
+/// A folder of images; an unpacked one is removed with it.
+struct Folder {
+    path: PathBuf,
+    _unpacked: Option<TempDir>,
+}
+
+async fn opt(storage: &Storage, path: Option<&Path>) -> anyhow::Result<Option<Result<Folder, Problem>>> {
+    match path {
+        None => Ok(None),
+        Some(path) => open(storage, path).await.map(Some),
+    }
+}
+
+/// The folder itself, or what a zip unpacks to: the one folder in it that has PNGs.
+async fn open(storage: &Storage, path: &Path) -> anyhow::Result<Result<Folder, Problem>> {
+    if !path.is_file() {
+        return Ok(Ok(Folder { path: path.to_owned(), _unpacked: None }));
+    }
+    let limits = Limits::default();
+    let room = Room { entries: limits.dataset_files, bytes: limits.dataset_bytes };
+    let scratch = storage.scratch()?;
+    let (zip, to) = (path.to_owned(), scratch.path().to_owned());
+    let is_png = |name: &str| name.to_ascii_lowercase().ends_with(".png");
+    let unpacked = tokio::task::spawn_blocking(move || unpack(&zip, &to, room, is_png)).await??;
+    let unpacked = match unpacked {
+        Ok(unpacked) => unpacked,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    if let Some(name) = unpacked.twice.first() {
+        return Ok(Err(Problem::new("duplicate_image", "the zip has two files of this name").at(name)));
+    }
+    let folders: BTreeSet<_> = unpacked.files.iter().filter_map(|file| file.parent()).collect();
+    let mut folders = folders.into_iter();
+    match (folders.next(), folders.next()) {
+        (Some(first), Some(second)) => {
+            let (first, second) = (first.display(), second.display());
+            let message = format!("the zip has images in several folders: {first}, {second}");
+            Ok(Err(Problem::new("several_folders", message).hint("HR images in one zip, LR images in another.")))
+        }
+        (first, _) => {
+            let path = scratch.path().join(first.unwrap_or(Path::new("")));
+            Ok(Ok(Folder { path, _unpacked: Some(scratch) }))
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 pub mod announcement;
 pub mod create;
 pub mod dataset;
+pub mod file;
 pub mod images;
 pub mod joining;
 pub mod organizers;
 pub mod overview;
+pub mod page;
 pub mod phase;
 pub mod protocol;
 
@@ -60,4 +62,12 @@ pub async fn insert(conn: &mut PgConnection, slug: &str, title: &str, descriptio
     .execute(conn)
     .await?;
     Ok(id)
+}
+
+/// Sets title and description.
+pub async fn rename(conn: &mut PgConnection, id: ChallengeId, title: &str, description: &str) -> sqlx::Result<()> {
+    sqlx::query!("update challenge set title = $2, description = $3 where id = $1", id.0, title, description)
+        .execute(conn)
+        .await?;
+    Ok(())
 }

@@ -68,6 +68,13 @@ pub struct QuotaLimits {
     pub daily_attempts: u32,
 }
 
+impl QuotaLimits {
+    /// Failed runs a day where none are stated: four times the evaluations, at least 20.
+    pub fn attempts_for(daily: u32) -> u32 {
+        daily.saturating_mul(4).max(QuotaLimits::default().daily_attempts)
+    }
+}
+
 impl Default for QuotaLimits {
     fn default() -> Self {
         QuotaLimits { daily: 5, total: None, daily_attempts: 20 }
@@ -271,6 +278,85 @@ pub async fn insert(conn: &mut PgConnection, new: &NewPhase) -> sqlx::Result<Pha
     .execute(conn)
     .await?;
     Ok(id)
+}
+
+/// Sets all of a phase that an organizer states, but for its slug. Entries and their scores stay.
+pub async fn change(conn: &mut PgConnection, id: PhaseId, new: &NewPhase) -> sqlx::Result<()> {
+    let NewPhase {
+        challenge: _,
+        slug: _,
+        title,
+        dataset,
+        protocol,
+        opens_at,
+        closes_at,
+        limits,
+        visibility,
+        gate_psnr,
+        baseline_name,
+        baseline_model,
+    } = new;
+    sqlx::query!(
+        "update phase set title = $2, dataset_id = $3, protocol_id = $4, opens_at = $5, closes_at = $6, daily_quota = $7,
+             total_quota = $8, daily_attempts = $9, visibility = $10, gate_psnr = $11, baseline_name = $12,
+             baseline_model_sha256 = $13, baseline_model_bytes = $14
+         where id = $1",
+        id.0,
+        title,
+        dataset.0,
+        protocol.0,
+        *opens_at,
+        *closes_at,
+        limits.daily as i32,
+        limits.total.map(|n| n as i32),
+        limits.daily_attempts as i32,
+        *visibility as _,
+        *gate_psnr,
+        baseline_name,
+        baseline_model.as_ref().map(|(hash, _)| hash.as_str()),
+        baseline_model.as_ref().map(|(_, bytes)| *bytes as i64)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Puts the phases of a challenge in this order.
+pub async fn order(conn: &mut PgConnection, challenge: ChallengeId, slugs: &[String]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update phase p set position = w.position
+         from unnest($2::text[]) with ordinality as w (slug, position)
+         where p.challenge_id = $1 and p.slug = w.slug and p.position <> w.position",
+        challenge.0,
+        slugs
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Removes a phase that nobody has sent anything in for; one with submissions breaks `submission_phase_id_fkey`.
+pub async fn remove(conn: &mut PgConnection, id: PhaseId) -> sqlx::Result<()> {
+    sqlx::query!("delete from phase where id = $1", id.0).execute(conn).await?;
+    Ok(())
+}
+
+/// Submissions of a phase, withdrawn ones too.
+pub async fn submissions(conn: &mut PgConnection, id: PhaseId) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"select count(*) as "n!" from submission where phase_id = $1"#, id.0).fetch_one(conn).await
+}
+
+/// Shows everybody the figures of a phase that was not live, or hides them again; gives whether that is a change.
+pub async fn publish(conn: &mut PgConnection, id: PhaseId, published: bool) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "update phase set published_at = case when $2 then now() end
+         where id = $1 and (published_at is not null) <> $2",
+        id.0,
+        published
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Marks `submission` as the baseline of its phase, under `name`; without a stated figure the gate follows its PSNR.

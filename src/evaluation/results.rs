@@ -5,6 +5,7 @@ mod archive;
 pub mod bundle;
 mod names;
 mod readme;
+pub mod unpack;
 
 use std::path::Path;
 

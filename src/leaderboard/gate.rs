@@ -19,9 +19,10 @@ pub async fn gate(conn: &mut PgConnection, phase: &Phase) -> sqlx::Result<GateSt
                 "select c.psnr from evaluation e join score c on c.evaluation_id = e.id
                  where e.submission_id = $1 and e.state = 'scored' and e.official
                    and e.protocol_id in (select id from protocol where measuring_sha256 = $2)
-                 order by e.number desc limit 1",
+                   and e.dataset_id = $3 order by e.number desc limit 1",
                 baseline.0,
-                phase.protocol.measuring_sha256
+                phase.protocol.measuring_sha256,
+                phase.dataset.0
             )
             .fetch_optional(conn)
             .await?
@@ -51,9 +52,11 @@ pub async fn devices(conn: &mut PgConnection, phase: &Phase) -> sqlx::Result<Vec
         r#"select distinct c.provenance ->> 'device_name' as "name!"
            from score c join evaluation e on e.id = c.evaluation_id join submission s on s.id = e.submission_id
            where s.phase_id = $1 and s.withdrawn_at is null and e.official
-             and e.protocol_id in (select id from protocol where measuring_sha256 = $2) order by 1"#,
+             and e.protocol_id in (select id from protocol where measuring_sha256 = $2) and e.dataset_id = $3
+           order by 1"#,
         phase.id.0,
-        phase.protocol.measuring_sha256
+        phase.protocol.measuring_sha256,
+        phase.dataset.0
     )
     .fetch_all(conn)
     .await

@@ -56,7 +56,7 @@ fn kind(rule: &Rule) -> &'static str {
 }
 
 /// Ranks a phase: of each team the entry that stands (the protocol's entry rule), by its newest scored evaluation that was
-/// measured as the phase's present protocol measures. Withdrawn and failed entries do not appear; the baseline has its own row
+/// measured as the phase's present protocol measures, on its present images. Withdrawn and failed entries do not appear; the baseline has its own row
 /// and takes no rank.
 ///
 /// A sum of ranks depends on who else stands. There a team's entry is the one it chose, else its newest that passes the gate.
@@ -94,6 +94,7 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
                    (select id from evaluation
                     where submission_id = s.id and state = 'scored' and official
                       and protocol_id in (select id from protocol where measuring_sha256 = $2)
+                      and dataset_id = (select dataset_id from phase where id = $1)
                     order by number desc limit 1) e
                join score c on c.evaluation_id = e.id
                where s.phase_id = $1 and s.withdrawn_at is null

@@ -31,7 +31,7 @@ pub use finish::{cancelled, fail, finish, retry};
 use crate::{
     db,
     evaluation::{Progress, Step},
-    ids::{EvaluationId, SubmissionId},
+    ids::{EvaluationId, PhaseId, SubmissionId},
     problem::Problem,
 };
 
@@ -167,8 +167,8 @@ impl From<sqlx::Error> for EnqueueError {
     }
 }
 
-/// Queues an official evaluation of a submission by the rules that are its phase's now: its first, or one after a change of
-/// rules. What was measured before stays, and stands on the board until the new one is scored. Higher `priority` goes first; entries have 0.
+/// Queues an official evaluation of a submission by the rules and on the images that are its phase's now: its first,
+/// or one after a change of either. What was measured before stays, and stands on the board until the new one is scored. Higher `priority` goes first; entries have 0.
 pub async fn enqueue(
     conn: &mut PgConnection,
     submission: SubmissionId,
@@ -176,8 +176,8 @@ pub async fn enqueue(
 ) -> Result<EvaluationId, EnqueueError> {
     let id = EvaluationId::new();
     sqlx::query!(
-        "insert into evaluation (id, submission_id, team_id, protocol_id, device_class, number, priority)
-         select $1, s.id, s.team_id, r.id, r.rules ->> 'device',
+        "insert into evaluation (id, submission_id, team_id, protocol_id, dataset_id, device_class, number, priority)
+         select $1, s.id, s.team_id, r.id, p.dataset_id, r.rules ->> 'device',
                 (select coalesce(max(number), 0) + 1 from evaluation where submission_id = s.id), $3
          from submission s join phase p on p.id = s.phase_id join protocol r on r.id = p.protocol_id where s.id = $2",
         id.0,
@@ -187,6 +187,37 @@ pub async fn enqueue(
     .execute(conn)
     .await?;
     Ok(id)
+}
+
+/// Queues again every entry of a phase that was scored, and not yet by its present rules on its present images; what waits is
+/// measured by these at once. Behind new entries, and at no cost to the teams. Gives how many wait now because of it. What is
+/// running goes on as it began: asked again, this queues it too.
+pub async fn measure_again(conn: &mut PgConnection, phase: PhaseId) -> Result<u64, EnqueueError> {
+    let retargeted = sqlx::query!(
+        "update evaluation e set protocol_id = p.protocol_id, dataset_id = p.dataset_id, device_class = r.rules ->> 'device'
+         from submission s, phase p, protocol r
+         where p.id = $1 and s.phase_id = p.id and e.submission_id = s.id and r.id = p.protocol_id and e.state = 'queued' and e.official
+           and (e.protocol_id, e.dataset_id) is distinct from (p.protocol_id, p.dataset_id)",
+        phase.0
+    )
+    .execute(&mut *conn)
+    .await?;
+    let stale = sqlx::query_scalar!(
+        r#"select s.id as "id: SubmissionId" from submission s join phase p on p.id = s.phase_id join protocol r on r.id = p.protocol_id
+           where p.id = $1 and s.withdrawn_at is null
+             and exists (select from evaluation e where e.submission_id = s.id and e.state = 'scored' and e.official)
+             and not exists (select from evaluation e where e.submission_id = s.id and (e.state in ('queued', 'running')
+                 or e.state = 'scored' and e.official and e.dataset_id = p.dataset_id
+                    and e.protocol_id in (select id from protocol where measuring_sha256 = r.measuring_sha256)))
+           order by s.created_at"#,
+        phase.0
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    for id in &stale {
+        enqueue(conn, *id, -1).await?;
+    }
+    Ok(retargeted.rows_affected() + stale.len() as u64)
 }
 
 /// Cancels what is queued of a submission's own (a re-run is its organizer's to discard) at once and asks the worker of what is running to stop. Gives the state that results;

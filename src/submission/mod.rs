@@ -206,7 +206,7 @@ pub async fn history(conn: &mut PgConnection, team: TeamId, phase: PhaseId, limi
                (select id from evaluation
                 where submission_id = s.id and official and state = 'scored'
                   and protocol_id in (select id from protocol where measuring_sha256 = r.measuring_sha256)
-                order by number desc limit 1) m on true
+                  and dataset_id = p.dataset_id order by number desc limit 1) m on true
            left join score c on c.evaluation_id = m.id
            where s.team_id = $1 and s.phase_id = $2 order by s.id desc limit $3"#,
         team.0,

@@ -12,11 +12,11 @@ use crate::{
 };
 
 impl Worker {
-    /// The job of an evaluation, by the protocol it was queued under.
+    /// The job of an evaluation, by the protocol and on the images it was queued for.
     pub(super) async fn load(&self, conn: &mut PgConnection, evaluation: EvaluationId) -> anyhow::Result<Job> {
         let row = sqlx::query!(
             r#"select s.model_sha256 as "model: BlobHash", s.results_sha256 as "results: BlobHash",
-                      p.baseline_model_sha256 as "baseline: BlobHash", p.dataset_id as "dataset: DatasetId",
+                      p.baseline_model_sha256 as "baseline: BlobHash", e.dataset_id as "dataset: DatasetId",
                       r.rules as "rules: Json<Rules>", r.name as protocol
                from evaluation e join submission s on s.id = e.submission_id join phase p on p.id = s.phase_id
                join protocol r on r.id = e.protocol_id where e.id = $1"#,

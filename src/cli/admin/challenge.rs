@@ -10,7 +10,7 @@ use clap::{
 use sqlx::{Acquire, PgPool};
 
 use super::{
-    Done, Made,
+    Done, Made, file,
     organizer::{self, OrganizerCommand},
 };
 use crate::{
@@ -29,6 +29,27 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub enum ChallengeCommand {
+    /// Makes the challenge what a file says, and prints what that changes; done again, it changes nothing.
+    Apply {
+        /// `challenge.toml`; the files that it names lie beside it.
+        file: PathBuf,
+        /// Say what would change, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Queue the entries that the present rules or images of their phase have not measured.
+        #[arg(long)]
+        measure_again: bool,
+        /// Why, for the audit log.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Writes a challenge as the file that would make it.
+    Export {
+        slug: String,
+        /// Empty or new folder for `challenge.toml`, its texts and models; where none is given the file goes to stdout, whole.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Makes a challenge and its first phase from a folder of HR images.
     Create {
         /// Lower-case letters, digits and hyphens; in addresses.
@@ -194,6 +215,10 @@ enum Device {
 }
 pub async fn challenge(command: ChallengeCommand, pool: &PgPool, storage: &Storage) -> Done {
     match command {
+        ChallengeCommand::Apply { file, dry_run, measure_again, reason } => {
+            file::apply(pool, storage, &file, dry_run, measure_again, &reason).await
+        }
+        ChallengeCommand::Export { slug, out } => file::export(pool, storage, &slug, out.as_deref()).await,
         ChallengeCommand::Create { slug, title, description, phase, phase_title, files } => {
             let new = NewChallenge { slug, title, description };
             let files = files.files(&phase, phase_title.as_deref());
@@ -249,9 +274,7 @@ impl PhaseArgs {
             limits: QuotaLimits {
                 daily: self.daily,
                 total: self.total,
-                daily_attempts: self
-                    .attempts
-                    .unwrap_or(self.daily.saturating_mul(4).max(QuotaLimits::default().daily_attempts)),
+                daily_attempts: self.attempts.unwrap_or(QuotaLimits::attempts_for(self.daily)),
             },
             visibility: if self.hidden { Visibility::Hidden } else { Visibility::Live },
             gate_psnr: self.gate.or(preset.and_then(|p| p.gate(slug))).filter(|psnr| *psnr != 0.0),

@@ -2,6 +2,8 @@
 
 mod account;
 mod challenge;
+mod dataset;
+mod file;
 mod organizer;
 
 use clap::{Args as ClapArgs, Subcommand};
@@ -11,6 +13,7 @@ use sqlx::PgPool;
 use self::{
     account::{AccountCommand, TeamCommand, TokenCommand},
     challenge::{ChallengeCommand, PhaseCommand},
+    dataset::DatasetCommand,
 };
 use super::Outcome;
 use crate::{problem::Problem, record::Signer, storage::Storage};
@@ -26,12 +29,15 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Challenges, each with its first phase.
+    /// Challenges: from one file, or each with its first phase.
     #[command(subcommand)]
     Challenge(ChallengeCommand),
     /// Further phases of a challenge.
     #[command(subcommand)]
     Phase(PhaseCommand),
+    /// Images that phases are measured on.
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
     /// People.
     #[command(subcommand)]
     Account(AccountCommand),
@@ -64,6 +70,7 @@ pub async fn run(args: Args, pool: &PgPool, storage: &Storage) -> Outcome {
     let made = match args.command {
         Command::Challenge(command) => challenge::challenge(command, pool, storage).await,
         Command::Phase(command) => challenge::phase(command, pool, storage).await,
+        Command::Dataset(command) => dataset::dataset(command, pool, storage).await,
         Command::Account(command) => account::account_command(command, pool).await,
         Command::Team(command) => account::team_command(command, pool).await,
         Command::Token(command) => account::token_command(command, pool).await,

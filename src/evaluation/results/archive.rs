@@ -60,6 +60,22 @@ pub(super) struct Entry {
     data: u64,
 }
 
+impl Entry {
+    /// Whether what was unpacked is what the list says: so many bytes, with this checksum.
+    fn check(&self, bytes: u64, crc: u32) -> Result<(), Fault> {
+        if bytes != self.size {
+            let found = if bytes > self.size { "more".into() } else { bytes.to_string() };
+            let message = format!("the archive says {} bytes, unpacking gives {found}", self.size);
+            return Err(Problem::new("zip_size_mismatch", message).at(&self.name).into());
+        }
+        if crc != self.crc {
+            let problem = Problem::new("zip_crc", "the checksum (CRC) does not match: the file is damaged");
+            return Err(problem.at(&self.name).hint("Make the zip again and upload it again.").into());
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Archive {
     file: File,
@@ -167,18 +183,26 @@ impl Archive {
         let mut out = Vec::with_capacity(honest as usize);
         let result = self.unpack(entry).take(entry.size.saturating_add(1)).read_to_end(&mut out);
         result.map_err(|e| unpacking(e, entry))?;
-        if out.len() as u64 != entry.size {
-            let found = if out.len() as u64 > entry.size { "more".into() } else { out.len().to_string() };
-            let message = format!("the archive says {} bytes, unpacking gives {found}", entry.size);
-            return Err(Problem::new("zip_size_mismatch", message).at(&entry.name).into());
-        }
         let mut crc = flate2::Crc::new();
         crc.update(&out);
-        if crc.sum() != entry.crc {
-            let problem = Problem::new("zip_crc", "the checksum (CRC) does not match: the file is damaged");
-            return Err(problem.at(&entry.name).hint("Make the zip again and upload it again.").into());
-        }
+        entry.check(out.len() as u64, crc.sum())?;
         Ok(out)
+    }
+
+    /// Writes all bytes of an entry, checked as [`Archive::read`] does, without holding them.
+    pub fn copy(&self, entry: &Entry, to: &mut impl io::Write) -> Result<(), Fault> {
+        let mut from = self.unpack(entry).take(entry.size.saturating_add(1));
+        let (mut crc, mut total, mut buffer) = (flate2::Crc::new(), 0, vec![0; 1 << 18]);
+        loop {
+            let n = from.read(&mut buffer).map_err(|e| unpacking(e, entry))?;
+            if n == 0 {
+                break;
+            }
+            crc.update(&buffer[..n]);
+            total += n as u64;
+            to.write_all(&buffer[..n])?;
+        }
+        entry.check(total, crc.sum())
     }
 
     fn unpack(&self, entry: &Entry) -> Box<dyn Read + '_> {

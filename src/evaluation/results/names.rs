@@ -53,12 +53,12 @@ fn needs_escape(c: char) -> bool {
 }
 
 /// The parts of a path. Old Windows zippers write backslashes.
-fn parts(name: &str) -> impl DoubleEndedIterator<Item = &str> {
+pub(super) fn parts(name: &str) -> impl DoubleEndedIterator<Item = &str> {
     name.split(['/', '\\'])
 }
 
 /// What operating systems leave in an archive unasked.
-fn is_junk(name: &str) -> bool {
+pub(super) fn is_junk(name: &str) -> bool {
     let file = parts(name).next_back().unwrap_or_default();
     let junk = ["", ".DS_Store", "Thumbs.db", "desktop.ini"];
     parts(name).any(|part| part.eq_ignore_ascii_case("__MACOSX"))

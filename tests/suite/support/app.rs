@@ -98,7 +98,7 @@ impl App {
             lr: BlobHash::of(b"lr"),
             lr_bytes: 2,
         };
-        let dataset = dataset::insert(&mut conn, &slug, 4, &[image("0901"), image("0902")]).await.expect("a dataset");
+        let dataset = dataset::ensure(&mut conn, &slug, 4, &[image("0901"), image("0902")]).await.expect("a dataset");
         let mut written = Rules::aim2020(4);
         rules(&mut written);
         let protocol = protocol::ensure(&mut conn, "aim2020", &written).await.expect("a protocol");

@@ -1,0 +1,263 @@
+//! A file made true: what it changes is said, and then done in one transaction, or not at all.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sqlx::{Acquire, PgConnection, PgPool};
+use utoipa::ToSchema;
+
+use super::{
+    format::ChallengeFile,
+    plan::{Change, plan},
+    resolve::resolve,
+    setup::{Current, Images, PhaseSetup, Setup},
+    source::{Reach, Source},
+};
+use crate::{
+    audit::{self, Act, Actor},
+    challenge::{
+        self, Challenge,
+        create::problem,
+        dataset, joining, page,
+        phase::{self, NewPhase},
+        protocol,
+    },
+    ids::{ChallengeId, DatasetId},
+    problem::Problem,
+    queue,
+    storage::Storage,
+    submission::fact_sheet,
+};
+
+/// How a file is applied.
+#[derive(Debug, Clone)]
+pub struct How<'a> {
+    /// Say what would change, and change nothing.
+    pub dry_run: bool,
+    /// Queue the entries of phases whose present rules or images have not measured them.
+    pub measure_again: bool,
+    pub actor: &'a Actor,
+    /// In the organizer's words, for the audit log.
+    pub reason: &'a str,
+    pub reach: Reach,
+    /// The challenge that the file must be of; `None`: that of its slug, or a new one.
+    pub of: Option<ChallengeId>,
+}
+
+/// What applying a file does, or did.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Applied {
+    /// The challenge's slug.
+    pub challenge: String,
+    /// Nothing was changed: these are the changes that the file asks for.
+    pub dry_run: bool,
+    /// Whether the challenge is new.
+    pub created: bool,
+    pub changes: Vec<Change>,
+    /// Entries that were queued to be measured again.
+    pub measured_again: u64,
+}
+
+impl Applied {
+    /// In lines for a terminal.
+    pub fn words(&self) -> String {
+        let mut lines: Vec<String> = self.changes.iter().map(Change::to_string).collect();
+        if self.measured_again > 0 {
+            lines.push(format!("{} entries are measured again.", self.measured_again));
+        }
+        match (lines.is_empty(), self.dry_run) {
+            (true, _) => return "Nothing to change.".into(),
+            (_, true) => lines.push("Nothing was changed: this is what the file asks for.".into()),
+            (_, false) => lines.push(format!("{} changes made to {}.", self.changes.len(), self.challenge)),
+        }
+        lines.join("\n")
+    }
+}
+
+/// Makes the challenge what the file says. Doing it again changes nothing. `Ok(Err(problems))` is the file's fault; then nothing
+/// was changed.
+pub async fn apply(
+    pool: &PgPool,
+    storage: &Storage,
+    file: &ChallengeFile,
+    source: &Source,
+    how: How<'_>,
+) -> anyhow::Result<Result<Applied, Vec<Problem>>> {
+    let mut conn = pool.acquire().await?;
+    // What takes long, reading images, comes before the transaction; what is decided by, is read again in it.
+    let found = challenge::by_slug(&mut conn, &file.slug).await?;
+    if let Err(problem) = allowed(found.as_ref(), &how, file) {
+        return Ok(Err(vec![problem]));
+    }
+    let before = match &found {
+        Some(found) => Some(Current::load(&mut conn, found).await?),
+        None => None,
+    };
+    let wanted = match resolve(&mut conn, storage, file, source, &how.reach, before.as_ref()).await? {
+        Ok(wanted) => wanted,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let mut tx = conn.begin().await?;
+    let current = match locked(&mut tx, &file.slug).await? {
+        Some(found) => Some(Current::load(&mut tx, &found).await?),
+        None => None,
+    };
+    let changes = match plan(current.as_ref(), &wanted) {
+        Ok(changes) => changes,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let measured_again = match change(&mut tx, current.as_ref(), &wanted, &changes, &how).await {
+        Ok(measured_again) => measured_again,
+        Err(Refused::Problems(problems)) => return Ok(Err(problems)),
+        Err(Refused::Database(error)) => return problem(error).map(|problem| Err(vec![problem])),
+        Err(Refused::Other(error)) => return Err(error),
+    };
+    let created = current.is_none();
+    if how.dry_run {
+        // All of it was tried, so that what the database refuses is said now and not at the second try.
+        tx.rollback().await?;
+    } else {
+        tx.commit().await?;
+    }
+    Ok(Ok(Applied { challenge: wanted.slug, dry_run: how.dry_run, created, changes, measured_again }))
+}
+
+/// Whether the file is of a challenge that whoever applies it may change, or make.
+fn allowed(found: Option<&Challenge>, how: &How<'_>, file: &ChallengeFile) -> Result<(), Problem> {
+    let (reached, same) = match found {
+        Some(found) => (how.reach.covers(found.id), how.of.is_none_or(|of| of == found.id)),
+        None => (matches!(how.reach, Reach::All), how.of.is_none()),
+    };
+    if reached && same {
+        return Ok(());
+    }
+    let problem = Problem::new("another_challenge", "the file is of another challenge than this one").at(&file.slug);
+    Err(problem.hint("Its `slug` names the challenge, and cannot be changed."))
+}
+
+/// The challenge of a slug, for this transaction alone to change.
+async fn locked(conn: &mut PgConnection, slug: &str) -> sqlx::Result<Option<Challenge>> {
+    sqlx::query!("select id from challenge where slug = $1 for update", slug).fetch_optional(&mut *conn).await?;
+    challenge::by_slug(conn, slug).await
+}
+
+enum Refused {
+    Problems(Vec<Problem>),
+    Database(sqlx::Error),
+    Other(anyhow::Error),
+}
+
+impl From<sqlx::Error> for Refused {
+    fn from(error: sqlx::Error) -> Self {
+        Refused::Database(error)
+    }
+}
+
+impl From<queue::EnqueueError> for Refused {
+    fn from(error: queue::EnqueueError) -> Self {
+        Refused::Other(error.into())
+    }
+}
+
+/// Does what the plan says; gives how many entries are measured again.
+async fn change(
+    conn: &mut PgConnection,
+    current: Option<&Current>,
+    wanted: &Setup,
+    changes: &[Change],
+    how: &How<'_>,
+) -> Result<u64, Refused> {
+    let id = match current {
+        Some(current) => {
+            if !changes.is_empty() {
+                challenge::rename(conn, current.id, &wanted.title, &wanted.description).await?;
+            }
+            current.id
+        }
+        None => challenge::insert(conn, &wanted.slug, &wanted.title, &wanted.description).await?,
+    };
+    if !changes.is_empty() {
+        joining::set(conn, id, &wanted.joining).await?;
+        page::replace(conn, id, &wanted.pages).await?;
+        if let Some(fields) = &wanted.fact_sheet
+            && let Err(problems) = fact_sheet::define(conn, id, fields).await?
+        {
+            return Err(Refused::Problems(problems));
+        }
+        phases(conn, id, current, wanted).await?;
+    }
+    let mut measured_again = 0;
+    if how.measure_again {
+        for phase in phase::of_challenge(conn, id).await? {
+            measured_again += queue::measure_again(conn, phase.id).await?;
+        }
+    }
+    if !changes.is_empty() || measured_again > 0 {
+        let mut details: Map<String, Value> =
+            changes.iter().map(|c| (c.what.clone(), Value::from(vec![c.before.clone(), c.after.clone()]))).collect();
+        if measured_again > 0 {
+            details.insert("measured_again".into(), measured_again.into());
+        }
+        let act = Act {
+            challenge: Some(id),
+            action: if current.is_some() { "challenge.change" } else { "challenge.create" },
+            object: &wanted.slug,
+            reason: how.reason,
+            details: details.into(),
+        };
+        audit::note(conn, how.actor, act).await?;
+    }
+    Ok(measured_again)
+}
+
+async fn phases(
+    conn: &mut PgConnection,
+    challenge: ChallengeId,
+    current: Option<&Current>,
+    wanted: &Setup,
+) -> Result<(), Refused> {
+    for (setup, about) in current.iter().flat_map(|c| c.setup.phases.iter().zip(&c.phases)) {
+        if !wanted.phases.iter().any(|phase| phase.slug == setup.slug) {
+            phase::remove(conn, about.id).await?;
+        }
+    }
+    for setup in &wanted.phases {
+        let before = current.and_then(|current| current.phase(&setup.slug));
+        let dataset = dataset_id(conn, setup).await?;
+        // The version that is the phase's already stays, also where another has the same rules.
+        let protocol = match before {
+            Some((before, about)) if before.protocol == setup.protocol && before.rules == setup.rules => {
+                about.protocol_id
+            }
+            _ => protocol::ensure(conn, &setup.protocol, &setup.rules).await?.id,
+        };
+        let new = NewPhase {
+            challenge,
+            slug: setup.slug.clone(),
+            title: setup.title.clone(),
+            dataset,
+            protocol,
+            opens_at: setup.opens_at,
+            closes_at: setup.closes_at,
+            limits: setup.limits,
+            visibility: setup.visibility,
+            gate_psnr: setup.gate_psnr,
+            baseline_name: setup.baseline_name.clone(),
+            baseline_model: setup.baseline_model.clone(),
+        };
+        match before {
+            Some((_, about)) => phase::change(conn, about.id, &new).await?,
+            None => drop(phase::insert(conn, &new).await?),
+        }
+    }
+    let slugs: Vec<String> = wanted.phases.iter().map(|phase| phase.slug.clone()).collect();
+    phase::order(conn, challenge, &slugs).await?;
+    Ok(())
+}
+
+async fn dataset_id(conn: &mut PgConnection, setup: &PhaseSetup) -> sqlx::Result<DatasetId> {
+    let chosen = &setup.dataset;
+    match &chosen.images {
+        Images::Stored { id, .. } => Ok(*id),
+        Images::New(images) => dataset::ensure(conn, &chosen.name, chosen.scale, images).await,
+    }
+}

@@ -1,0 +1,76 @@
+//! A challenge's file: applied, and written.
+
+use std::{fs, path::Path};
+
+use anyhow::Context;
+use sqlx::PgPool;
+
+use super::{Done, Made};
+use crate::{
+    audit::Actor,
+    challenge::{
+        self,
+        file::{self, How, Reach, Source},
+    },
+    problem::Problem,
+    storage::Storage,
+};
+
+pub async fn apply(
+    pool: &PgPool,
+    storage: &Storage,
+    path: &Path,
+    dry_run: bool,
+    measure_again: bool,
+    reason: &str,
+) -> Done {
+    let shown = path.display().to_string();
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return Ok(Err(vec![Problem::new("file_unreadable", error.to_string()).at(shown)])),
+    };
+    let file = match file::parse(&text) {
+        Ok(file) => file,
+        Err(problem) => return Ok(Err(vec![problem])),
+    };
+    let source = Source::shell(path.parent().unwrap_or(Path::new("")));
+    let how = How { dry_run, measure_again, actor: &Actor::Shell, reason, reach: Reach::All, of: None };
+    Ok(match file::apply(pool, storage, &file, &source, how).await? {
+        Ok(applied) => Ok(Made::new(applied.words(), &applied)?),
+        Err(problems) => Err(problems),
+    })
+}
+
+pub async fn export(pool: &PgPool, storage: &Storage, slug: &str, out: Option<&Path>) -> Done {
+    let mut conn = pool.acquire().await?;
+    let Some(found) = challenge::by_slug(&mut conn, slug).await? else {
+        return Ok(Err(vec![Problem::new("challenge_not_found", "there is no such challenge").at(slug)]));
+    };
+    let exported = file::export(&mut conn, &found, out.is_some()).await?;
+    let Some(out) = out else {
+        let document = serde_json::json!({ "file": exported.toml });
+        return Ok(Ok(Made { sentence: exported.toml.trim_end().to_owned(), document }));
+    };
+    let shown = out.display().to_string();
+    if out.is_dir() && fs::read_dir(out)?.next().is_some() {
+        return Ok(Err(vec![Problem::new("folder_not_empty", "the folder has files already").at(shown)]));
+    }
+    let mut written = vec!["challenge.toml".to_owned()];
+    let write = |name: &str, bytes: &[u8]| {
+        let path = out.join(name);
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes));
+        made.with_context(|| format!("writing {}", path.display()))
+    };
+    write("challenge.toml", exported.toml.as_bytes())?;
+    for (name, words) in &exported.texts {
+        write(name, words.as_bytes())?;
+        written.push(name.clone());
+    }
+    for (name, hash) in &exported.models {
+        let from = storage.path(hash);
+        fs::copy(&from, out.join(name)).with_context(|| format!("copying {} to {name}", from.display()))?;
+        written.push(name.clone());
+    }
+    let sentence = format!("Wrote {} to {shown}.", written.join(", "));
+    Ok(Ok(Made::new(sentence, serde_json::json!({ "folder": shown, "files": written }))?))
+}

@@ -1,0 +1,97 @@
+//! An organizer's zip as files of a folder: images of a dataset, a challenge's file with its pages, a bundle. Vetted as strictly
+//! as a team's, and written by names of our own checking only.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    archive::{Archive, Fault},
+    names, ours_apart,
+};
+use crate::problem::Problem;
+
+/// How much may come out of a zip.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Files.
+    pub entries: u64,
+    /// Unpacked bytes, all files together.
+    pub bytes: u64,
+}
+
+/// What was unpacked.
+#[derive(Debug, Default)]
+pub struct Unpacked {
+    /// Relative to the folder, in order.
+    pub files: Vec<PathBuf>,
+    /// Names that the zip has more than once; its last entry of the name counts.
+    pub twice: BTreeSet<String>,
+    /// Files that operating systems leave behind, and those that were not wanted: not unpacked.
+    pub left: usize,
+}
+
+/// Unpacks those files of `zip` whose path `wanted` says yes to, into the empty folder `to`. `Ok(Err(problem))` is the zip's
+/// fault. Codes: those of a results zip that concern the archive.
+pub fn unpack(
+    zip: &Path,
+    to: &Path,
+    room: Room,
+    wanted: impl Fn(&str) -> bool,
+) -> anyhow::Result<Result<Unpacked, Problem>> {
+    ours_apart(unpack_into(zip, to, room, wanted))
+}
+
+fn unpack_into(zip: &Path, to: &Path, room: Room, wanted: impl Fn(&str) -> bool) -> Result<Unpacked, Fault> {
+    let archive = Archive::open(zip, room.entries)?;
+    let mut unpacked = Unpacked::default();
+    // By path, so that the last entry of a name wins.
+    let mut chosen = BTreeMap::new();
+    let mut total = 0u64;
+    for entry in &archive.entries {
+        names::safe(entry)?;
+        if names::is_junk(&entry.name) || entry.name.ends_with('/') {
+            unpacked.left += usize::from(!entry.name.ends_with('/'));
+            continue;
+        }
+        let path: PathBuf = names::parts(&entry.name).filter(|part| !matches!(*part, "" | ".")).collect();
+        let shown = path.to_string_lossy().into_owned();
+        if !wanted(&shown) {
+            unpacked.left += 1;
+            continue;
+        }
+        total = total.saturating_add(entry.size);
+        if total > room.bytes {
+            let message = format!("the archive unpacks to more than {} bytes", room.bytes);
+            return Err(Problem::new("zip_too_large_unpacked", message).into());
+        }
+        if entry.encrypted {
+            return Err(Problem::new("zip_encrypted", "the archive is password-protected").at(&entry.name).into());
+        }
+        if !matches!(entry.method, 0 | 8) {
+            let message = format!("packed by method {}; stored and Deflate are read", entry.method);
+            return Err(Problem::new("zip_method", message).at(&entry.name).into());
+        }
+        if chosen.insert(path, entry).is_some() {
+            unpacked.twice.insert(shown);
+        }
+    }
+    for (path, entry) in chosen {
+        let target = to.join(&path);
+        let made = target.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| File::create_new(&target));
+        let file = made.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+                Fault::Theirs(Problem::new("zip_bad_name", "a file and a folder have the same name").at(&entry.name))
+            }
+            _ => error.into(),
+        })?;
+        let mut file = BufWriter::with_capacity(1 << 18, file);
+        archive.copy(entry, &mut file)?;
+        file.flush()?;
+        unpacked.files.push(path);
+    }
+    Ok(unpacked)
+}
