@@ -16,10 +16,10 @@
 //!            leaderboard::ranking         the one ranked query: pages, API and exports all read it
 //! ```
 //!
-//! Imports point downward only: `main → cli → web, worker, evaluation`; `web → submission, leaderboard, analysis,
-//! review, challenge, team, queue, record, storage`; `worker → queue, storage, challenge, evaluation, scoring`; `evaluation` uses
-//! nothing but [`problem`],
-//! so that anyone can reproduce a number from the command line without a database.
+//! Imports point downward only: `main → cli → web, worker, evaluation`; `web → review, submission, leaderboard, analysis,
+//! challenge, team, queue, outbox, record, storage`; `worker → queue, storage, challenge, evaluation, scoring`; whoever changes
+//! what an organizer may change notes it in [`audit`]; `evaluation` uses nothing but [`problem`], so that anyone can reproduce
+//! a number from the command line without a database.
 
 pub mod analysis;
 pub mod audit;
