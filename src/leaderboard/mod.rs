@@ -5,6 +5,7 @@ mod export;
 mod gate;
 mod query;
 mod track;
+mod what_if;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ pub use boards::Boards;
 pub use gate::{devices, gate, gate_view};
 pub use query::ranking;
 pub use track::MAIN;
+pub use what_if::{Change, Preview, Stand, what_if};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

@@ -99,6 +99,8 @@ pub enum Error {
     BadJson(JsonRejection),
     /// The body is not what was asked for.
     BadUpload(Problem),
+    /// Rules that cannot hold.
+    Rules(Problem),
     BadQuery(String),
     UploadTooSlow,
     TooManyParts,
@@ -406,6 +408,7 @@ impl Error {
                 )
             }
             Error::BadUpload(problem) => (400, problem.clone()),
+            Error::Rules(problem) => (422, problem.clone()),
             Error::BadQuery(message) => (400, Problem::new("bad_query", message.clone())),
             Error::UploadTooSlow => (
                 408,

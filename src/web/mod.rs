@@ -25,6 +25,7 @@ mod metrics;
 mod organizer;
 mod pages;
 mod plot;
+mod rules;
 pub mod server;
 mod sight;
 mod steps;

@@ -388,6 +388,8 @@ async fn the_openapi_document_describes_what_is_there() {
         ("/api/v1/challenges/{slug}/join", "post"),
         ("/api/v1/account/mails", "get"),
         ("/api/v1/account/mails", "put"),
+        ("/api/v1/challenges/{slug}/phases/{phase}/protocol", "put"),
+        ("/api/v1/challenges/{slug}/phases/{phase}/protocol/preview", "post"),
         ("/api/v1/challenges/{slug}/announcements", "get"),
         ("/api/v1/challenges/{slug}/announcements", "post"),
         ("/api/v1/challenges/{slug}/announcements/{id}/withdraw", "post"),

@@ -27,6 +27,7 @@ mod records;
 mod reproduction;
 mod review;
 mod routes;
+mod rules;
 mod sandbox;
 mod study;
 mod submit;

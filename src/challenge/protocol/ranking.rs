@@ -236,6 +236,52 @@ impl Rule {
     }
 }
 
+/// As a form shows and takes it: `runtime`, `rank(params) + rank(flops)`, `0.7 runtime + 0.15 flops + 0.15 params`.
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts: Vec<String> = match self {
+            Rule::Metric(metric) => vec![metric.as_str().into()],
+            Rule::RankSum(metrics) => metrics.iter().map(|m| format!("rank({})", m.as_str())).collect(),
+            Rule::Score(terms) => terms.iter().map(|t| format!("{} {}", t.weight, t.metric.as_str())).collect(),
+        };
+        f.write_str(&parts.join(" + "))
+    }
+}
+
+impl std::str::FromStr for Rule {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Rule, String> {
+        let metric = |word: &str| {
+            let word = word.trim();
+            let known = Metric::ALL.into_iter().find(|m| m.as_str() == word);
+            known.ok_or_else(|| {
+                format!("“{word}” is no figure: {}", listed(Metric::ALL.into_iter().map(|m| m.as_str().to_owned())))
+            })
+        };
+        let parts: Vec<&str> = words.split('+').map(str::trim).collect();
+        let ranked =
+            |part: &&str| part.strip_prefix("rank(").and_then(|rest| rest.strip_suffix(')')).map(str::to_owned);
+        let weighted = |part: &&str| part.split_once([' ', '*']).map(|(w, m)| (w.to_owned(), m.to_owned()));
+        let rule = match parts.as_slice() {
+            [one] if ranked(one).is_none() && weighted(one).is_none() => Rule::Metric(metric(one)?),
+            parts if parts.iter().all(|p| ranked(p).is_some()) => {
+                Rule::RankSum(parts.iter().filter_map(ranked).map(|m| metric(&m)).collect::<Result<_, _>>()?)
+            }
+            parts if parts.iter().all(|p| weighted(p).is_some()) => {
+                let term = |(weight, of): (String, String)| {
+                    let weight = weight.parse().map_err(|_| format!("“{weight}” is no weight"))?;
+                    Ok(Term { metric: metric(&of)?, weight })
+                };
+                Rule::Score(parts.iter().filter_map(weighted).map(term).collect::<Result<_, String>>()?)
+            }
+            _ => return Err("an order is one figure, a sum of rank(figure), or a sum of weights and figures".into()),
+        };
+        rule.vet()?;
+        Ok(rule)
+    }
+}
+
 /// `a, b and c`
 pub fn listed(words: impl Iterator<Item = String>) -> String {
     let words: Vec<_> = words.collect();
@@ -360,6 +406,22 @@ mod tests {
         };
         let written = serde_json::to_string(&ranking).expect("JSON");
         assert_eq!(read(&written), Ok(ranking));
+    }
+
+    #[test]
+    fn a_form_takes_what_it_shows() {
+        for words in
+            ["psnr", "rank(params) + rank(flops)", "0.7 runtime + 0.15 flops + 0.15 params", "rank(memory)", "1 flops"]
+        {
+            let rule: Rule = words.parse().expect(words);
+            assert_eq!(rule.to_string(), words);
+        }
+        assert_eq!("0.5*params+ 2 flops".parse::<Rule>().map(|r| r.to_string()), Ok("0.5 params + 2 flops".into()));
+        for words in
+            ["", "speed", "runtime + params", "rank(runtime) + params", "x runtime + 1 flops", "1 psnr", "0 flops"]
+        {
+            assert!(words.parse::<Rule>().is_err(), "{words}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{Board, COLUMNS, Value};
 const UNICODE: &str = "\\providecommand{\\upscoreU}[2]{\\ifdefined\\Umathchar #2\\else U+#1\\fi}";
 
 impl Board {
-    /// A `table*` to `\input`; needs the package booktabs and no other. `at`: when it is made.
+    /// A `table*` to `\input`; needs the packages booktabs and graphicx, and shrinks to the width of the page. `at`: when it is made.
     pub fn to_latex(&self, at: DateTime<Utc>) -> anyhow::Result<String> {
         let extras = self.extras();
         let width = 2 + extras.len() + COLUMNS.len();
@@ -22,7 +22,7 @@ impl Board {
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "% Upscore: {} {}{track}, protocol {}, {}\n% SHA-256 of the board: {}\n% In the preamble: \\usepackage{{booktabs}}\n{UNICODE}",
+            "% Upscore: {} {}{track}, protocol {}, {}\n% SHA-256 of the board: {}\n% In the preamble: \\usepackage{{booktabs,graphicx}}\n{UNICODE}",
             self.challenge,
             self.phase,
             self.protocol,
@@ -32,7 +32,7 @@ impl Board {
         let _ = writeln!(
             out,
             "\\begin{{table*}}[t]\n\\centering\n\\footnotesize\n\\setlength{{\\tabcolsep}}{{3pt}}\n\\caption{{{}}}\n\\label{{tab:{}-{}{label}}}\n\
-             \\begin{{tabular}}{{rl{}}}\n\\toprule\n\\# & Team & {} \\\\\n & & {} \\\\\n\\midrule",
+             \\sbox0{{\\begin{{tabular}}{{rl{}}}\n\\toprule\n\\# & Team & {} \\\\\n & & {} \\\\\n\\midrule",
             latex(&format!("{} {}{track}. {}", self.challenge, self.phase, self.table_caption())),
             self.challenge,
             self.phase,
@@ -64,7 +64,7 @@ impl Board {
                 );
             }
         }
-        out.push_str("\\bottomrule\n\\end{tabular}\n\\end{table*}\n");
+        out.push_str("\\bottomrule\n\\end{tabular}}%\n\\ifdim\\wd0>\\textwidth\\resizebox{\\textwidth}{!}{\\usebox0}\\else\\usebox0\\fi\n\\end{table*}\n");
         Ok(out)
     }
 

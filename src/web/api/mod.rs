@@ -8,6 +8,7 @@ pub mod compare;
 mod events;
 mod leaderboard;
 mod organizer;
+mod protocol;
 mod records;
 pub mod review;
 mod study;
@@ -60,6 +61,8 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(challenges::list))
         .routes(routes!(challenges::show))
         .routes(routes!(leaderboard::show))
+        .routes(routes!(protocol::preview))
+        .routes(routes!(protocol::save))
         .routes(routes!(submissions::list))
         .routes(routes!(submissions::show, submissions::delete, submissions::amend))
         .routes(routes!(compare::show))

@@ -20,7 +20,6 @@ pub enum Tab {
     Participants,
     Settings,
     /// Of the phase with this slug.
-    #[allow(dead_code, reason = "its page comes with the protocol's preview")]
     Protocol(String),
     Announcements,
     Audit,

@@ -13,6 +13,7 @@ mod home;
 mod overview;
 mod participants;
 mod pictures;
+mod protocol;
 mod reruns;
 mod review;
 mod workers;
@@ -45,6 +46,7 @@ pub fn router() -> Router<App> {
         .route("/organizer/{slug}/participants/{account}/remove", post(participants::remove))
         .route("/organizer/{slug}/participants/{account}/ban", post(participants::ban))
         .route("/organizer/{slug}/participants/{account}/unban", post(participants::unban))
+        .route("/organizer/{slug}/{phase}/protocol", get(protocol::show).post(protocol::act))
         .route("/organizer/{slug}/announcements", get(announcements::show).post(announcements::announce))
         .route("/organizer/{slug}/announcements/{id}/withdraw", post(announcements::withdraw))
         .route("/organizer/{slug}/webhook", post(announcements::set_webhook))
