@@ -11,6 +11,7 @@ pub mod overview;
 pub mod page;
 pub mod phase;
 pub mod protocol;
+pub mod publishing;
 
 use serde::Serialize;
 use sqlx::PgConnection;

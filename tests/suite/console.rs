@@ -46,7 +46,7 @@ async fn an_organizer_sees_what_waits_in_the_challenges_that_are_theirs() {
     assert!(home.text.contains("1 held entry") && home.text.contains("2 entries, 1 in work"), "{}", home.text);
     assert!(home.text.contains(&own.challenge_slug) && !home.text.contains(&other.challenge_slug));
     // Making challenges and helping accounts is for whoever runs the whole server.
-    assert!(!home.text.contains("/organizer/new") && !home.text.contains("Forgotten password"));
+    assert!(!home.text.contains("/organizer/audit") && !home.text.contains("Forgotten password"));
     let overview = carla.get(&format!("/organizer/{}", own.challenge_slug)).await;
     assert!(overview.text.contains("1</strong> entry is held"), "{}", overview.text);
     assert_eq!(carla.get(&format!("/organizer/{}", other.challenge_slug)).await.status, StatusCode::NOT_FOUND);
@@ -54,7 +54,7 @@ async fn an_organizer_sees_what_waits_in_the_challenges_that_are_theirs() {
     let mut olga = web.organizer().await;
     let home = olga.get("/organizer").await.text;
     assert!(
-        home.contains(&own.challenge_slug) && home.contains(&other.challenge_slug) && home.contains("/organizer/new")
+        home.contains(&own.challenge_slug) && home.contains(&other.challenge_slug) && home.contains("/organizer/audit")
     );
 }
 

@@ -4,7 +4,10 @@ use axum::http::{Method, StatusCode};
 use serde_json::json;
 use upscore::{
     audit,
-    challenge::protocol::{Preset, Rule},
+    challenge::{
+        phase::Visibility,
+        protocol::{Preset, Rule},
+    },
     evaluation::Measurement,
 };
 
@@ -83,4 +86,34 @@ async fn a_change_of_rules_is_previewed_saved_with_a_reason_and_keeps_every_scor
     let mut bad = decided;
     bad["rules"]["ranking"] = json!({"score": [], "entry": "best"});
     assert_eq!(olga.json(Method::PUT, &api, bad.clone()).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_hidden_phase_is_published_with_a_reason_and_hidden_again() {
+    let web = Web::start().await;
+    let phase = web.app.phase_with(|new| new.visibility = Visibility::Hidden, |_| {}).await;
+    web.app.enter(&phase, web.app.team(&phase, "Nearest").await).await;
+    web.app.drain_queue().await;
+    let board = format!("/api/v1/challenges/{}/phases/{}/leaderboard", phase.challenge_slug, phase.slug);
+    let mut olga = web.organizer().await;
+    let page = format!("/organizer/{}/{}/publish", phase.challenge_slug, phase.slug);
+    assert!(olga.get(&format!("/organizer/{}", phase.challenge_slug)).await.text.contains(&page));
+    assert_eq!(olga.post(&page, &[("act", "publish"), ("reason", " ")]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(web.get(&board).await.code(), "not_published");
+    assert_eq!(
+        olga.post(&page, &[("act", "publish"), ("reason", "The test phase is over.")]).await.status.as_u16(),
+        303
+    );
+    assert_eq!(web.get(&board).await.json()["ranked"][0]["team"], "Nearest");
+    let api = format!("/api/v1/challenges/{}/phases/{}/unpublish", phase.challenge_slug, phase.slug);
+    let reason = json!({"reason": "One entry is contested."});
+    for changed in [true, false] {
+        let told = olga.json(Method::POST, &api, reason.clone()).await.json();
+        assert_eq!(told, json!({"published": false, "changed": changed}));
+    }
+    assert_eq!(web.get(&board).await.code(), "not_published");
+    let noted = audit::list(&mut *web.app.conn().await, Some(phase.challenge), None, 10).await.expect("the log");
+    let acts: Vec<_> = noted.iter().map(|e| (e.action.as_str(), e.reason.as_str())).collect();
+    let expected = [("phase.unpublish", "One entry is contested."), ("phase.publish", "The test phase is over.")];
+    assert_eq!(acts, expected, "what changes nothing is not noted");
 }

@@ -9,6 +9,7 @@ mod events;
 mod leaderboard;
 mod organizer;
 mod protocol;
+pub mod publishing;
 mod records;
 pub mod review;
 mod study;
@@ -103,6 +104,8 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(announcements::webhook, announcements::set_webhook, announcements::remove_webhook))
         .routes(routes!(announcements::ping))
         .routes(routes!(announcements::mails, announcements::set_mails))
+        .routes(routes!(publishing::publish))
+        .routes(routes!(publishing::unpublish))
         .routes(routes!(organizer::audit))
         .routes(routes!(organizer::workers))
         .routes(routes!(organizer::export))

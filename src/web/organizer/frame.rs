@@ -18,7 +18,6 @@ pub enum Tab {
     Overview,
     Review,
     Participants,
-    Settings,
     /// Of the phase with this slug.
     Protocol(String),
     Announcements,
@@ -57,7 +56,6 @@ impl Frame {
             tab("", "Overview", 0, self.tab == Tab::Overview),
             tab("/review", "Review", self.waiting.held, self.tab == Tab::Review),
             tab("/participants", "Participants", self.waiting.requests, self.tab == Tab::Participants),
-            tab("/settings", "Settings", 0, self.tab == Tab::Settings),
         ];
         if let Some(phase) = &self.current {
             tabs.push((format!("/{phase}/protocol"), "Protocol", 0, matches!(self.tab, Tab::Protocol(_))));

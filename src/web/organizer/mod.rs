@@ -36,6 +36,7 @@ pub fn router() -> Router<App> {
         .route("/organizer/audit.csv", get(audit::csv_all))
         .route("/organizer/audit.json", get(audit::json_all))
         .route("/organizer/{slug}", get(overview::show))
+        .route("/organizer/{slug}/{phase}/publish", post(overview::publish))
         .route("/organizer/{slug}/audit", get(audit::show))
         .route("/organizer/{slug}/audit.csv", get(audit::csv))
         .route("/organizer/{slug}/audit.json", get(audit::json))

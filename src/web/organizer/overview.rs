@@ -1,25 +1,33 @@
 //! `/organizer/{slug}`: a challenge at a glance, and the ways on.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::{
+    extract::{Path, State},
+    response::{IntoResponse, Redirect, Response},
+};
+use serde::Deserialize;
 use sqlx::PgConnection;
 
 use super::{
     super::{
         App, Error,
+        api::publishing,
+        body::Fields,
         error::render,
-        extract::{OrganizerAt, Viewer},
-        pages::until,
+        extract::{OrganizerAt, Signed, Viewer},
+        pages::{again, until},
         view::{Page, When},
     },
     Frame, Tab,
 };
 use crate::{
     challenge::{
+        Challenge,
         overview::{self, Entries},
         phase::{self, PhaseState, Visibility},
     },
     ids::ChallengeId,
+    problem::Problem,
     team,
 };
 
@@ -28,6 +36,7 @@ use crate::{
 struct Overview {
     page: Page,
     frame: Frame,
+    problems: Vec<Problem>,
     phases: Vec<PhaseLine>,
     teams: i64,
 }
@@ -43,6 +52,8 @@ pub struct PhaseLine {
     /// Who sees figures now.
     pub seen_by: &'static str,
     pub entries: Entries,
+    /// Whether everybody sees the figures by an organizer's word; `None`: they see them anyway.
+    pub published: Option<bool>,
 }
 
 impl PhaseLine {
@@ -58,7 +69,9 @@ impl PhaseLine {
                 (Visibility::Own, None) => "each team its own",
                 (Visibility::Hidden, None) => "organizers only",
             };
+            let published = (phase.visibility != Visibility::Live).then_some(phase.published_at.is_some());
             PhaseLine {
+                published,
                 slug: phase.slug,
                 title: phase.title,
                 state: phase.state,
@@ -74,11 +87,47 @@ impl PhaseLine {
 }
 
 pub async fn show(State(app): State<App>, OrganizerAt { challenge, signed }: OrganizerAt) -> Result<Response, Error> {
+    Ok(render(&page(&app, &challenge, signed).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    act: Word,
+    reason: String,
+}
+
+#[derive(Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Publish,
+    Unpublish,
+}
+
+/// Publishes the figures of a phase, or hides them again.
+pub async fn publish(
+    State(app): State<App>,
+    OrganizerAt { challenge, signed }: OrganizerAt,
+    Path(path): Path<(String, String)>,
+    Fields(Publish { act, reason }): Fields<Publish>,
+) -> Result<Response, Error> {
+    let published = act == Word::Publish;
+    match publishing::set(&app, &challenge, &path.1, &signed.account, published, &reason).await {
+        Ok(_) => Ok(Redirect::to(&format!("/organizer/{}", challenge.slug)).into_response()),
+        Err(error) => {
+            let page = page(&app, &challenge, signed).await?;
+            Ok(again(error, |problems| Overview { problems, ..page }))
+        }
+    }
+}
+
+async fn page(app: &App, challenge: &Challenge, signed: Signed) -> Result<Overview, Error> {
     let mut conn = app.db().await?;
-    Ok(render(&Overview {
+    Ok(Overview {
         page: Page::of(format!("{}: overview", challenge.title), &Viewer(Some(signed))),
-        frame: Frame::load(&mut conn, &challenge, Tab::Overview).await?,
+        frame: Frame::load(&mut conn, challenge, Tab::Overview).await?,
+        problems: Vec::new(),
         phases: PhaseLine::of_challenge(&mut conn, challenge.id).await?,
         teams: team::count(&mut conn, challenge.id).await?,
-    }))
+    })
 }
