@@ -18,6 +18,7 @@ use upscore::{
 use crate::support::{
     app::App,
     files::{png, tiny_model, zipped},
+    web::Web,
 };
 
 pub fn how(actor: &Actor) -> How<'_> {
@@ -102,6 +103,12 @@ async fn the_example_makes_the_challenge_and_applied_again_changes_nothing() {
 
     let again = apply(&app, &file, folder.path()).await.expect("applied");
     assert_eq!((again.words().as_str(), again.created), ("Nothing to change.", false));
+    let web = Web::on(app, |_| {}).await;
+    let page = web.get("/challenges/aim2020-esr").await.text;
+    for title in ["<h2>Rules</h2>", "<h2>Evaluation</h2>", "<h2>Data</h2>"] {
+        assert!(page.contains(title), "{title}: {page}");
+    }
+    let app = &web.app;
     let acts = audit::list(&mut *app.conn().await, None, None, 10).await.expect("the log");
     assert_eq!(acts.iter().map(|a| a.action.as_str()).collect::<Vec<_>>(), ["challenge.create"]);
 }

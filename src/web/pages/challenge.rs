@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     challenge::{
-        self, Challenge, announcement,
+        self, Challenge, announcement, page,
         phase::{self, Phase},
         protocol::EntryRule,
     },
@@ -33,6 +33,8 @@ struct ChallengePage {
     page: Page,
     challenge: Challenge,
     about: String,
+    /// Title and HTML of the organizers' further pages.
+    sections: Vec<(String, String)>,
     /// Newest first.
     news: Vec<News>,
     phases: Vec<PhaseView>,
@@ -85,6 +87,8 @@ pub async fn show(State(app): State<App>, viewer: Viewer, Path(slug): Path<Strin
             rules = Some(rules_view(phase, gate));
         }
     }
+    let sections = page::list(&mut conn, challenge.id).await?;
+    let sections = sections.into_iter().map(|page| (page.title, markdown(&page.body))).collect();
     let part = part(&mut conn, &viewer, &challenge).await?;
     let news = announcement::list(&mut conn, challenge.id, false).await?.into_iter().map(|one| News {
         title: one.title,
@@ -94,7 +98,7 @@ pub async fn show(State(app): State<App>, viewer: Viewer, Path(slug): Path<Strin
     let news = news.collect();
     let page = Page::of(&challenge.title, &viewer);
     let about = markdown(&challenge.description);
-    Ok(render(&ChallengePage { page, challenge, about, news, phases: views, rules, part }))
+    Ok(render(&ChallengePage { page, challenge, about, sections, news, phases: views, rules, part }))
 }
 
 async fn part(conn: &mut PgConnection, viewer: &Viewer, challenge: &Challenge) -> Result<Part, Error> {
