@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// dB between the uploaded images of two entries, at and above which they are nearly the same. Two runtimes of one model
-/// agree to 78 dB and more; a network trained anew differs at about 45 dB, as much as from HR at half of that.
+/// agree to 78 dB and more; those of a network that was trained anew to about 45 dB.
 pub const NEAR: f64 = 60.0;
 /// New entries that are compared at one look, and others that each is compared with, the newest.
 const AT_ONCE: (i64, i64) = (200, 2000);
