@@ -15,3 +15,15 @@ pub fn cell(value: Option<impl std::fmt::Display>) -> String {
 pub fn line(cells: &[String]) -> String {
     cells.join(",") + "\r\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn words_cannot_break_out_of_their_cell() {
+        assert_eq!(text("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
+        assert_eq!(text("a,b"), "\"a,b\"");
+        assert_eq!(text("@x"), "\"'@x\"");
+    }
+}

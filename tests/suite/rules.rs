@@ -116,4 +116,9 @@ async fn a_hidden_phase_is_published_with_a_reason_and_hidden_again() {
     let acts: Vec<_> = noted.iter().map(|e| (e.action.as_str(), e.reason.as_str())).collect();
     let expected = [("phase.unpublish", "One entry is contested."), ("phase.publish", "The test phase is over.")];
     assert_eq!(acts, expected, "what changes nothing is not noted");
+    // What is noted stays as it is, whoever has the database's shell.
+    for change in ["update audit set reason = ''", "delete from audit", "truncate audit"] {
+        let error = sqlx::query(change).execute(&web.app.pool).await.expect_err(change);
+        assert!(error.to_string().contains("append-only"), "{change}: {error}");
+    }
 }

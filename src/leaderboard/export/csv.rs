@@ -1,6 +1,7 @@
 //! CSV for programs: full precision, one line an entry.
 
 use super::Board;
+use crate::csv::{cell, line as csv_line, text};
 
 impl Board {
     /// RFC 4180. Text that a spreadsheet would take for a formula is quoted with `'`. Each sub-track has two columns.
@@ -65,31 +66,8 @@ impl Board {
                 self.flops_profile.as_str().to_owned(),
                 text(&self.protocol),
             ]);
-            out.push_str(&cells.join(","));
-            out.push_str("\r\n");
+            out.push_str(&csv_line(&cells));
         }
         out
-    }
-}
-
-fn cell(value: Option<impl std::fmt::Display>) -> String {
-    value.map(|v| v.to_string()).unwrap_or_default()
-}
-
-/// Somebody's words as a CSV cell: always quoted, never a formula.
-fn text(words: &str) -> String {
-    let formula = words.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
-    format!("\"{}{}\"", if formula { "'" } else { "" }, words.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::text;
-
-    #[test]
-    fn words_cannot_break_out_of_their_cell() {
-        assert_eq!(text("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
-        assert_eq!(text("a,b"), "\"a,b\"");
-        assert_eq!(text("@x"), "\"'@x\"");
     }
 }
