@@ -196,14 +196,19 @@ async fn fifty_at_once_on_a_quota_of_five_are_five() {
 
 /// Everything that a hidden phase has to hide, in every form that it might be written in.
 struct Secrets {
-    texts: Vec<String>,
+    /// Figures as pages and exports round them.
+    rounded: Vec<String>,
+    /// Figures as they are, to as many digits as no other number shares, and hashes.
+    exact: Vec<String>,
     bytes: Vec<Vec<u8>>,
 }
 
 impl Secrets {
-    fn found(&self, body: &[u8]) -> Option<String> {
+    /// `/metrics` rounds nothing, and its durations would now and then share a rounded figure's digits.
+    fn found(&self, path: &str, body: &[u8]) -> Option<String> {
         let has = |needle: &[u8]| body.windows(needle.len()).any(|w| w == needle);
-        let text = self.texts.iter().find(|text| has(text.as_bytes())).cloned();
+        let rounded = self.rounded.iter().filter(|_| path != "/metrics");
+        let text = self.exact.iter().chain(rounded).find(|text| has(text.as_bytes())).cloned();
         text.or_else(|| self.bytes.iter().position(|b| has(b)).map(|i| format!("HR bytes {i}")))
     }
 }
@@ -237,12 +242,16 @@ async fn nothing_that_a_participant_can_get_holds_a_hidden_figure_or_a_byte_of_h
     web.app.drain_queue().await;
 
     let figures = [31.739_152, 0.876_543, 33.517_46, 0.912_87, 29.960_84, 0.840_21, 31.728_46, 71.283_94];
-    // With two to four decimals as pages and exports write them; the whole number of JSON begins with one of these.
-    let mut texts: Vec<String> = figures
+    let exact: Vec<String> = figures.iter().map(|f: &f64| format!("{f}")).collect();
+    // As pages and exports write them, rounded or cut: dB with two decimals or more, SSIM with three or more.
+    let mut rounded: Vec<String> = figures
         .iter()
-        .flat_map(|f: &f64| [format!("{f:.2}"), format!("{f:.3}"), format!("{:.2}", f - 0.005)])
+        .flat_map(|&f| {
+            let (places, half) = if f < 1.0 { (3, 0.0005) } else { (2, 0.005) };
+            [format!("{f:.places$}"), format!("{:.places$}", f - half), format!("{f:.0$}", places + 1)]
+        })
         .collect();
-    texts.extend(texts.clone().iter().map(|t| t.replace('.', ",")));
+    rounded.extend(rounded.clone().iter().map(|t| t.replace('.', ",")));
     let hashes: Vec<String> =
         sqlx::query_scalar("select hr_sha256 from dataset_image").fetch_all(&web.app.pool).await.expect("hashes");
     let files: Vec<Vec<u8>> = hashes
@@ -254,8 +263,8 @@ async fn nothing_that_a_participant_can_get_holds_a_hidden_figure_or_a_byte_of_h
     for seed in [1u8, 2] {
         bytes.push((0..96u32).map(|i| (i as u8).wrapping_mul(7).wrapping_add(seed)).collect());
     }
-    texts.extend(hashes);
-    let secrets = Secrets { texts, bytes };
+    let exact = exact.into_iter().chain(hashes).collect();
+    let secrets = Secrets { rounded, exact, bytes };
 
     let slug = &phase.challenge_slug;
     let api = format!("/api/v1/challenges/{slug}/phases/{}", phase.slug);
@@ -307,7 +316,7 @@ async fn nothing_that_a_participant_can_get_holds_a_hidden_figure_or_a_byte_of_h
             let body = axum::body::to_bytes(answer.into_body(), 64 << 20).await.expect("a body");
             // The team's own files hold what it put in, which in this test is HR's own pattern.
             let own_file = path.ends_with("/results") || path.ends_with("/model");
-            if let Some(found) = secrets.found(&body).filter(|_| !own_file) {
+            if let Some(found) = secrets.found(path, &body).filter(|_| !own_file) {
                 leaks.push(format!("{path}: {found}"));
             }
         }
