@@ -36,9 +36,11 @@ const FEWEST: usize = 4;
 const TRIES: usize = 3;
 /// Rounds over the input sizes that are to fit into the protocol's time.
 const ROUNDS: f64 = 4.0;
-/// How long one stretch of watching is, and how long the machine may take to get quiet after a disturbance.
+/// How long one stretch of watching is.
 const WATCH: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Share of the protocol's time that may go by in waiting for a quiet machine, all waits together: what is left must do for
+/// blocks of which some are thrown away. A wait that is cut short measures the disturbance instead.
+const WAITING: f64 = 0.6;
 
 /// What is timed.
 pub struct Subject<'a> {
@@ -177,6 +179,7 @@ struct Run<'a> {
     scale: u32,
     gpu: Option<gpu::Gpu>,
     start: Instant,
+    waited: Duration,
     tried: Vec<Tried>,
     lottery: Lottery,
     kept: [Option<Kept>; check::CHECKED],
@@ -186,7 +189,18 @@ impl<'a> Run<'a> {
     fn new(runner: &'a mut Runner, setup: &Setup, settings: &'a TimingSettings, range: u32, scale: u32) -> Run<'a> {
         let gpu = gpu::Gpu::open(&setup.device, runner.pid());
         let (lottery, kept) = (Lottery::new(), [const { None }; check::CHECKED]);
-        Run { runner, settings, range, scale, gpu, start: Instant::now(), tried: Vec::new(), lottery, kept }
+        Run {
+            runner,
+            settings,
+            range,
+            scale,
+            gpu,
+            start: Instant::now(),
+            waited: Duration::ZERO,
+            tried: Vec::new(),
+            lottery,
+            kept,
+        }
     }
 
     fn blocks(&mut self, inputs: &mut Inputs, report: &dyn Fn(u32, u32)) -> Result<(), Fault> {
@@ -198,9 +212,9 @@ impl<'a> Run<'a> {
         for size in 0..inputs.sizes.len() - 1 {
             self.warm_up(inputs, size)?;
         }
-        self.wait_for_quiet()?;
         // Disturbed blocks and the waiting for quiet count too; the warm-up does not.
         self.start = Instant::now();
+        self.wait_for_quiet()?;
         let sizes = inputs.sizes.len();
         let weights: Vec<f64> = inputs.sizes.iter().map(Size::weight).collect();
         let asked = self.settings.runs.div_ceil(2).max(sizes);
@@ -275,8 +289,10 @@ impl<'a> Run<'a> {
 
     /// Until others leave the machine alone, but not for ever.
     fn wait_for_quiet(&mut self) -> Result<(), Fault> {
+        let most = Duration::from_secs_f64(WAITING * self.settings.max_seconds.clamp(0.0, 86_400.0));
         let start = Instant::now();
-        while !gate::is_idle(&self.runner.watch(WATCH)?) && start.elapsed() < PATIENCE {}
+        while self.waited + start.elapsed() < most && !gate::is_idle(&self.runner.watch(WATCH)?) {}
+        self.waited += start.elapsed();
         Ok(())
     }
 }
