@@ -44,6 +44,7 @@ def main():
     args.add_argument("--max-seconds", type=float, default=60)
     args.add_argument("--load", type=int, default=1, help="processes")
     args.add_argument("--device", default="cpu")
+    args.add_argument("--more", default="", help="further arguments of `upscore profile`, as '--threads 1 --lr DIR --full-images'")
     args.add_argument("--out")
     args = args.parse_args()
 
@@ -59,7 +60,8 @@ def main():
         for number in range(args.runs):
             for model in args.models:
                 command = [args.upscore, "profile", model, "--runtime", "--baseline", args.baseline, "--device", args.device,
-                           "--plain-mean", str(args.passes), "--max-seconds", str(args.max_seconds), "--json"]
+                           "--plain-mean", str(args.passes), "--max-seconds", str(args.max_seconds), "--json",
+                           *args.more.split()]
                 start = time.monotonic()
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:
