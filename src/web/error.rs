@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::{
     App,
+    lang::{t, told},
     view::{Page, span},
 };
 use crate::{
@@ -609,10 +610,11 @@ pub async fn present(State(app): State<App>, request: Request, next: Next) -> Re
     let ours = fault.status.is_server_error();
     let request_id = request_id.filter(|_| ours);
     let shown = if json {
-        (fault.status, Json(Errors::new(fault.problems, request_id))).into_response()
+        let problems = fault.problems.into_iter().map(in_our_words).collect();
+        (fault.status, Json(Errors::new(problems, request_id))).into_response()
     } else {
         let page = ErrorPage {
-            page: Page::plain("Error", cookie.is_some()),
+            page: Page::plain(t("Error"), cookie.is_some()),
             status: fault.status.as_u16(),
             heading: heading(fault.status),
             problems: fault.problems,
@@ -631,6 +633,15 @@ pub async fn present(State(app): State<App>, request: Request, next: Next) -> Re
     Response::from_parts(parts, body)
 }
 
+/// In the language of the page whose script asked.
+fn in_our_words(problem: Problem) -> Problem {
+    Problem {
+        message: told(&problem.message).into_owned(),
+        hint: problem.hint.as_deref().map(|hint| told(hint).into_owned()),
+        ..problem
+    }
+}
+
 /// The sign-in that leads back to a page; a form is not sent again by it.
 fn sign_in_then(request: &Request) -> String {
     let path =
@@ -645,15 +656,15 @@ fn is_shown(content_type: &HeaderValue) -> bool {
 
 fn heading(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        401 => "Sign in first",
-        403 => "Not allowed",
-        404 => "Not found",
-        409 => "Not possible now",
-        413 => "Too large",
-        429 => "Enough for now",
-        503 => "Back in a moment",
-        500.. => "That was our fault",
-        _ => "That did not work",
+        401 => t("Sign in first"),
+        403 => t("Not allowed"),
+        404 => t("Not found"),
+        409 => t("Not possible now"),
+        413 => t("Too large"),
+        429 => t("Enough for now"),
+        503 => t("Back in a moment"),
+        500.. => t("That was our fault"),
+        _ => t("That did not work"),
     }
 }
 

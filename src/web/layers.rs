@@ -46,6 +46,7 @@ pub fn apply(router: Router<App>, app: &App) -> Router<App> {
             .layer(middleware::from_fn_with_state(app.clone(), secure))
             .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(not_zip).and(not_model)))
             .layer(middleware::from_fn(super::etag::tag))
+            .layer(middleware::from_fn_with_state(app.clone(), super::lang::choose))
             .layer(middleware::from_fn_with_state(app.clone(), super::error::present))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(CsrfLayer::new()),
@@ -78,10 +79,11 @@ async fn secure(State(app): State<App>, request: Request, next: Next) -> Respons
     set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()");
     // A page differs by who asks.
     set(header::CACHE_CONTROL, "private, no-cache");
-    set(header::VARY, "cookie, authorization, accept");
     if app.settings.secure() {
         set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
+    // Beside the compression's own.
+    headers.append(header::VARY, HeaderValue::from_static("cookie, authorization, accept, accept-language"));
     response
 }
 

@@ -3,9 +3,10 @@
 //! ```text
 //! server   connections: time limits, caps, graceful stop
 //!   layers   request id, trace, metrics, security headers, CSRF, compression, panics
-//!     error    every refusal becomes one `Fault`, shown as a page or as JSON
-//!       extract  checked values: who asks, which phase, which submission and how much of it they may see
-//!         pages/ organizer/ api/   small handlers; both call `submission::intake::accept`
+//!     lang     the language of the answer
+//!       error    every refusal becomes one `Fault`, shown as a page or as JSON
+//!         extract  checked values: who asks, which phase, which submission and how much of it they may see
+//!           pages/ organizer/ api/   small handlers; both call `submission::intake::accept`
 //! ```
 //!
 //! No route serves HR, anything derived from it but scores, or another team's files; but to the organizers of a challenge,
@@ -20,6 +21,7 @@ mod error;
 mod etag;
 mod extract;
 mod facts;
+pub mod lang;
 mod layers;
 mod metrics;
 mod organizer;

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::extract::Viewer;
+use super::{
+    extract::Viewer,
+    lang::{self, Lang, Say, Switch, say, t},
+};
 
 /// What every page's frame needs.
 #[derive(Debug, Clone)]
@@ -13,17 +16,43 @@ pub struct Page {
     pub signed_in: bool,
     /// Whether to lead to the organizers' pages.
     pub organizer: bool,
+    pub lang: Lang,
+    /// The way to the same page in the other language, where there is one.
+    pub switch: Option<Switch>,
 }
 
 impl Page {
     pub fn of(title: impl Into<String>, viewer: &Viewer) -> Page {
         let account = viewer.name();
-        Page { title: title.into(), signed_in: account.is_some(), account, organizer: viewer.is_organizer() }
+        let signed_in = account.is_some();
+        Page { account, organizer: viewer.is_organizer(), ..Page::plain(title, signed_in) }
     }
 
     /// Without asking the database who it is.
     pub fn plain(title: impl Into<String>, signed_in: bool) -> Page {
-        Page { title: title.into(), account: None, signed_in, organizer: false }
+        Page {
+            title: title.into(),
+            account: None,
+            signed_in,
+            organizer: false,
+            lang: Lang::now(),
+            switch: lang::switch(),
+        }
+    }
+
+    /// A text in the page's language.
+    pub fn t(&self, english: &'static str) -> &'static str {
+        t(english)
+    }
+
+    /// A text that values are put into.
+    pub fn say(&self, english: &'static str) -> Say {
+        say(english)
+    }
+
+    /// The pieces of a text between its values, which the template shows with markup of their own.
+    pub fn parts(&self, english: &'static str) -> Vec<&'static str> {
+        lang::parts(english)
     }
 }
 
@@ -51,23 +80,24 @@ fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let ahead = at > now;
     let seconds = (at - now).num_seconds().unsigned_abs();
     if seconds < 45 {
-        return if ahead { "in a moment" } else { "just now" }.to_owned();
+        return if ahead { t("in a moment") } else { t("just now") }.to_owned();
     }
-    let length = span(seconds);
-    if ahead { format!("in {length}") } else { format!("{length} ago") }
+    let words = if ahead { say("in %{span}") } else { say("%{span} ago") };
+    words.with("span", span(seconds)).into()
 }
 
 /// `3 d 4 h`, `12 min`, `40 s`: the two largest units at most.
 pub fn span(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds.div_ceil(60), seconds / 3600, seconds / 86_400);
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{minutes} min"),
-        3600..86_400 if seconds % 3600 / 60 == 0 => format!("{hours} h"),
-        3600..86_400 => format!("{hours} h {} min", seconds % 3600 / 60),
-        _ if days >= 14 || hours % 24 == 0 => format!("{days} d"),
-        _ => format!("{days} d {} h", hours % 24),
-    }
+    let words = match seconds {
+        0..60 => say("%{n} s").with("n", seconds),
+        60..3600 => say("%{n} min").with("n", minutes),
+        3600..86_400 if seconds % 3600 / 60 == 0 => say("%{n} h").with("n", hours),
+        3600..86_400 => say("%{n} h %{m} min").with("n", hours).with("m", seconds % 3600 / 60),
+        _ if days >= 14 || hours % 24 == 0 => say("%{n} d").with("n", days),
+        _ => say("%{n} d %{m} h").with("n", days).with("m", hours % 24),
+    };
+    words.into()
 }
 
 /// `431 KiB`, `12.4 MiB`.

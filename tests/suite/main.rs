@@ -17,6 +17,7 @@ mod fidelity;
 mod fitting;
 mod flows;
 mod intake;
+mod languages;
 mod leaderboard;
 mod networks;
 mod organize;

@@ -15,6 +15,7 @@ use super::super::{
     body::{Fields, Nothing},
     error::render,
     extract::{ClientAddress, Holder, Viewer, begin, begin_by_token, end, no_cookie},
+    lang::t,
     view::{Page, When},
 };
 use crate::{
@@ -51,7 +52,7 @@ struct SignInPage {
 
 impl SignInPage {
     fn new(viewer: &Viewer, next: &str) -> SignInPage {
-        SignInPage { page: Page::of("Sign in", viewer), problems: Vec::new(), name: String::new(), next: here(next) }
+        SignInPage { page: Page::of(t("Sign in"), viewer), problems: Vec::new(), name: String::new(), next: here(next) }
     }
 }
 
@@ -148,7 +149,7 @@ struct SignUpPage {
 
 impl SignUpPage {
     fn new(viewer: &Viewer, next: &str) -> SignUpPage {
-        let page = Page::of("Sign up", viewer);
+        let page = Page::of(t("Sign up"), viewer);
         SignUpPage { page, problems: Vec::new(), name: String::new(), email: String::new(), next: here(next) }
     }
 }
@@ -229,10 +230,10 @@ pub async fn show(
     Query(Said { said }): Query<Said>,
 ) -> Result<Response, Error> {
     let said = match said.as_str() {
-        "password" => Some("The password is changed; every other session was ended."),
-        "email" => Some("The mail address is stored."),
-        "mails" => Some("It is noted which mails you want."),
-        "sessions" => Some("The other sessions were ended."),
+        "password" => Some(t("The password is changed; every other session was ended.")),
+        "email" => Some(t("The mail address is stored.")),
+        "mails" => Some(t("It is noted which mails you want.")),
+        "sessions" => Some(t("The other sessions were ended.")),
         _ => None,
     };
     Ok(render(&account_page(&app, signed, Vec::new(), said).await?))
@@ -248,7 +249,7 @@ async fn account_page(
     let mails = account::wants_mails(&mut *app.db().await?, signed.account.id).await?;
     let sessions = sessions(&mut *app.db().await?, &signed.account, signed.session).await?;
     let account = signed.account.clone();
-    let page = Page::of("Account", &Viewer(Some(signed)));
+    let page = Page::of(t("Account"), &Viewer(Some(signed)));
     Ok(AccountPage { page, problems, said, account, has_password, mails, sessions })
 }
 
@@ -258,7 +259,7 @@ async fn sessions(
     current: Option<SessionId>,
 ) -> Result<Vec<SessionView>, Error> {
     let listed = session::list(conn, account.id).await?.into_iter().map(|s| SessionView {
-        agent: s.user_agent.unwrap_or_else(|| "unknown browser".to_owned()),
+        agent: s.user_agent.unwrap_or_else(|| t("unknown browser").to_owned()),
         began: When::new(s.created_at),
         seen: When::new(s.last_seen_at),
         token: s.token,
@@ -350,7 +351,7 @@ struct UnsubscribePage {
 
 /// A page with a button: programs that open the links of a mail beforehand stop nothing.
 pub async fn show_unsubscribe(viewer: Viewer, Query(Key { key }): Query<Key>) -> Response {
-    render(&UnsubscribePage { page: Page::of("No more announcements", &viewer), key, done: false })
+    render(&UnsubscribePage { page: Page::of(t("No more announcements"), &viewer), key, done: false })
 }
 
 #[derive(Deserialize)]
@@ -368,7 +369,7 @@ pub async fn unsubscribe(
     if !account::stop_mails(&mut *app.db().await?, known).await? {
         return Err(Error::LinkNotFound);
     }
-    Ok(render(&UnsubscribePage { page: Page::of("No more announcements", &viewer), key, done: true }))
+    Ok(render(&UnsubscribePage { page: Page::of(t("No more announcements"), &viewer), key, done: true }))
 }
 
 pub async fn end_session(
@@ -409,7 +410,7 @@ pub async fn show_forgotten(State(app): State<App>, viewer: Viewer) -> Response 
 }
 
 fn forgotten_page(app: &App, viewer: &Viewer) -> ForgottenPage {
-    let page = Page::of("Forgotten password", viewer);
+    let page = Page::of(t("Forgotten password"), viewer);
     ForgottenPage { page, problems: Vec::new(), mails: app.settings.mailer.is_some(), asked: false }
 }
 
@@ -471,7 +472,7 @@ pub async fn show_reset(State(app): State<App>, Query(Key { key }): Query<Key>) 
 }
 
 fn reset_page(name: String, key: String, problems: Vec<Problem>) -> ResetPage {
-    ResetPage { page: Page::plain("New password", false), problems, name, key }
+    ResetPage { page: Page::plain(t("New password"), false), problems, name, key }
 }
 
 #[derive(Deserialize)]

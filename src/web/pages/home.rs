@@ -9,6 +9,7 @@ use super::{
         App, Error,
         error::render,
         extract::Viewer,
+        lang::t,
         metrics,
         sight::sees_board,
         view::{Page, When},
@@ -75,7 +76,7 @@ pub async fn show(State(app): State<App>, viewer: Viewer) -> Result<Response, Er
     }
     let is_past = |card: &Card| card.phase.as_ref().is_some_and(|p| p.state == PhaseState::Closed);
     let (past, current) = cards.into_iter().partition(is_past);
-    Ok(render(&Home { page: Page::of("Challenges", &viewer), current, past }))
+    Ok(render(&Home { page: Page::of(t("Challenges"), &viewer), current, past }))
 }
 
 async fn card(boards: &Boards, conn: &mut PgConnection, viewer: &Viewer, challenge: Challenge) -> Result<Card, Error> {

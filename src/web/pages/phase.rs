@@ -3,7 +3,9 @@
 use sqlx::PgConnection;
 
 use super::super::{
-    App, Error, metrics,
+    App, Error,
+    lang::{say, t},
+    metrics,
     upload::Limits,
     view::{When, bytes},
 };
@@ -49,9 +51,10 @@ impl PhaseView {
         let limits = Limits::of(&dataset, &app.settings);
         let (until, until_word) = until(phase);
         let quota = match phase.limits.total {
-            Some(total) => format!("{} evaluations a day, {total} in all", phase.limits.daily),
-            None => format!("{} evaluations a day", phase.limits.daily),
+            Some(total) => say("%{n} evaluations a day, %{total} in all").with("total", total),
+            None => say("%{n} evaluations a day"),
         };
+        let quota = quota.with("n", phase.limits.daily).into();
         Ok(PhaseView {
             slug: phase.slug.clone(),
             title: phase.title.clone(),
@@ -82,20 +85,25 @@ impl PhaseView {
 /// The next moment that matters of a phase, and the word before it.
 pub fn until(phase: &Phase) -> (Option<When>, &'static str) {
     match phase.state {
-        PhaseState::Upcoming => (phase.opens_at.map(When::new), "opens"),
-        PhaseState::Open => (phase.closes_at.map(When::new), "closes"),
-        PhaseState::Closed => (phase.closes_at.map(When::new), "closed"),
+        PhaseState::Upcoming => (phase.opens_at.map(When::new), t("opens")),
+        PhaseState::Open => (phase.closes_at.map(When::new), t("closes")),
+        PhaseState::Closed => (phase.closes_at.map(When::new), t("closed")),
     }
 }
 
 /// The gate in one line.
 pub fn gate_words(gate: Option<GateView>, baseline: &str) -> String {
     match gate {
-        None => "none: every entry is ranked".into(),
-        Some(GateView { psnr: None, .. }) => format!("the PSNR of {baseline}, not measured yet"),
+        None => t("none: every entry is ranked").into(),
+        Some(GateView { psnr: None, .. }) => {
+            say("the PSNR of %{baseline}, not measured yet").with("baseline", baseline).into()
+        }
         Some(GateView { psnr: Some(psnr), follows_baseline, .. }) => {
-            let whose = if follows_baseline { format!(", measured of {baseline}") } else { String::new() };
-            format!("PSNR ≥ {psnr:.2} dB{whose}")
+            let gate = format!("PSNR ≥ {psnr:.2} dB");
+            match follows_baseline {
+                true => say("%{gate}, measured of %{baseline}").with("gate", gate).with("baseline", baseline).into(),
+                false => gate,
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
         body::{Fields, Nothing},
         error::render,
         extract::{Holder, Reader, Signed, TeamAt, Viewer},
+        lang::{say, t},
         view::{Page, When, markdown},
     },
     account::again,
@@ -133,7 +134,7 @@ async fn page(app: &App, signed: Signed, headers: &HeaderMap, made: Made) -> Res
     let bans = participant::bans_of(&mut conn, account).await?;
     let tokens = if may_change { token::list(&mut conn, account).await? } else { Vec::new() };
     Ok(TeamPage {
-        page: Page::of("Team", &Viewer(Some(signed))),
+        page: Page::of(t("Team"), &Viewer(Some(signed))),
         problems: made.problems,
         may_change,
         link: made.link,
@@ -148,7 +149,8 @@ async fn page(app: &App, signed: Signed, headers: &HeaderMap, made: Made) -> Res
 
 async fn team_view(conn: &mut PgConnection, team: Team, asker: AccountId, may_change: bool) -> Result<TeamView, Error> {
     let challenge = challenge::get(conn, team.challenge).await?.ok_or(Error::ChallengeNotFound)?;
-    let limit = joining::get(conn, team.challenge).await?.max_members.map(|n| format!("at most {n}"));
+    let limit = joining::get(conn, team.challenge).await?.max_members;
+    let limit = limit.map(|n| say("at most %{n}").with("n", n).into());
     let members = team::members(conn, team.id).await?.into_iter().map(|m| MemberView {
         id: m.account,
         owner: m.role == Role::Owner,
@@ -184,26 +186,31 @@ async fn team_view(conn: &mut PgConnection, team: Team, asker: AccountId, may_ch
 impl InvitationView {
     fn new(invitation: invitation::Invitation) -> InvitationView {
         let uses = match invitation.uses_left {
-            Some(left) => format!("for {left} more, used by {}", invitation.uses),
-            None => format!("for any number, used by {}", invitation.uses),
+            Some(left) => say("for %{left} more, used by %{n}").with("left", left),
+            None => say("for any number, used by %{n}"),
         };
-        InvitationView { id: invitation.id, by: invitation.made_by, expires: When::new(invitation.expires_at), uses }
+        InvitationView {
+            id: invitation.id,
+            by: invitation.made_by,
+            expires: When::new(invitation.expires_at),
+            uses: uses.with("n", invitation.uses).into(),
+        }
     }
 }
 
 impl TokenView {
     fn new(token: token::Token) -> TokenView {
         let ended = match (token.revoked_at, token.expires_at) {
-            (Some(_), _) => Some("revoked"),
-            (None, Some(at)) if at <= chrono::Utc::now() => Some("expired"),
+            (Some(_), _) => Some(t("revoked")),
+            (None, Some(at)) if at <= chrono::Utc::now() => Some(t("expired")),
             _ => None,
         };
         TokenView {
             id: token.id,
             scope: match token.scope {
-                Scope::Read => "read",
-                Scope::Submit => "submit",
-                Scope::Admin => "admin",
+                Scope::Read => t("read"),
+                Scope::Submit => t("submit"),
+                Scope::Admin => t("admin"),
             },
             made: When::new(token.created_at),
             used: token.last_used_at.map(When::new),
@@ -400,7 +407,7 @@ struct JoinPage {
 impl JoinPage {
     fn new(viewer: &Viewer, challenge: Challenge, rules: &Joining, here: &str) -> JoinPage {
         JoinPage {
-            page: Page::of(format!("Join · {}", challenge.title), viewer),
+            page: Page::of(format!("{} · {}", t("Join"), challenge.title), viewer),
             problems: Vec::new(),
             challenge,
             into: None,
