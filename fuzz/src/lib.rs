@@ -3,15 +3,19 @@
 
 use std::io::Write;
 
-use upscore::evaluation::{
-    cost,
-    images::{decode_png, decode_png_sized, png_header},
-    model,
-    results::{Depth, Expected, Readme, ResultsZip},
-    runtime::Shapes,
+use upscore::{
+    challenge::bundle,
+    evaluation::{
+        cost,
+        images::{decode_png, decode_png_sized, png_header},
+        model,
+        results::{Depth, Expected, Readme, ResultsZip},
+        runtime::Shapes,
+    },
 };
 
-pub const TARGETS: [(&str, fn(&[u8]) -> String); 4] = [("zip", zip), ("readme", readme), ("png", png), ("onnx", onnx)];
+pub const TARGETS: [(&str, fn(&[u8]) -> String); 6] =
+    [("zip", zip), ("readme", readme), ("png", png), ("onnx", onnx), ("competition", competition), ("page", page)];
 
 /// The images that the results zips are expected to hold.
 pub fn expected() -> Vec<Expected> {
@@ -65,6 +69,21 @@ pub fn onnx(data: &[u8]) -> String {
         }
         Err(problems) => problems.iter().map(|p| skeleton(&format!("{} {}", p.code, p.message))).collect(),
     }
+}
+
+/// A `competition.yaml` without the files that it names.
+pub fn competition(data: &[u8]) -> String {
+    match bundle::translate(&String::from_utf8_lossy(data), std::path::Path::new("/nonexistent")) {
+        Ok((_, report)) => report.rows.iter().map(|row| skeleton(&row.words)).collect(),
+        Err(problem) => skeleton(&problem.message),
+    }
+}
+
+/// A page of a bundle, HTML as Markdown.
+pub fn page(data: &[u8]) -> String {
+    let page = bundle::to_markdown(&String::from_utf8_lossy(data));
+    let marks: String = page.markdown.chars().filter(|c| !c.is_alphanumeric() && *c != ' ').take(40).collect();
+    format!("{marks} {:?}", page.left_out.keys())
 }
 
 /// Dimensions as a profile could report them: mostly a picture's, now and then none or immense ones.

@@ -117,6 +117,20 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
             b"\xef\xbb\xbfruntime : 0,5\r\nCPU[1]/GPU[0]:0\r\n".into(),
             b"\xff\xfer\0u\0n\0t\0i\0m\0e\0:\x001\0".into(),
         ],
+        "competition" => vec![
+            b"version: 2\ntitle: T\nterms: t.md\npages: [{title: a, file: a.html}]\nphases:\n- {name: p, start: 2030-05-08, \
+              end: 05/09/2030 11:59 PM, max_submissions: 3, tasks: [0]}\ntasks: [{index: 0, reference_data: hr.zip}]\n\
+              leaderboards: [{title: R, submission_rule: Add, columns: [{title: PSNR, key: psnr, index: 0, sorting: desc}]}]\n\
+              fact_sheet: {m: {key: m, type: select, selection: [a, b]}}\n"
+                .into(),
+            b"title: T\nhas_registration: yes\nhtml: {terms: t.html}\nphases:\n  1: &p {label: a, start_date: 5/8/2030}\n  2: *p\n\
+              leaderboard: {leaderboards: {R: &r {label: R}}, columns: {s: {leaderboard: *r, rank: 1, sort: asc}}}\n"
+                .into(),
+        ],
+        "page" => vec![
+            b"<h1>a <b>b</b></h1><ul><li>c<ol><li>d</ol></ul><p>e <a href='https://x'>f</a><br>g<blockquote>h</blockquote>".into(),
+            b"<table><tr><th>a<td>b</tr><tr><td colspan=2><pre>c</pre></table><script>d</script><code>e</code>&amp;&lt;".into(),
+        ],
         "png" => vec![picture(8, 12), picture(1, 1), Vec::new()],
         _ => models(),
     }

@@ -1,6 +1,7 @@
 //! Challenges: their phases, datasets and protocols.
 
 pub mod announcement;
+pub mod bundle;
 pub mod create;
 pub mod dataset;
 pub mod file;

@@ -4,6 +4,7 @@ mod accounts;
 mod api;
 mod archive;
 mod browser;
+mod bundle;
 mod challenge_file;
 mod codabench;
 mod compare;

@@ -147,6 +147,30 @@ pub struct PhaseFile {
     pub baseline: BaselineFile,
 }
 
+impl PhaseFile {
+    /// One that states nothing but its slug.
+    pub fn new(slug: &str) -> PhaseFile {
+        PhaseFile {
+            slug: slug.to_owned(),
+            title: None,
+            opens: None,
+            closes: None,
+            visibility: live(),
+            artifacts: both(),
+            dataset: None,
+            hr: None,
+            lr: None,
+            scale: None,
+            protocol: aim2020(),
+            preset: None,
+            rules: None,
+            gate: None,
+            quota: QuotaFile::default(),
+            baseline: BaselineFile::default(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Artifact {

@@ -50,6 +50,18 @@ pub enum ChallengeCommand {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// Turns a competition bundle of Codabench (version 2) or CodaLab (1.5) into a challenge's file, and says of each field what
+    /// became of it. Nothing in it is run, and no challenge is made yet: `apply` does that.
+    Import {
+        /// The zip with `competition.yaml`.
+        bundle: PathBuf,
+        /// Empty or new folder for `challenge.toml`, its texts and images, and `report.md`.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Of the challenge; from its title where not given.
+        #[arg(long)]
+        slug: Option<String>,
+    },
     /// Makes a challenge and its first phase from a folder of HR images.
     Create {
         /// Lower-case letters, digits and hyphens; in addresses.
@@ -219,6 +231,7 @@ pub async fn challenge(command: ChallengeCommand, pool: &PgPool, storage: &Stora
             file::apply(pool, storage, &file, dry_run, measure_again, &reason).await
         }
         ChallengeCommand::Export { slug, out } => file::export(pool, storage, &slug, out.as_deref()).await,
+        ChallengeCommand::Import { bundle, out, slug } => file::import(&bundle, &out, slug.as_deref()),
         ChallengeCommand::Create { slug, title, description, phase, phase_title, files } => {
             let new = NewChallenge { slug, title, description };
             let files = files.files(&phase, phase_title.as_deref());

@@ -1,4 +1,4 @@
-//! A challenge's file: applied, and written.
+//! A challenge's file: applied, written, and made of a competition bundle.
 
 use std::{fs, path::Path};
 
@@ -9,7 +9,7 @@ use super::{Done, Made};
 use crate::{
     audit::Actor,
     challenge::{
-        self,
+        self, bundle,
         file::{self, How, Reach, Source},
     },
     problem::Problem,
@@ -51,10 +51,10 @@ pub async fn export(pool: &PgPool, storage: &Storage, slug: &str, out: Option<&P
         let document = serde_json::json!({ "file": exported.toml });
         return Ok(Ok(Made { sentence: exported.toml.trim_end().to_owned(), document }));
     };
-    let shown = out.display().to_string();
-    if out.is_dir() && fs::read_dir(out)?.next().is_some() {
-        return Ok(Err(vec![Problem::new("folder_not_empty", "the folder has files already").at(shown)]));
+    if let Err(problem) = vet_empty(out)? {
+        return Ok(Err(vec![problem]));
     }
+    let shown = out.display().to_string();
     let mut written = vec!["challenge.toml".to_owned()];
     let write = |name: &str, bytes: &[u8]| {
         let path = out.join(name);
@@ -73,4 +73,37 @@ pub async fn export(pool: &PgPool, storage: &Storage, slug: &str, out: Option<&P
     }
     let sentence = format!("Wrote {} to {shown}.", written.join(", "));
     Ok(Ok(Made::new(sentence, serde_json::json!({ "folder": shown, "files": written }))?))
+}
+
+pub fn import(zip: &Path, out: &Path, slug: Option<&str>) -> Done {
+    let shown = out.display().to_string();
+    if !zip.is_file() {
+        let problem = Problem::new("file_unreadable", "there is no such file");
+        return Ok(Err(vec![problem.at(zip.display().to_string())]));
+    }
+    if let Err(problem) = vet_empty(out)? {
+        return Ok(Err(vec![problem]));
+    }
+    fs::create_dir_all(out).with_context(|| format!("making {shown}"))?;
+    let imported = match bundle::import(zip, out, slug)? {
+        Ok(imported) => imported,
+        Err(problem) => return Ok(Err(vec![problem])),
+    };
+    let sentence = format!(
+        "{}\nWrote {} files to {shown}. Look at them, then: upscore admin challenge apply {shown}/challenge.toml --dry-run",
+        imported.report.words(),
+        imported.files.len()
+    );
+    let document = serde_json::json!({
+        "challenge": imported.slug, "folder": shown, "files": imported.files, "report": imported.report
+    });
+    Ok(Ok(Made::new(sentence, document)?))
+}
+
+fn vet_empty(folder: &Path) -> anyhow::Result<Result<(), Problem>> {
+    if folder.is_dir() && fs::read_dir(folder)?.next().is_some() {
+        let problem = Problem::new("folder_not_empty", "the folder has files already");
+        return Ok(Err(problem.at(folder.display().to_string())));
+    }
+    Ok(Ok(()))
 }

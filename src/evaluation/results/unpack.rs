@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    archive::{Archive, Fault},
+    archive::{Archive, Entry, Fault},
     names, ours_apart,
 };
 use crate::problem::Problem;
@@ -45,6 +45,53 @@ pub fn unpack(
     ours_apart(unpack_into(zip, to, room, wanted))
 }
 
+/// The first `count` bytes of each file of `zip` whose path `wanted` says yes to, in the zip's order. The inner error is the
+/// zip's fault.
+pub fn peek(
+    zip: &Path,
+    entries: u64,
+    count: usize,
+    wanted: impl Fn(&str) -> bool,
+) -> anyhow::Result<Result<Vec<(PathBuf, Vec<u8>)>, Problem>> {
+    ours_apart(heads(zip, entries, count, wanted))
+}
+
+fn heads(
+    zip: &Path,
+    entries: u64,
+    count: usize,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(PathBuf, Vec<u8>)>, Fault> {
+    let archive = Archive::open(zip, entries)?;
+    let mut heads = Vec::new();
+    for entry in &archive.entries {
+        names::safe(entry)?;
+        let path = plain(entry);
+        if names::is_junk(&entry.name) || entry.name.ends_with('/') || !wanted(&path.to_string_lossy()) {
+            continue;
+        }
+        readable(entry)?;
+        heads.push((path, archive.read_prefix(entry, count)?));
+    }
+    Ok(heads)
+}
+
+/// The entry's path, of its parts.
+fn plain(entry: &Entry) -> PathBuf {
+    names::parts(&entry.name).filter(|part| !matches!(*part, "" | ".")).collect()
+}
+
+fn readable(entry: &Entry) -> Result<(), Problem> {
+    if entry.encrypted {
+        return Err(Problem::new("zip_encrypted", "the archive is password-protected").at(&entry.name));
+    }
+    if !matches!(entry.method, 0 | 8) {
+        let message = format!("packed by method {}; stored and Deflate are read", entry.method);
+        return Err(Problem::new("zip_method", message).at(&entry.name));
+    }
+    Ok(())
+}
+
 fn unpack_into(zip: &Path, to: &Path, room: Room, wanted: impl Fn(&str) -> bool) -> Result<Unpacked, Fault> {
     let archive = Archive::open(zip, room.entries)?;
     let mut unpacked = Unpacked::default();
@@ -57,7 +104,7 @@ fn unpack_into(zip: &Path, to: &Path, room: Room, wanted: impl Fn(&str) -> bool)
             unpacked.left += usize::from(!entry.name.ends_with('/'));
             continue;
         }
-        let path: PathBuf = names::parts(&entry.name).filter(|part| !matches!(*part, "" | ".")).collect();
+        let path = plain(entry);
         let shown = path.to_string_lossy().into_owned();
         if !wanted(&shown) {
             unpacked.left += 1;
@@ -68,13 +115,7 @@ fn unpack_into(zip: &Path, to: &Path, room: Room, wanted: impl Fn(&str) -> bool)
             let message = format!("the archive unpacks to more than {} bytes", room.bytes);
             return Err(Problem::new("zip_too_large_unpacked", message).into());
         }
-        if entry.encrypted {
-            return Err(Problem::new("zip_encrypted", "the archive is password-protected").at(&entry.name).into());
-        }
-        if !matches!(entry.method, 0 | 8) {
-            let message = format!("packed by method {}; stored and Deflate are read", entry.method);
-            return Err(Problem::new("zip_method", message).at(&entry.name).into());
-        }
+        readable(entry)?;
         if chosen.insert(path, entry).is_some() {
             unpacked.twice.insert(shown);
         }

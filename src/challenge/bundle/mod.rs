@@ -1,0 +1,184 @@
+//! Competition bundles of Codabench (version 2) and CodaLab (1.5): read, and turned into a challenge's file with a report that
+//! says of each field what became of it. Nothing in a bundle is run.
+//!
+//! ```text
+//! bundle.zip ─▶ yaml (bounded) ─▶ codabench | codalab ─▶ Competition ─▶ draft ─▶ challenge.toml, texts, images, report.md
+//!                                 what each version says   of either     └ html → Markdown, dates → UTC, columns → our figures
+//! ```
+
+mod codabench;
+mod codalab;
+mod dates;
+mod draft;
+mod fields;
+mod html;
+mod images;
+mod report;
+mod yaml;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+
+use self::{draft::Draft, fields::Fields, yaml::Node};
+use super::file::format;
+use crate::{
+    config::Limits,
+    evaluation::results::unpack::{Room, unpack},
+    problem::Problem,
+};
+
+pub use self::{
+    html::to_markdown,
+    report::{Outcome, Report, Row},
+};
+
+/// Bytes of `competition.yaml`. The longest that are known have 30,000.
+const MAX_YAML: u64 = 1 << 20;
+
+/// What became of a bundle. The files lie in the folder that was given, `challenge.toml` at its top.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// The new challenge's.
+    pub slug: String,
+    pub title: String,
+    /// Relative to the folder, in order.
+    pub files: Vec<PathBuf>,
+    pub report: Report,
+}
+
+/// Reads a bundle and writes into the empty folder `out` what `upscore admin challenge apply` makes the challenge of. `slug`:
+/// another than the title gives. `Ok(Err(problem))` is the bundle's fault.
+///
+/// Codes: `bad_bundle`, and those of an archive.
+pub fn import(zip: &Path, out: &Path, slug: Option<&str>) -> anyhow::Result<Result<Imported, Problem>> {
+    let limits = Limits::default();
+    let scratch = tempfile::tempdir_in(out).context("making a scratch folder")?;
+    let first = scratch.path().join("first");
+    fs::create_dir(&first)?;
+    let room = Room { entries: limits.dataset_files, bytes: 16 * MAX_YAML };
+    let found = match unpack(zip, &first, room, is_competition)? {
+        Ok(found) => found,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let Some(path) = found.files.iter().min_by_key(|path| path.components().count()) else {
+        let problem = Problem::new("bad_bundle", "the zip has no `competition.yaml` at its top, or in a folder there");
+        return Ok(Err(problem.hint("Zip the folder of the bundle as Codabench and CodaLab take it.")));
+    };
+    if fs::metadata(first.join(path))?.len() > MAX_YAML {
+        let message = format!("`competition.yaml` has more than {MAX_YAML} bytes");
+        return Ok(Err(Problem::new("bad_bundle", message)));
+    }
+    let text = fs::read(first.join(path))?;
+    let tree = match yaml::parse(&String::from_utf8_lossy(&text)) {
+        Ok(tree) => tree,
+        Err(problem) => return Ok(Err(problem)),
+    };
+
+    let root = path.parent().unwrap_or(Path::new("")).to_owned();
+    let named = named(&tree);
+    let second = scratch.path().join("second");
+    fs::create_dir(&second)?;
+    let room = Room { entries: limits.dataset_files, bytes: limits.dataset_bytes };
+    let wanted = |name: &str| {
+        let Ok(name) = Path::new(name).strip_prefix(&root) else { return false };
+        let png = name.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+        named.contains(name) || png && name.ancestors().skip(1).any(|folder| named.contains(folder))
+    };
+    let found = match unpack(zip, &second, room, wanted)? {
+        Ok(found) => found,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let mut draft = match read(tree, &second.join(&root), slug) {
+        Ok(draft) => draft,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    for name in found.twice {
+        draft.report.changed("the zip", &name, "it is there more than once: the last one counts");
+    }
+    draft.choose_images()?;
+    Ok(Ok(write(draft, out)?))
+}
+
+/// What a `competition.yaml` says, with the texts that lie in `folder`. Codes: `bad_bundle`.
+pub fn translate(text: &str, folder: &Path) -> Result<(format::ChallengeFile, Report), Problem> {
+    let draft = read(yaml::parse(text)?, folder, None)?;
+    Ok((draft.file, draft.report))
+}
+
+fn read(tree: Node, folder: &Path, slug: Option<&str>) -> Result<Draft, Problem> {
+    let mut fields = Fields::open("", tree);
+    let (version, said) = (fields.text("version"), fields.has("html") || fields.has("leaderboard"));
+    let major = version.as_deref().and_then(|v| v.trim().split('.').next()?.parse::<u32>().ok());
+    match major {
+        Some(2) => codabench::read(fields, folder, slug),
+        Some(1) => codalab::read(fields, folder, slug),
+        // Without a version: told apart by keys that only one of them has.
+        None if said || !fields.has("tasks") => codalab::read(fields, folder, slug),
+        None => codabench::read(fields, folder, slug),
+        Some(_) => {
+            let message = format!("version {} is neither Codabench's 2 nor CodaLab's 1.5", version.unwrap_or_default());
+            Err(Problem::new("bad_bundle", message).at("version"))
+        }
+    }
+}
+
+fn is_competition(name: &str) -> bool {
+    let mut parts = name.split('/').rev();
+    let file = parts.next().unwrap_or_default().to_ascii_lowercase();
+    matches!(file.as_str(), "competition.yaml" | "competition.yml") && parts.count() <= 1
+}
+
+/// All that could be the path of a file in the bundle.
+fn named(tree: &Node) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    tree.scalars(&mut |text| {
+        found.extend(inside(text).filter(|path| path.components().next().is_some()));
+    });
+    found
+}
+
+/// A path of a bundle, as its parts; `None` where it leads out of it.
+fn inside(path: &str) -> Option<PathBuf> {
+    let path = path.trim();
+    let drive = path.as_bytes().get(1) == Some(&b':');
+    let parts = || path.split(['/', '\\']).filter(|part| !matches!(*part, "" | "."));
+    let out = drive || path.starts_with(['/', '\\']) || parts().any(|part| part == "..") || path.contains('\0');
+    (!out && path.len() <= 512).then(|| parts().collect())
+}
+
+fn write(draft: Draft, out: &Path) -> anyhow::Result<Imported> {
+    let Draft { file, texts, images, report, .. } = draft;
+    let mut files = Vec::new();
+    let mut put = |name: &Path, bytes: &[u8]| {
+        let path = out.join(name);
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes));
+        files.push(name.to_owned());
+        made.with_context(|| format!("writing {}", path.display()))
+    };
+    let without: Vec<&str> = file.phases.iter().filter(|p| p.hr.is_none()).map(|p| p.slug.as_str()).collect();
+    let head = match without.is_empty() {
+        true => String::new(),
+        false => format!(
+            "# Before it can be applied: name a `dataset`, or a folder or zip of HR PNGs as `hr`, in {}.\n\n",
+            without.iter().map(|slug| format!("phase {slug}")).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    put(Path::new("challenge.toml"), format!("{head}{}", format::write(&file)?).as_bytes())?;
+    for (name, words) in &texts {
+        put(name, format!("{words}\n").as_bytes())?;
+    }
+    put(Path::new("report.md"), report.markdown(&file.title).as_bytes())?;
+    for (from, name) in &images {
+        let to = out.join(name);
+        fs::create_dir_all(to.parent().unwrap_or(out))?;
+        fs::rename(from, &to).with_context(|| format!("moving {} to {}", from.display(), to.display()))?;
+        files.push(name.clone());
+    }
+    files.sort();
+    Ok(Imported { slug: file.slug, title: file.title, files, report })
+}
