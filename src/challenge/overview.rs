@@ -14,6 +14,8 @@ pub struct Waiting {
     pub requests: i64,
     /// Entries that are held and not withdrawn.
     pub held: i64,
+    /// Objections that nobody has answered.
+    pub objections: i64,
 }
 
 impl Waiting {
@@ -50,7 +52,10 @@ pub async fn waiting(conn: &mut PgConnection, challenge: ChallengeId) -> sqlx::R
         Waiting,
         r#"select (select count(*) from participant where challenge_id = $1 and state = 'waiting') as "requests!",
                   (select count(*) from submission s join phase p on p.id = s.phase_id
-                   where p.challenge_id = $1 and s.organizer_status = 'held' and s.withdrawn_at is null) as "held!""#,
+                   where p.challenge_id = $1 and s.organizer_status = 'held' and s.withdrawn_at is null) as "held!",
+                  (select count(*) from objection o join submission s on s.id = o.submission_id
+                   join phase p on p.id = s.phase_id
+                   where p.challenge_id = $1 and o.closed_at is null and s.withdrawn_at is null) as "objections!""#,
         challenge.0
     )
     .fetch_one(conn)

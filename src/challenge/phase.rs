@@ -359,19 +359,13 @@ pub async fn publish(conn: &mut PgConnection, id: PhaseId, published: bool) -> s
     Ok(done.rows_affected() == 1)
 }
 
-/// Marks `submission` as the baseline of its phase, under `name`; without a stated figure the gate follows its PSNR.
-pub async fn set_baseline(
-    conn: &mut PgConnection,
-    phase: PhaseId,
-    submission: SubmissionId,
-    name: &str,
-) -> sqlx::Result<()> {
+/// Makes a submission the baseline of its phase, under the name that the phase states, or takes it back.
+pub async fn set_baseline_entry(conn: &mut PgConnection, submission: SubmissionId, is: bool) -> sqlx::Result<()> {
     sqlx::query!(
-        "update phase set baseline_submission_id = $2, baseline_name = $3
-         where id = $1 and exists (select from submission where id = $2 and phase_id = $1)",
-        phase.0,
+        "update phase set baseline_submission_id = case when $2 then $1::uuid end
+         where id = (select phase_id from submission where id = $1) and ($2 or baseline_submission_id = $1)",
         submission.0,
-        name
+        is
     )
     .execute(conn)
     .await?;

@@ -18,6 +18,7 @@ use super::{
     worker::{self as worker_command, DeviceOptions},
 };
 use crate::{
+    audit::Actor,
     challenge::{
         self,
         create::{self, NewChallenge, PhaseFiles},
@@ -37,6 +38,7 @@ use crate::{
     },
     ids::SubmissionId,
     queue,
+    review::mark::{self, Word},
     submission::intake::{self, Upload},
     team::{
         self,
@@ -144,7 +146,10 @@ async fn fill(store: &Store, device: &DeviceOptions) -> anyhow::Result<()> {
         for (entry, is_baseline) in std::iter::once((&baseline, true)).chain(entries.iter().map(|e| (e, false))) {
             let submission = submit(store, &phase, &images, entry, device).await?;
             if is_baseline {
-                phase::set_baseline(&mut conn, phase.id, submission, entry.title).await?;
+                let (at, why) = ((phase.challenge, submission), "the demo's baseline");
+                let mut tx = conn.begin().await?;
+                mark::mark(&mut tx, at, Word::Baseline, why, None, &Actor::Shell).await?;
+                tx.commit().await?;
             }
         }
     }

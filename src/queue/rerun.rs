@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 use utoipa::ToSchema;
 
 use super::State;
@@ -249,6 +249,29 @@ pub async fn get(conn: &mut PgConnection, phase: PhaseId, id: RerunId) -> sqlx::
 /// Newest first.
 pub async fn of_phase(conn: &mut PgConnection, phase: PhaseId, limit: i64) -> sqlx::Result<Vec<Rerun>> {
     select(conn, phase, None, limit).await
+}
+
+/// What a batch that became official did to an entry's rank; `null` where the entry had none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    pub submission: SubmissionId,
+    pub team: String,
+    pub before: Option<u32>,
+    pub after: Option<u32>,
+}
+
+/// Keeps what a batch did to the ranks of the entries that stand.
+pub async fn keep_ranks(conn: &mut PgConnection, id: RerunId, ranks: &[Moved]) -> sqlx::Result<()> {
+    sqlx::query!("update rerun set ranks = $2 where id = $1", id.0, Json(ranks) as _).execute(conn).await?;
+    Ok(())
+}
+
+/// `None`: the batch is not official, or became so before this was kept.
+pub async fn kept_ranks(conn: &mut PgConnection, id: RerunId) -> sqlx::Result<Option<Vec<Moved>>> {
+    let ranks = sqlx::query_scalar!(r#"select ranks as "ranks: Json<Vec<Moved>>" from rerun where id = $1"#, id.0)
+        .fetch_one(conn)
+        .await?;
+    Ok(ranks.map(|ranks| ranks.0))
 }
 
 /// One entry of a batch: its new evaluation beside the official one of before.

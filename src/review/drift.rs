@@ -7,12 +7,13 @@ use sqlx::{Acquire, PgConnection};
 use utoipa::ToSchema;
 
 use crate::{
+    audit::Actor,
     challenge::{phase::Phase, protocol::FlopsProfile},
-    ids::{EvaluationId, SubmissionId},
+    ids::{EvaluationId, RerunId, SubmissionId},
     leaderboard::{self, Board},
     queue::{
         State,
-        rerun::{self, Decision, Rerun},
+        rerun::{self, Decision, Moved, Rerun, RerunError},
     },
 };
 
@@ -47,9 +48,9 @@ pub struct Row {
     pub new_verdict: Option<String>,
     /// What the new timing calls implausible.
     pub implausible: Option<String>,
-    /// On the board as it is.
+    /// On the board as it is; of an official batch as it was just before.
     pub rank: Option<u32>,
-    /// On the board if the batch were official; `null` where it would not be ranked.
+    /// On the board if the batch were official, or just after it became so; `null` where it is not ranked then.
     pub rank_then: Option<u32>,
     pub moved: bool,
 }
@@ -58,7 +59,7 @@ pub struct Row {
 pub struct Report {
     pub batch: Rerun,
     pub rows: Vec<Row>,
-    /// Entries outside the batch whose rank would change: team, now, then.
+    /// Entries outside the batch whose rank would change, or did.
     pub others: Vec<Other>,
 }
 
@@ -81,24 +82,67 @@ struct Score {
 const IDS: [&str; 9] =
     ["psnr", "ssim", "runtime_ms", "runtime_ratio", "params", "flops", "activations", "memory_mib", "convs"];
 
-/// What a batch would change; of one that is official, what it changed in figures.
+/// Decides about a batch, and of one that becomes official keeps what that does to the ranks. Call it in a transaction.
+pub async fn decide(
+    conn: &mut PgConnection,
+    phase: &Phase,
+    id: RerunId,
+    decision: Decision,
+    actor: &Actor,
+    reason: &str,
+) -> anyhow::Result<Result<bool, RerunError>> {
+    let before = leaderboard::ranking(conn, phase).await?;
+    match rerun::decide(conn, phase.challenge, id, decision, actor, reason).await {
+        Ok(true) if decision == Decision::Official => {}
+        other => return Ok(other),
+    }
+    let after = leaderboard::ranking(conn, phase).await?;
+    let (mut before, after) = (ranks(&before), ranks(&after));
+    let mut moved: Vec<Moved> = after
+        .into_iter()
+        .map(|(submission, (team, after))| {
+            let before = before.remove(&submission).and_then(|(_, rank)| rank);
+            Moved { submission, team, before, after }
+        })
+        .collect();
+    // Another entry of the team stands in its place now.
+    moved.extend(before.into_iter().map(|(submission, (team, before))| Moved {
+        submission,
+        team,
+        before,
+        after: None,
+    }));
+    moved.sort_by_key(|moved| (moved.after.unwrap_or(u32::MAX), moved.submission));
+    rerun::keep_ranks(conn, id, &moved).await?;
+    Ok(Ok(true))
+}
+
+/// What a batch would change; of one that is official, what it changed.
 pub async fn report(conn: &mut PgConnection, phase: &Phase, batch: Rerun) -> anyhow::Result<Report> {
     let pairs = rerun::pairs(conn, batch.id).await?;
-    let now = leaderboard::ranking(conn, phase).await?;
-    let then = match batch.decision {
-        None => {
+    let (ranks, ranks_then) = match (batch.decision, rerun::kept_ranks(conn, batch.id).await?) {
+        (None, _) => {
+            let now = leaderboard::ranking(conn, phase).await?;
             let mut tx = conn.begin().await?;
             rerun::suppose(&mut tx, batch.id).await?;
             let then = leaderboard::ranking(&mut tx, phase).await?;
             tx.rollback().await?;
-            then
+            (ranks(&now), ranks(&then))
         }
-        Some(Decision::Official | Decision::Discarded) => now.clone(),
+        (Some(_), Some(moved)) => {
+            let of = |rank: fn(&Moved) -> Option<u32>| {
+                moved.iter().map(|one| (one.submission, (one.team.clone(), rank(one)))).collect()
+            };
+            (of(|one| one.before), of(|one| one.after))
+        }
+        (Some(_), None) => {
+            let now = ranks(&leaderboard::ranking(conn, phase).await?);
+            (now.clone(), now)
+        }
     };
     let ids: Vec<_> = pairs.iter().flat_map(|pair| [Some(pair.new), pair.old]).flatten().collect();
     let mut scores = scores(conn, &ids, phase.protocol.rules.flops).await?;
-    let (ranks, ranks_then) = (ranks(&now), ranks(&then));
-    let rank = |of: &HashMap<_, (String, Option<u32>)>, id| of.get(&id).and_then(|(_, rank)| *rank);
+    let rank = |of: &Ranks, id| of.get(&id).and_then(|(_, rank)| *rank);
     let mut rows: Vec<Row> = Vec::new();
     for pair in pairs {
         let new = scores.remove(&pair.new);
@@ -138,7 +182,9 @@ pub async fn report(conn: &mut PgConnection, phase: &Phase, batch: Rerun) -> any
 }
 
 /// Team and rank of each entry that stands.
-fn ranks(board: &Board) -> HashMap<SubmissionId, (String, Option<u32>)> {
+type Ranks = HashMap<SubmissionId, (String, Option<u32>)>;
+
+fn ranks(board: &Board) -> Ranks {
     let ranked = board.ranked.iter().map(|r| (r.submission, (r.team.clone(), Some(r.rank))));
     ranked.chain(board.unranked.iter().map(|r| (r.submission, (r.team.clone(), None)))).collect()
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     audit::{self, Actor},
+    challenge::phase,
     evaluation::sha256,
     ids::{ChallengeId, SubmissionId},
     submission::{self, OrganizerStatus},
@@ -24,10 +25,15 @@ pub enum Word {
     /// The entry is what its team says.
     Verify,
     Unverify,
+    /// The phase's baseline, in the place of another: it takes no rank, and where no figure is stated the gate follows its PSNR.
+    Baseline,
+    /// An entry like others again; the phase has no baseline's entry then.
+    Unbaseline,
 }
 
 impl Word {
-    pub const ALL: [Word; 5] = [Word::Accept, Word::Hold, Word::Disqualify, Word::Verify, Word::Unverify];
+    pub const ALL: [Word; 7] =
+        [Word::Accept, Word::Hold, Word::Disqualify, Word::Verify, Word::Unverify, Word::Baseline, Word::Unbaseline];
 
     /// In the audit log.
     pub fn action(self) -> &'static str {
@@ -37,6 +43,8 @@ impl Word {
             Word::Disqualify => "submission.disqualify",
             Word::Verify => "submission.verify",
             Word::Unverify => "submission.unverify",
+            Word::Baseline => "submission.baseline",
+            Word::Unbaseline => "submission.unbaseline",
         }
     }
 
@@ -49,6 +57,8 @@ impl Word {
             Word::Disqualify => "disqualified",
             Word::Verify => "verified",
             Word::Unverify => "no longer verified",
+            Word::Baseline => "made the baseline",
+            Word::Unbaseline => "no longer the baseline",
         })
     }
 }
@@ -59,6 +69,8 @@ pub struct Marks {
     pub status: OrganizerStatus,
     pub reason: Option<String>,
     pub verified: bool,
+    /// It is the baseline of its phase.
+    pub baseline: bool,
     /// An organizer has decided about it: it is not held automatically again.
     pub decided: bool,
     /// Names this state: an act sends it back.
@@ -82,19 +94,21 @@ async fn read(conn: &mut PgConnection, id: SubmissionId, lock: bool) -> Result<M
         sqlx::query!("select id from submission where id = $1 for update", id.0).fetch_optional(&mut *conn).await?;
     }
     let row = sqlx::query!(
-        r#"select organizer_status as "status: OrganizerStatus", organizer_reason as reason, organizer_decided as decided,
-                  verified_at
-           from submission where id = $1"#,
+        r#"select s.organizer_status as "status: OrganizerStatus", s.organizer_reason as reason,
+                  s.organizer_decided as decided, s.verified_at,
+                  p.baseline_submission_id is not distinct from s.id as "baseline!"
+           from submission s join phase p on p.id = s.phase_id where s.id = $1"#,
         id.0
     )
     .fetch_optional(conn)
     .await?
     .ok_or(MarkError::NotFound)?;
-    let state = format!("{:?}\n{:?}\n{}\n{:?}", row.status, row.reason, row.decided, row.verified_at);
+    let state = format!("{:?}\n{:?}\n{}\n{:?}\n{}", row.status, row.reason, row.decided, row.verified_at, row.baseline);
     Ok(Marks {
         status: row.status,
         reason: row.reason,
         verified: row.verified_at.is_some(),
+        baseline: row.baseline,
         decided: row.decided,
         seen: sha256(state.as_bytes())[..16].to_owned(),
     })
@@ -124,6 +138,8 @@ pub async fn mark(
         Word::Disqualify => is(OrganizerStatus::Disqualified),
         Word::Verify => before.verified,
         Word::Unverify => !before.verified,
+        Word::Baseline => before.baseline,
+        Word::Unbaseline => !before.baseline,
     };
     if done {
         return Ok((before, false));
@@ -141,12 +157,14 @@ pub async fn mark(
         Word::Disqualify => submission::mark(conn, id, OrganizerStatus::Disqualified, reason).await?,
         Word::Verify => submission::set_verified(conn, id, true, account).await?,
         Word::Unverify => submission::set_verified(conn, id, false, None).await?,
+        Word::Baseline | Word::Unbaseline => phase::set_baseline_entry(conn, id, word == Word::Baseline).await?,
     }
     let after = read(conn, id, false).await?;
     let details = serde_json::json!({
         "status": [before.status, after.status],
         "reason": [before.reason, after.reason],
         "verified": [before.verified, after.verified],
+        "baseline": [before.baseline, after.baseline],
     });
     let act =
         audit::Act { challenge: Some(challenge), action: word.action(), object: &id.to_string(), reason, details };
@@ -166,6 +184,9 @@ async fn told(conn: &mut PgConnection, challenge: ChallengeId, id: SubmissionId,
         words += &format!(" (“{reason}”)");
     }
     words += if now.verified { " and verified" } else { " and not verified" };
+    if now.baseline {
+        words += ", and the phase's baseline";
+    }
     let last = history(conn, challenge, id).await?.into_iter().find(|e| Word::done(&e.action).is_some());
     if let Some(last) = last {
         let at = last.at.format("%H:%M UTC");

@@ -129,12 +129,16 @@ pub async fn of_phase(conn: &mut PgConnection, phase: &Phase, filter: Filter) ->
            cross join lateral
                (select state from evaluation where submission_id = s.id and official order by number desc limit 1) e
            left join lateral
-               (select id from evaluation where submission_id = s.id and official and state = 'scored'
+               (select id from evaluation
+                where submission_id = s.id and official and state = 'scored'
+                  and protocol_id in (select id from protocol where measuring_sha256 = $3)
+                  and dataset_id = (select dataset_id from phase where id = $1)
                 order by number desc limit 1) m on true
            left join score c on c.evaluation_id = m.id
            where s.phase_id = $1 and s.withdrawn_at is null order by s.id desc limit $2"#,
         phase.id.0,
-        MOST
+        MOST,
+        phase.protocol.measuring_sha256
     )
     .fetch_all(conn)
     .await?;

@@ -6,8 +6,17 @@ use fantoccini::Locator;
 use tokio_util::sync::CancellationToken;
 
 use upscore::{
-    challenge::joining::{self, JoinPolicy, Joining},
-    team::{self, Role},
+    audit::Actor,
+    challenge::{
+        joining::{self, JoinPolicy, Joining},
+        phase::Phase,
+    },
+    review::mark::{self, Word},
+    team::{
+        self, Role,
+        reset::{self, Maker},
+        token::Scope,
+    },
 };
 
 use crate::support::{
@@ -387,41 +396,139 @@ async fn look_at_all(url: &str, shown: &showcase::Showcase, look: Look) {
     browser.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_review_fits_a_phone_and_a_desk() {
-    let web = Web::start().await;
-    let shown = showcase::furnish(&web).await;
-    let team = web.app.team(&shown.phase, "Olga's").await;
+/// Somebody who runs the server, with a token for the browser's sign-in.
+async fn administrator(web: &Web, phase: &Phase) -> String {
+    let team = web.app.team(phase, "Olga's").await;
     sqlx::query("update account set is_organizer = true where id = $1")
         .bind(team.account)
         .execute(&web.app.pool)
         .await
         .expect("set");
-    let token = web.token_that_may(team, upscore::team::token::Scope::Admin).await;
+    web.token_that_may(team, Scope::Admin).await
+}
+
+async fn sign_in(browser: &Browser, url: &str, token: &str) {
+    browser.goto(&format!("{url}/signin")).await;
+    browser.find("details summary").await.click().await.expect("opened");
+    browser.find("#token").await.send_keys(token).await.expect("typed");
+    browser.find("details button[type=submit]").await.click().await.expect("clicked");
+    browser.find(".cards").await;
+}
+
+/// That a page fits the window and reads well, and how it looks.
+async fn look_at(browser: &Browser, name: &str) {
+    browser.find("main h1").await;
+    browser.picture(name).await;
+    let widths = browser.script("return [document.documentElement.scrollWidth, innerWidth]").await;
+    assert!(widths[0].as_u64() <= widths[1].as_u64(), "{name}: the page scrolls sideways: {widths}");
+    browser.is_accessible(name).await;
+    assert_eq!(browser.console().await, Vec::<String>::new(), "{name}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_organizers_pages_fit_a_phone_and_a_desk() {
+    let web = Web::start().await;
+    let shown = showcase::furnish(&web).await;
+    let token = administrator(&web, &shown.phase).await;
+    let held = (shown.phase.challenge, shown.scored);
+    let why = "the same weights as XPixel's";
+    mark::mark(&mut *web.app.conn().await, held, Word::Hold, why, None, &Actor::Shell).await.expect("held");
+    sqlx::query("insert into objection (id, submission_id, text) values (gen_random_uuid(), $1, 'We were first.')")
+        .bind(shown.scored)
+        .execute(&web.app.pool)
+        .await
+        .expect("objected");
+    let key = {
+        let mut conn = web.app.conn().await;
+        let of = web.app.team(&shown.phase, "Forgetful").await.account;
+        reset::create(&mut conn, of, Maker::Shell).await.expect("a link").expose().to_owned()
+    };
     let url = web.listen().await;
     for look in [DESKTOP, PHONE.dark()] {
         let browser = Browser::open(look).await;
-        browser.goto(&format!("{url}/signin")).await;
-        browser.find("details summary").await.click().await.expect("opened");
-        browser.find("#token").await.send_keys(&token).await.expect("typed");
-        browser.find("details button[type=submit]").await.click().await.expect("clicked");
-        browser.find(".cards").await;
-        let slug = &shown.phase.challenge_slug;
+        sign_in(&browser, &url, &token).await;
+        let base = format!("/organizer/{}", shown.phase.challenge_slug);
         for (name, path) in [
-            ("review", format!("/organizer/{slug}/review")),
-            ("review-entry", format!("/organizer/{slug}/review/{}", shown.scored)),
+            ("organizer", "/organizer".to_owned()),
+            ("organizer-workers", "/organizer/workers".into()),
+            ("organizer-audit-all", "/organizer/audit".into()),
+            ("organizer-overview", base.clone()),
+            ("review", format!("{base}/review")),
+            ("review-entry", format!("{base}/review/{}", shown.scored)),
+            ("organizer-participants", format!("{base}/participants")),
+            ("organizer-protocol", format!("{base}/{}/protocol", shown.phase.slug)),
+            ("organizer-announcements", format!("{base}/announcements")),
+            ("organizer-audit", format!("{base}/audit")),
+            ("organizer-exports", format!("{base}/exports")),
+            ("reset", format!("/reset?key={key}")),
         ] {
             browser.goto(&format!("{url}{path}")).await;
-            browser.find("main h1").await;
-            browser.picture(name).await;
-            let widths = browser.script("return [document.documentElement.scrollWidth, innerWidth]").await;
-            assert!(
-                widths[0].as_u64() <= widths[1].as_u64(),
-                "{name} at {}: the page scrolls sideways: {widths}",
-                look.name
-            );
-            browser.is_accessible(name).await;
+            look_at(&browser, name).await;
         }
+        // On a phone, what is to be looked at stands on the screen and not beyond its edge.
+        browser.goto(&format!("{url}{base}/review?state=held")).await;
+        let edge = browser
+            .script("return document.querySelector('.review .flags .check.bad').getBoundingClientRect().right")
+            .await;
+        assert!(edge.as_f64().is_some_and(|edge| edge <= f64::from(look.width)), "{edge}");
         browser.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_is_measured_again_and_the_drift_decided_in_the_browser() {
+    let web = Web::start().await;
+    let shown = showcase::furnish(&web).await;
+    web.app.drain_queue().await;
+    let token = administrator(&web, &shown.phase).await;
+    let board = web.app.board(&shown.phase).await;
+    let first = board.ranked[0].submission;
+    let mut slower = crate::support::app::measurement();
+    slower.fidelity.psnr = 29.04;
+    slower.runtime.median_ms = 90.0;
+    slower.runtime.ci95_ms = [89.0, 91.0];
+    let baseline = slower.runtime.baseline.as_mut().expect("a baseline");
+    (baseline.ratio, baseline.ratio_ci95) = (90.0 / 110.0, [0.8, 0.83]);
+    web.app.evaluator.plan(&web.app.storage, first, crate::support::app::Plan::Measures(Box::new(slower)));
+
+    let url = web.listen().await;
+    let browser = Browser::open(DESKTOP).await;
+    sign_in(&browser, &url, &token).await;
+    browser.goto(&format!("{url}/organizer/{}/review", shown.phase.challenge_slug)).await;
+    click(&browser, &format!("input[value=\"{first}\"]")).await;
+    fill(&browser, "#again-reason", "The machine was changed").await;
+    click(&browser, "button[value=selected]").await;
+    browser
+        .until("it waits", async |b: &Browser| b.texts("main p.empty").await.iter().any(|t| t.contains("not ended")))
+        .await;
+    look_at(&browser, "rerun-waits").await;
+    assert!(
+        browser.client.find(Locator::Css("button[value=official]:disabled")).await.is_ok(),
+        "nothing to decide yet"
+    );
+    web.app.drain_queue().await;
+    let address = browser.client.current_url().await.expect("an address");
+    browser.goto(address.as_str()).await;
+    let told = browser.texts("main").await.remove(0);
+    assert!(told.contains("1 → 6") && told.contains("Other entries whose rank would change"), "{told}");
+    look_at(&browser, "rerun-drift").await;
+    fill(&browser, "#decision-reason", "It is the machine of all from now on").await;
+    click(&browser, "button[value=official]").await;
+    browser.client.accept_alert().await.expect("asked once");
+    browser
+        .until("it is official", async |b: &Browser| {
+            b.texts("main .notice").await.iter().any(|t| t.contains("official"))
+        })
+        .await;
+    // Decided, it says still what it did.
+    let told = browser.texts("main").await.remove(0);
+    assert!(told.contains("1 → 6") && told.contains("Other entries whose rank changed"), "{told}");
+    look_at(&browser, "rerun-decided").await;
+    let phone = Browser::open(PHONE).await;
+    sign_in(&phone, &url, &token).await;
+    phone.goto(address.as_str()).await;
+    look_at(&phone, "rerun-decided").await;
+    phone.close().await;
+    browser.close().await;
+    assert_ne!(web.app.board(&shown.phase).await.ranked[0].submission, first);
 }

@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::json;
 use upscore::{
-    audit,
+    audit::{self, Act, Actor},
     challenge::phase::Phase,
     ids::AccountId,
     submission::{self, OrganizerStatus},
@@ -41,6 +41,11 @@ async fn an_organizer_sees_what_waits_in_the_challenges_that_are_theirs() {
     web.app.drain_queue().await;
     web.app.enter(&own, team).await;
     submission::mark(&mut *web.app.conn().await, held, OrganizerStatus::Held, "look").await.expect("held");
+    sqlx::query("insert into objection (id, submission_id, text) values (gen_random_uuid(), $1, 'We were first')")
+        .bind(held)
+        .execute(&web.app.pool)
+        .await
+        .expect("objected");
     let mut carla = organizer_of(&web, &own, "Carla").await;
     let home = carla.get("/organizer").await;
     assert!(home.text.contains("1 held entry") && home.text.contains("2 entries, 1 in work"), "{}", home.text);
@@ -49,6 +54,8 @@ async fn an_organizer_sees_what_waits_in_the_challenges_that_are_theirs() {
     assert!(!home.text.contains("/organizer/audit") && !home.text.contains("Forgotten password"));
     let overview = carla.get(&format!("/organizer/{}", own.challenge_slug)).await;
     assert!(overview.text.contains("1</strong> entry is held"), "{}", overview.text);
+    assert!(home.text.contains("1 objection to answer") && overview.text.contains("1</strong> objection waits"));
+    assert!(overview.text.contains("Review <span class=\"pill wait\">2<"), "{}", overview.text);
     assert_eq!(carla.get(&format!("/organizer/{}", other.challenge_slug)).await.status, StatusCode::NOT_FOUND);
 
     let mut olga = web.organizer().await;
@@ -190,4 +197,115 @@ async fn organizers_name_each_other_and_one_always_stays() {
     assert_eq!(olga.json(Method::DELETE, &rest, json!({})).await.status, StatusCode::NO_CONTENT);
     let acts: Vec<_> = log(&web).await.into_iter().map(|act| format!("{} {}", act.0, act.1)).collect();
     assert_eq!(acts, ["organizer.add Carla", "organizer.add Dan", "organizer.remove Carla", "organizer.remove Dan"]);
+}
+
+/// The files of a zip, by name.
+fn unzipped(zip: &[u8]) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(zip)).expect("a zip");
+    let mut files = std::collections::BTreeMap::new();
+    for i in 0..archive.len() {
+        let mut file = archive.by_index(i).expect("an entry");
+        let mut bytes = Vec::new();
+        std::io::copy(&mut file, &mut bytes).expect("its bytes");
+        files.insert(file.name().expect("a name").into_owned(), bytes);
+    }
+    files
+}
+
+#[tokio::test]
+async fn the_whole_challenge_is_taken_along_without_a_byte_of_hr() {
+    let web = Web::start().await;
+    let phase = web.app.real_phase().await;
+    let mut sent = Vec::new();
+    for (seed, team) in [(1, "=cmd|' /C calc'!A0"), (9, "b")] {
+        let team = web.app.team(&phase, team).await;
+        sent.push((seed, web.app.submit(&phase, team, &results(seed)).await.expect("accepted").submission));
+    }
+    web.app.drain_queue().await;
+    let withdrawn = sent[1].1;
+    sqlx::query("update submission set withdrawn_at = now() where id = $1")
+        .bind(withdrawn)
+        .execute(&web.app.pool)
+        .await
+        .expect("withdrawn");
+    let mut olga = web.organizer().await;
+    let act = json!({ "word": "verify", "reason": "code, \"read\"\nand run" });
+    olga.json(Method::POST, &format!("/api/v1/submissions/{}/mark", sent[0].1), act).await;
+
+    let mut conn = web.app.conn().await;
+    let dataset = upscore::challenge::dataset::get(&mut conn, phase.dataset).await.expect("read");
+    let hidden: Vec<Vec<u8>> =
+        dataset.images.iter().map(|image| std::fs::read(web.app.storage.path(&image.hr)).expect("a blob")).collect();
+    let admin = {
+        let id = account(&web, "Olga Organizer").await;
+        let scope = upscore::team::token::Scope::Admin;
+        let made = upscore::team::token::create(&mut conn, id, "export", scope, None).await.expect("a token");
+        made.1.expose().to_owned()
+    };
+    for (with_files, path) in
+        [(false, "/api/v1/challenges/real/export.zip"), (true, "/organizer/real/export.zip?files=true")]
+    {
+        let zip = web.bytes_as(&admin, path).await;
+        let files = unzipped(&zip);
+        let text = |name: &str| String::from_utf8(files[name].clone()).expect("a text");
+        let entries: serde_json::Value = serde_json::from_str(&text("submissions.json")).expect("JSON");
+        let listed: Vec<_> = entries.as_array().expect("a list").iter().map(|e| e["submission"].clone()).collect();
+        assert_eq!(listed, [json!(sent[0].1), json!(withdrawn)], "withdrawn ones too");
+        assert!(entries[0]["psnr"].is_f64() && entries[0]["fact_sheet"]["method"] == "nearest", "{entries}");
+        let csv = text("submissions.csv");
+        assert_eq!(csv.lines().count(), 3);
+        assert!(!csv.lines().any(|line| line.contains(",=cmd")) && csv.contains("fact method"), "{csv}");
+        for ending in ["json", "csv", "md", "tex"] {
+            assert!(text(&format!("boards/validation.{ending}")).contains("aim2020"), "{ending}");
+        }
+        assert!(text("audit.csv").contains("submission.verify"));
+        let of = |id: &dyn std::fmt::Display, name: &str| files.get(&format!("files/validation/{id}/{name}")).cloned();
+        for (seed, id) in &sent {
+            assert_eq!(of(id, "results.zip"), with_files.then(|| results(*seed)));
+            assert_eq!(of(id, "model.onnx"), with_files.then(tiny_model));
+        }
+        // Neither a file of HR, nor its compressed pixels within another.
+        for hr in &hidden {
+            let pixels = &hr[hr.len() / 2..][..48];
+            for (name, bytes) in files.iter().filter(|(name, _)| !name.ends_with("results.zip")) {
+                assert!(!bytes.windows(pixels.len()).any(|window| window == pixels), "{name} holds HR");
+            }
+            assert!(files.values().all(|bytes| bytes != hr));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_is_exported_whole_and_each_organizer_gets_their_own() {
+    let web = Web::start().await;
+    let (own, other) = (web.app.phase().await, web.app.phase().await);
+    let mut carla = organizer_of(&web, &own, "Carla").await;
+    let mut olga = web.organizer().await;
+    let why = "=1+1, \"quoted\"\nand on a second line";
+    for phase in [&own, &other] {
+        let act = Act::of(phase.challenge, "phase.publish", "validation").because(why);
+        for _ in 0..1001 {
+            audit::note(&mut *web.app.conn().await, &Actor::Shell, act.clone()).await.expect("noted");
+        }
+    }
+    audit::note(&mut *web.app.conn().await, &Actor::Shell, Act::of_server("account.reset_link", "x"))
+        .await
+        .expect("noted");
+    let base = format!("/organizer/{}/audit", own.challenge_slug);
+    let acts = carla.get(&format!("{base}.json")).await;
+    assert!(acts.header("content-disposition").starts_with("attachment"));
+    let acts = acts.json();
+    let acts = acts.as_array().expect("a list");
+    assert_eq!((acts.len(), &acts[0]["reason"], &acts[0]["action"]), (1001, &json!(why), &json!("phase.publish")));
+    let csv = carla.get(&format!("{base}.csv")).await.text;
+    assert!(csv.starts_with("id,at,actor,action,object,reason,details\r\n"));
+    assert_eq!(csv.matches("phase.publish").count(), 1001);
+    assert!(!csv.contains(",=1+1") && csv.contains("\"\"quoted\"\""), "{}", &csv[..400]);
+    assert_eq!(
+        carla.get(&format!("/organizer/{}/audit.json", other.challenge_slug)).await.status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(carla.get("/organizer/audit.json").await.status, StatusCode::NOT_FOUND);
+    let all = olga.get("/organizer/audit.json").await.json();
+    assert_eq!(all.as_array().map(Vec::len), Some(2003));
 }

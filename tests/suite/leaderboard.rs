@@ -1,12 +1,9 @@
 //! The board: who ranks, who does not and why, and the same in every format.
 
 use upscore::{
-    challenge::{
-        phase,
-        protocol::{
-            self, Comparison, DeviceClass, EntryRule, FlopsProfile, Metric, Ranking, ReproductionRule, Rule, Rules,
-            SubTrack, Term, Verification,
-        },
+    challenge::protocol::{
+        self, Comparison, DeviceClass, EntryRule, FlopsProfile, Metric, Ranking, ReproductionRule, Rule, Rules,
+        SubTrack, Term, Verification,
     },
     evaluation::{Measurement, RankedImages, Verdict},
     leaderboard::{self, Board},
@@ -194,7 +191,7 @@ async fn the_gate_can_follow_the_baseline_entry_which_takes_no_rank() {
     app.drain_queue().await;
     assert_eq!(app.board(&phase).await.ranked.len(), 2, "no gate and no baseline entry yet");
 
-    phase::set_baseline(&mut *app.conn().await, phase.id, baseline, "MSRResNet").await.expect("set");
+    app.set_baseline(&phase, baseline, "MSRResNet").await;
     let board = app.board(&phase).await;
     assert_eq!(ranked(&board), []);
     assert_eq!(unranked(&board), [("a", "below_baseline", "28.90 dB, 0.10 dB below the baseline's 29.00")]);
@@ -378,7 +375,7 @@ async fn the_baseline_of_every_ntire_score_has_e_squared() {
         assert_eq!(board.ranked.len(), 0);
         assert!(unranked(&board).iter().all(|u| (u.1, u.2) == ("missing_figure", missing)), "{:?}", unranked(&board));
 
-        phase::set_baseline(&mut *app.conn().await, phase.id, baseline, "RLFN").await.expect("set");
+        app.set_baseline(&phase, baseline, "RLFN").await;
         let board = app.board(&phase).await;
         let e2 = std::f64::consts::E.powi(2);
         let near = |score: Option<f64>, expected: f64| (score.expect("a score") - expected).abs() < 1e-12;
@@ -410,7 +407,7 @@ async fn scores_beyond_a_doubles_range_still_sort() {
         app.enter_as(&phase, app.team(&phase, name).await, costs(ratio, params, 1, 1, 1)).await;
     }
     app.drain_queue().await;
-    phase::set_baseline(&mut *app.conn().await, phase.id, baseline, "RLFN").await.expect("set");
+    app.set_baseline(&phase, baseline, "RLFN").await;
     let board = app.board(&phase).await;
     let order: Vec<_> = board.ranked.iter().map(|r| r.team.as_str()).collect();
     assert_eq!(order, ["best", "under", "over", "params", "more params", "huge"]);
@@ -461,7 +458,7 @@ async fn scores_outlive_a_change_of_what_judges_them() {
     app.enter_as(&phase, app.team(&phase, "small").await, measured(28.998, 0.9, 100)).await;
     app.enter_as(&phase, app.team(&phase, "fast").await, measured(29.1, 0.5, 400)).await;
     app.drain_queue().await;
-    phase::set_baseline(&mut *app.conn().await, phase.id, baseline, "MSRResNet").await.expect("set");
+    app.set_baseline(&phase, baseline, "MSRResNet").await;
     assert_eq!(ranked(&app.board(&phase).await), [(1, "fast")]);
     let moved = async |edit: fn(&mut Rules)| {
         let to = app.phase_with(|_| {}, edit).await.protocol;

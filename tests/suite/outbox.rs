@@ -160,6 +160,32 @@ async fn a_result_goes_out_without_what_is_hidden_and_a_crash_loses_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_a_phase_goes_out_once_and_without_figures() {
+    let receiver = Receiver::start().await;
+    let web = Web::with(|settings| settings.webhooks = receiver.allowed()).await;
+    let phase = web.app.phase_with(|new| new.visibility = Visibility::Hidden, |_| {}).await;
+    web.app.enter(&phase, web.app.team(&phase, "Aces").await).await;
+    web.app.drain_queue().await;
+    let mut olga = web.organizer().await;
+    let path = format!("/api/v1/challenges/{}/webhook", phase.challenge_slug);
+    olga.json(Method::PUT, &path, json!({ "url": format!("{}/hook", receiver.url) })).await;
+    let publish = format!("/organizer/{}/validation/publish", phase.challenge_slug);
+    let act = [("act", "publish"), ("reason", "the report is out")];
+    for _ in 0..2 {
+        assert_eq!(olga.post(&publish, &act).await.status, StatusCode::SEE_OTHER);
+    }
+    let settings = Settings { allowed: receiver.allowed(), pause: Duration::ZERO, ..Settings::default() };
+    let sender = Sender::new(web.app.pool.clone(), settings);
+    assert_eq!(send(&sender).await, [State::Sent]);
+    let got = receiver.got();
+    let [(headers, body)] = &got[..] else { panic!("one event: {got:?}") };
+    assert_eq!(headers["x-upscore-event"], "phase.published");
+    let event: Value = serde_json::from_str(body).expect("JSON");
+    let said = (&event["event"], &event["challenge"], &event["data"]);
+    assert_eq!(said, (&json!("phase.published"), &json!(phase.challenge_slug), &json!({ "phase": "validation" })));
+}
+
 async fn with_mail<'a>(web: &'a Web, slug: &str, name: &str, address: &str) -> Visitor<'a> {
     let mut visitor = web.person(name).await;
     visitor.post("/account/email", &[("email", address)]).await;

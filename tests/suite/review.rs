@@ -1,12 +1,17 @@
 //! What organizers do with entries: looking, deciding, answering, measuring again.
 
 use axum::http::{Method, StatusCode};
+use prost::Message;
 use serde_json::json;
 use sqlx::Acquire;
 use upscore::{
     audit::{self, Actor},
-    challenge::phase::Phase,
-    evaluation::Measurement,
+    challenge::{phase::Phase, protocol},
+    evaluation::{
+        Measurement,
+        images::{decode_png, encode_png},
+        onnx::build::{Conv, GraphBuilder},
+    },
     ids::{RerunId, SubmissionId},
     problem::Problem,
     queue::{
@@ -19,7 +24,7 @@ use upscore::{
 
 use crate::support::{
     app::{App, Plan, measurement},
-    files::results,
+    files::{png, results, zipped},
     web::{Web, request},
 };
 
@@ -200,4 +205,178 @@ async fn organizers_decide_the_team_reads_why_and_objects() {
     }
     assert_eq!(olga.get(&format!("{page}/images/0901/model.onnx")).await.status, StatusCode::NOT_FOUND);
     assert!(olga.get(&page).await.text.contains("You were: b is disqualified"));
+}
+
+/// A model of one convolution, its weights from `seed`, as wide as said; `name` makes it another file.
+fn network(seed: u64, wide: usize, name: &str) -> Vec<u8> {
+    let mut graph = GraphBuilder::new(seed);
+    let input = graph.input();
+    let features = graph.conv(input, Conv::new(wide, 3));
+    let last = graph.conv(features, Conv::new(48, 3));
+    let output = graph.depth_to_space(last, 4);
+    let mut model = graph.model(output);
+    model.producer_name = name.into();
+    model.encode_to_vec()
+}
+
+/// Results as [`results`] makes them, one grey level off in every fiftieth sample: about 65 dB apart.
+fn nearly(seed: u8) -> Vec<u8> {
+    let image = |seed: u8| {
+        let mut image = decode_png(&png(96, 64, seed), "an image").expect("a PNG");
+        image.data.iter_mut().step_by(50).for_each(|value| *value = if *value < 255 { *value + 1 } else { 254 });
+        encode_png(&image).expect("a PNG")
+    };
+    zipped(&[("0901x4.png", &image(seed)), ("0902x4.png", &image(seed.wrapping_add(1)))])
+}
+
+#[tokio::test]
+async fn copies_and_near_copies_are_found_across_teams() {
+    let web = Web::start().await;
+    let phase = web.app.real_phase().await;
+    let mut entries = Vec::new();
+    for (team, images, model) in [
+        ("first", results(1), network(1, 8, "a")),
+        ("same file", results(40), network(1, 8, "a")),
+        ("same weights", results(60), network(1, 8, "b")),
+        ("same graph", results(80), network(2, 8, "a")),
+        ("same images", results(1), network(3, 12, "a")),
+        ("near images", nearly(1), network(4, 16, "a")),
+        ("a stranger", results(120), network(5, 20, "a")),
+    ] {
+        let by = web.app.team(&phase, team).await;
+        let sent = web.app.submit_as(&phase, by, &images, &model, None).await.expect("accepted");
+        entries.push((team, by, sent.submission));
+    }
+    // A team's own second entry is no copy.
+    let own = web.app.submit_as(&phase, entries[0].1, &results(1), &network(1, 8, "a"), None).await.expect("accepted");
+    let mut olga = web.organizer().await;
+    let queue = olga.get("/api/v1/challenges/real/phases/validation/review").await.json();
+    let flag = |team: &str| {
+        let listed = queue["entries"].as_array().expect("a list").iter().find(|entry| entry["team"] == team);
+        let flags = listed.expect("listed")["flags"].as_array().expect("a list");
+        let copy = flags.iter().find(|flag| flag["code"] == "duplicate");
+        copy.map(|flag| flag["message"].as_str().expect("words").to_owned())
+    };
+    assert_eq!(
+        flag("same file").as_deref().map(|words| words.contains("first (same model file, same weights")),
+        Some(true)
+    );
+    assert!(flag("same weights").is_some_and(|words| words.contains("first (same weights")));
+    assert!(flag("same images").is_some_and(|words| words.contains("first (same images, first)")), "{queue}");
+    assert!(flag("near images").is_some_and(|words| words.contains("nearly the same images")), "{queue}");
+    assert_eq!((flag("same graph"), flag("a stranger")), (None, None), "the same graph alone speaks against nobody");
+
+    let evidence = olga.get(&format!("/api/v1/submissions/{}/review", entries[0].2)).await.json();
+    let found: Vec<_> = evidence["duplicates"].as_array().expect("a list").iter().collect();
+    let told: Vec<_> = found.iter().map(|d| (d["team"].as_str().expect("a team"), d["how"].to_string())).collect();
+    let expected = [
+        ("same file", r#"["model","weights","graph"]"#),
+        ("same weights", r#"["weights","graph"]"#),
+        ("same graph", r#"["graph"]"#),
+        ("same images", r#"["outputs"]"#),
+        ("near images", r#"["near"]"#),
+    ];
+    assert_eq!(told, expected.map(|(team, how)| (team, how.to_owned())));
+    assert!(found.iter().all(|d| d["first"] == false && d["submission"] != json!(own.submission)));
+    let near = found[4]["psnr"].as_f64().expect("dB");
+    assert!((64.0..67.0).contains(&near), "{near}");
+}
+
+#[tokio::test]
+async fn an_official_batch_keeps_what_it_did_to_the_ranks() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let (a, b) = (web.app.team(&phase, "a").await, web.app.team(&phase, "b").await);
+    let first = web.app.enter_as(&phase, a, measured(29.1, 40.0)).await;
+    web.app.enter_as(&phase, b, measured(29.1, 50.0)).await;
+    web.app.drain_queue().await;
+    let mut olga = web.organizer().await;
+    let base = format!("/api/v1/challenges/{}/phases/validation/reruns", phase.challenge_slug);
+    let mut again = async |ms: f64, decision: &str| {
+        web.app.evaluator.plan(&web.app.storage, first, Plan::Measures(Box::new(measured(29.1, ms))));
+        let asked = json!({ "submissions": [first], "reason": "a new machine" });
+        let begun = olga.json(Method::POST, &base, asked).await;
+        let id = begun.json()["id"].as_str().unwrap_or_else(|| panic!("{}", begun.text)).to_owned();
+        web.app.drain_queue().await;
+        let before = olga.get(&format!("{base}/{id}")).await.json();
+        let done = json!({ "decision": decision, "reason": "looked at it" });
+        let decided = olga.json(Method::POST, &format!("{base}/{id}"), done).await;
+        assert_eq!(decided.status, StatusCode::OK, "{}", decided.text);
+        (id, before)
+    };
+    let (slower, supposed) = again(60.0, "official").await;
+    let (faster, _) = again(30.0, "official").await;
+    let (dropped, _) = again(90.0, "discarded").await;
+    let moves = |report: &serde_json::Value| {
+        let of = |row: &serde_json::Value| (row["team"].clone(), row["rank"].clone(), row["rank_then"].clone());
+        let rows = report["rows"].as_array().expect("rows").iter().chain(report["others"].as_array().expect("others"));
+        rows.map(of).collect::<Vec<_>>()
+    };
+    let down = vec![(json!("a"), json!(1), json!(2)), (json!("b"), json!(2), json!(1))];
+    assert_eq!(moves(&supposed), down);
+    // As it was then, although the ranks have moved again since.
+    assert_eq!(moves(&olga.get(&format!("{base}/{slower}")).await.json()), down);
+    let up = vec![(json!("a"), json!(2), json!(1)), (json!("b"), json!(1), json!(2))];
+    assert_eq!(moves(&olga.get(&format!("{base}/{faster}")).await.json()), up);
+    assert_eq!(moves(&olga.get(&format!("{base}/{dropped}")).await.json()), [(json!("a"), json!(1), json!(1))]);
+    let page = olga.get(&format!("/organizer/{}/validation/reruns/{slower}", phase.challenge_slug)).await.text;
+    assert!(page.contains("1 → 2") && page.contains("Other entries whose rank changed"), "{page}");
+}
+
+#[tokio::test]
+async fn the_queue_shows_scores_by_the_present_rules_alone() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let team = web.app.team(&phase, "a").await;
+    web.app.enter_as(&phase, team, measured(29.1, 40.0)).await;
+    web.app.drain_queue().await;
+    let mut olga = web.organizer().await;
+    let path = format!("/api/v1/challenges/{}/phases/validation/review", phase.challenge_slug);
+    let entry = olga.get(&path).await.json()["entries"][0].clone();
+    assert_eq!((&entry["psnr"], &entry["rank"]), (&json!(29.1), &json!(1)));
+    // Other rules of measuring: the score stays stored, and is none of the board's.
+    let mut rules = phase.protocol.rules.clone();
+    rules.fidelity.border += 2;
+    let other = protocol::ensure(&mut *web.app.conn().await, "aim2020", &rules).await.expect("a protocol");
+    sqlx::query("update phase set protocol_id = $2 where id = $1")
+        .bind(phase.id)
+        .bind(other.id)
+        .execute(&web.app.pool)
+        .await
+        .expect("changed");
+    let entry = olga.get(&path).await.json()["entries"][0].clone();
+    assert_eq!((&entry["psnr"], &entry["rank"], &entry["state"]), (&json!(null), &json!(null), &json!("scored")));
+    queue::measure_again(&mut *web.app.conn().await, phase.id).await.expect("queued");
+    web.app.drain_queue().await;
+    assert_eq!(olga.get(&path).await.json()["entries"][0]["psnr"], 29.1);
+}
+
+#[tokio::test]
+async fn an_entry_becomes_the_baseline_by_a_noted_word() {
+    let web = Web::start().await;
+    let phase = web.app.phase_with(|new| new.gate_psnr = None, |_| {}).await;
+    let (ours, rival) = (web.app.team(&phase, "organizers").await, web.app.team(&phase, "a").await);
+    let base = web.app.enter_as(&phase, ours, measured(29.0, 110.0)).await;
+    let other = web.app.enter_as(&phase, rival, measured(28.9, 40.0)).await;
+    web.app.drain_queue().await;
+    assert_eq!(ranked(&web.app, &phase).await.len(), 2);
+    let mut olga = web.organizer().await;
+    let mut say = async |entry: SubmissionId, word: &str| {
+        let act = json!({ "word": word, "reason": "MSRResNet, trained by us" });
+        let said = olga.json(Method::POST, &format!("/api/v1/submissions/{entry}/mark"), act).await;
+        assert_eq!(said.status, StatusCode::OK, "{}", said.text);
+        said.json()["baseline"].clone()
+    };
+    assert_eq!(say(base, "baseline").await, true);
+    assert_eq!(say(base, "baseline").await, true);
+    let phase = web.app.reload(phase.id).await;
+    assert_eq!((phase.baseline.submission, phase.gate.follows), (Some(base), Some(base)));
+    assert_eq!(ranked(&web.app, &phase).await, [], "28.9 dB are below its 29.0");
+    assert_eq!(say(other, "unbaseline").await, false, "it is none");
+    assert_eq!(say(base, "unbaseline").await, false);
+    assert_eq!(ranked(&web.app, &web.app.reload(phase.id).await).await.len(), 2);
+    let noted = audit::list(&mut *web.app.conn().await, Some(phase.challenge), None, 10).await.expect("read");
+    let acts: Vec<_> = noted.iter().rev().map(|e| (e.action.as_str(), e.details["baseline"].to_string())).collect();
+    let expected = [("submission.baseline", "[false,true]"), ("submission.unbaseline", "[true,false]")];
+    assert_eq!(acts, expected.map(|(action, details)| (action, details.to_owned())));
 }

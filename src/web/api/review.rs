@@ -449,7 +449,7 @@ pub async fn decide(
 /// What page and API do.
 pub async fn settle(
     app: &App,
-    OrganizerPhaseAt { challenge, phase, signed }: &OrganizerPhaseAt,
+    OrganizerPhaseAt { phase, signed, .. }: &OrganizerPhaseAt,
     batch: &str,
     decision: Decision,
     reason: &str,
@@ -460,7 +460,7 @@ pub async fn settle(
     let mut tx = conn.begin().await?;
     // Of this phase: the address of another's is none.
     rerun::get(&mut tx, phase.id, id).await?.ok_or(rerun::RerunError::NotFound)?;
-    rerun::decide(&mut tx, challenge.id, id, decision, &signed.actor(), reason).await?;
+    drift::decide(&mut tx, phase, id, decision, &signed.actor(), reason).await??;
     let batch = rerun::get(&mut tx, phase.id, id).await?.ok_or(rerun::RerunError::NotFound)?;
     tx.commit().await?;
     Ok(batch)

@@ -54,7 +54,7 @@ impl Frame {
         let tab = |path: &str, name, waiting, here| (path.to_owned(), name, waiting, here);
         let mut tabs = vec![
             tab("", "Overview", 0, self.tab == Tab::Overview),
-            tab("/review", "Review", self.waiting.held, self.tab == Tab::Review),
+            tab("/review", "Review", self.waiting.held + self.waiting.objections, self.tab == Tab::Review),
             tab("/participants", "Participants", self.waiting.requests, self.tab == Tab::Participants),
         ];
         if let Some(phase) = &self.current {

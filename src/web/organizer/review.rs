@@ -116,12 +116,19 @@ pub async fn show(
     let Query(Asked { phase, state }) = asked.map_err(|error| Error::BadQuery(error.body_text()))?;
     let mut conn = app.db().await?;
     let phases = phase::of_challenge(&mut conn, challenge.id).await?;
-    let chosen = phases.iter().find(|p| p.slug == phase).or_else(|| pages::current(&phases));
-    let shown = match chosen {
+    let named = phases.iter().find(|p| p.slug == phase);
+    let shown = match named.or_else(|| pages::current(&phases)) {
         None => None,
-        Some(chosen) => {
+        Some(mut chosen) => {
             backfill(&app, chosen.id);
-            let queue = queue::of_phase(&mut conn, chosen, state).await?;
+            let mut queue = queue::of_phase(&mut conn, chosen, state).await?;
+            // Whoever follows “1 objection to answer” names no phase, and must find it.
+            for other in phases.iter().filter(|_| named.is_none() && state != Filter::All) {
+                if !queue.entries.is_empty() {
+                    break;
+                }
+                (chosen, queue) = (other, queue::of_phase(&mut conn, other, state).await?);
+            }
             let batches = rerun::of_phase(&mut conn, chosen.id, 20).await?;
             Some(Shown {
                 phase: chosen.slug.clone(),

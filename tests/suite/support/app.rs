@@ -207,6 +207,17 @@ impl App {
         id
     }
 
+    /// Makes an entry the baseline of its phase, under this name.
+    pub async fn set_baseline(&self, phase: &Phase, entry: SubmissionId, name: &str) {
+        sqlx::query("update phase set baseline_name = $2 where id = $1")
+            .bind(phase.id)
+            .bind(name)
+            .execute(&self.pool)
+            .await
+            .expect("named");
+        phase::set_baseline_entry(&mut *self.conn().await, entry, true).await.expect("set");
+    }
+
     pub fn settings(&self) -> Settings {
         App::settings_in(self.folder.path())
     }

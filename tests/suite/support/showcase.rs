@@ -3,7 +3,7 @@
 use chrono::{Duration, Utc};
 use upscore::{
     challenge::{
-        phase::{self, Phase, QuotaLimits},
+        phase::{Phase, QuotaLimits},
         protocol::ReproductionRule,
     },
     evaluation::{Db, Flops, ImageReproduction, ImageScore, Measurement, OperatorCost, RuntimeRatio, Verdict},
@@ -61,7 +61,7 @@ pub async fn furnish(web: &Web) -> Showcase {
     name_it(app, &phase).await;
     let organizers = app.team(&phase, BASELINE.0).await;
     let base = app.enter_as(&phase, organizers, measured(&BASELINE)).await;
-    phase::set_baseline(&mut *app.conn().await, phase.id, base, "MSRResNet").await.expect("a baseline");
+    app.set_baseline(&phase, base, "MSRResNet").await;
     let mut teams = Vec::new();
     for entry in &ENTRIES {
         let team = app.team(&phase, entry.0).await;

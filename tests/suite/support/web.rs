@@ -115,6 +115,14 @@ impl Web {
         self.call(Method::GET, token, path).await
     }
 
+    /// A file, as bytes.
+    pub async fn bytes_as(&self, token: &str, path: &str) -> Vec<u8> {
+        let asked = request(Method::GET, path, Some(token)).body(Body::empty()).expect("a request");
+        let response = self.router.clone().oneshot(asked).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        to_bytes(response.into_body(), 64 << 20).await.expect("a body").into()
+    }
+
     pub async fn call(&self, method: Method, token: &str, path: &str) -> Reply {
         self.send(request(method, path, Some(token)).body(Body::empty()).expect("a request")).await
     }

@@ -1,0 +1,1 @@
+alter table rerun drop column ranks;
