@@ -117,11 +117,9 @@ impl Writer {
             }
             "br" if self.code.is_some() => self.words(" "),
             "br" if self.table.is_some() || self.heading.is_some() => self.space = true,
-            "br" => {
-                if !self.line.is_empty() {
-                    self.line.push_str("\\\n");
-                    self.space = false;
-                }
+            "br" if !self.line.is_empty() => {
+                self.line.push_str("\\\n");
+                self.space = false;
             }
             "hr" => {
                 self.block();

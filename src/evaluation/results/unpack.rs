@@ -45,6 +45,9 @@ pub fn unpack(
     ours_apart(unpack_into(zip, to, room, wanted))
 }
 
+/// Paths, and the first bytes of the files.
+pub type Heads = Vec<(PathBuf, Vec<u8>)>;
+
 /// The first `count` bytes of each file of `zip` whose path `wanted` says yes to, in the zip's order. The inner error is the
 /// zip's fault.
 pub fn peek(
@@ -52,16 +55,11 @@ pub fn peek(
     entries: u64,
     count: usize,
     wanted: impl Fn(&str) -> bool,
-) -> anyhow::Result<Result<Vec<(PathBuf, Vec<u8>)>, Problem>> {
+) -> anyhow::Result<Result<Heads, Problem>> {
     ours_apart(heads(zip, entries, count, wanted))
 }
 
-fn heads(
-    zip: &Path,
-    entries: u64,
-    count: usize,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<(PathBuf, Vec<u8>)>, Fault> {
+fn heads(zip: &Path, entries: u64, count: usize, wanted: impl Fn(&str) -> bool) -> Result<Heads, Fault> {
     let archive = Archive::open(zip, entries)?;
     let mut heads = Vec::new();
     for entry in &archive.entries {
