@@ -69,6 +69,7 @@ async fn bench() -> anyhow::Result<()> {
         signer: Arc::new(Signer::open(&storage.record_key())?),
         storage,
         boards: Arc::default(),
+        pages: Arc::default(),
         studies: Arc::default(),
         turns: web::Turns::default(),
         stop: stop.clone(),

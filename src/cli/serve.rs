@@ -150,6 +150,7 @@ pub fn app(store: &Store, settings: web::Settings, stop: CancellationToken) -> a
         settings: Arc::new(settings),
         signer: Arc::new(Signer::open(&store.storage.record_key())?),
         boards: Arc::default(),
+        pages: Arc::default(),
         studies: Arc::default(),
         turns: web::Turns::default(),
         stop,

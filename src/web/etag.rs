@@ -28,11 +28,9 @@ pub async fn tag(request: Request, next: Next) -> Response {
     let Ok(bytes) = to_bytes(body, MOST as usize).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let tag = format!("W/\"{}\"", &hex(&Sha256::digest(&bytes))[..32]);
+    let tag = tag_of(&bytes);
     let same = known.is_some_and(|known| matches(&known, &tag));
-    if let Ok(tag) = HeaderValue::try_from(tag) {
-        parts.headers.insert(header::ETAG, tag);
-    }
+    parts.headers.insert(header::ETAG, tag);
     if same {
         parts.status = StatusCode::NOT_MODIFIED;
         drop_content(&mut parts.headers);
@@ -41,9 +39,17 @@ pub async fn tag(request: Request, next: Next) -> Response {
     Response::from_parts(parts, Body::from(bytes))
 }
 
-fn matches(known: &HeaderValue, tag: &str) -> bool {
+/// Of these bytes, before they are compressed.
+pub fn tag_of(bytes: &[u8]) -> HeaderValue {
+    let tag = format!("W/\"{}\"", &hex(&Sha256::digest(bytes))[..32]);
+    HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("W/\"\""))
+}
+
+/// Whether an `If-None-Match` names this tag.
+pub fn matches(known: &HeaderValue, tag: &HeaderValue) -> bool {
     let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    known.to_str().is_ok_and(|known| known.split(',').any(|one| one.trim() == "*" || strong(one) == strong(tag)))
+    let (Ok(known), Ok(tag)) = (known.to_str(), tag.to_str()) else { return false };
+    known.split(',').any(|one| one.trim() == "*" || strong(one) == strong(tag))
 }
 
 fn drop_content(headers: &mut HeaderMap) {

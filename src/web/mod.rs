@@ -21,6 +21,7 @@ mod error;
 mod etag;
 mod extract;
 mod facts;
+mod kept;
 pub mod lang;
 mod layers;
 mod metrics;
@@ -47,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
 
+pub use kept::Pages;
 pub use turns::Turns;
 
 use crate::{
@@ -64,6 +66,7 @@ pub struct App {
     /// Signs the records that are downloaded.
     pub signer: Arc<Signer>,
     pub boards: Arc<Boards>,
+    pub pages: Arc<Pages>,
     pub studies: Arc<studies::Studies>,
     /// Which request is writing which resumable upload.
     pub turns: Turns,

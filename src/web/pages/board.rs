@@ -14,6 +14,7 @@ use super::{
         App, Error,
         error::render,
         extract::{PhaseAt, Viewer},
+        kept,
         metrics::{self, Cell, Definition},
         plot::{self, Frame, Kind, Point, Scatter},
         sight::sees_board,
@@ -22,7 +23,11 @@ use super::{
     phase::{PhaseView, gate_words},
 };
 use crate::{
-    challenge::{Challenge, phase, protocol::Rule},
+    challenge::{
+        Challenge,
+        phase::{self, Phase},
+        protocol::Rule,
+    },
     evaluation::Verdict,
     leaderboard::{Board, Figures, MAIN, Place},
 };
@@ -109,14 +114,25 @@ pub struct Asked {
 pub async fn show(
     State(app): State<App>,
     viewer: Viewer,
+    asker: kept::Asker,
     PhaseAt { challenge, phase }: PhaseAt,
+    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Error> {
+    app.pages.serve(asker, &phase, page(&app, viewer, challenge, &phase, asked)).await
+}
+
+async fn page(
+    app: &App,
+    viewer: Viewer,
+    challenge: Challenge,
+    phase: &Phase,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Error> {
     let Asked { cost, track, rows } = asked.map(|Query(asked)| asked).unwrap_or_default();
     let mut conn = app.db().await?;
-    let board = app.boards.of(&mut conn, &phase).await?;
-    let devices = app.boards.devices(&mut conn, &phase).await?;
-    let view = PhaseView::load(&app, &mut conn, &phase, board.gate).await?;
+    let board = app.boards.of(&mut conn, phase).await?;
+    let devices = app.boards.devices(&mut conn, phase).await?;
+    let view = PhaseView::load(app, &mut conn, phase, board.gate).await?;
     let tabs = phase::of_challenge(&mut conn, challenge.id).await?;
     drop(conn);
 
@@ -133,7 +149,7 @@ pub async fn show(
         [one] => one.clone(),
         several => format!("{} devices: compare × baseline only", several.len()),
     };
-    let shown = sees_board(&viewer, &phase);
+    let shown = sees_board(&viewer, phase);
     let plots = [("large", plot::FRAME), ("small", SMALL)]
         .into_iter()
         .filter(|_| shown)

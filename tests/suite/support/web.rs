@@ -70,6 +70,7 @@ impl Web {
             settings: settings.into(),
             signer: Signer::open(&app.storage.record_key()).expect("a key").into(),
             boards: Default::default(),
+            pages: Default::default(),
             studies: Default::default(),
             turns: web::Turns::default(),
             stop: stop.clone(),
