@@ -4,6 +4,7 @@ mod boards;
 mod export;
 mod gate;
 mod query;
+mod selection;
 mod track;
 mod what_if;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 pub use boards::Boards;
 pub use gate::{devices, gate, gate_view};
 pub use query::ranking;
+pub use selection::{Column, Key, NAMES, Selected, Selection};
 pub use track::MAIN;
 pub use what_if::{Change, Preview, Stand, what_if};
 
@@ -41,6 +43,14 @@ pub struct Board {
     pub ranking: Ranking,
     /// The sub-track that `rank` and the order here are of; `null`: the main track.
     pub track: Option<String>,
+    /// What was left out, or put into another order; `null`: this is the whole board, by rank.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selected: Option<Selected>,
+    /// Columns of the tables for readers; `None`: all.
+    #[serde(skip)]
+    pub columns: Option<Vec<Column>>,
+    /// Whether the teams are asked if they trained on extra data.
+    pub asks_extra_data: bool,
     /// Whose images' PSNR and SSIM stand here.
     pub ranked_images: RankedImages,
     /// Which FLOP count `flops` is.
@@ -49,6 +59,17 @@ pub struct Board {
     pub baseline: Option<BaselineRow>,
     pub ranked: Vec<RankedRow>,
     pub unranked: Vec<UnrankedRow>,
+}
+
+/// What entries are told apart by, beside their figures.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Traits {
+    /// An organizer found that the entry is what its team says.
+    pub verified: bool,
+    /// Whether it was trained on images beyond the challenge's own, by its fact sheet; `null`: not asked, or not said.
+    pub extra_data: Option<bool>,
+    /// The machine that measured it.
+    pub device: Option<String>,
 }
 
 /// The gate, to be printed from here everywhere.
@@ -146,6 +167,8 @@ pub struct RankedRow {
     pub submitted_at: DateTime<Utc>,
     #[serde(flatten)]
     pub figures: Figures,
+    #[serde(flatten)]
+    pub traits: Traits,
     pub ranks: Ranks,
     /// The sum of ranks or the weighted score that orders the main track, lowest first; `null` where one figure does, and
     /// where a score is beyond the range of a double.
@@ -189,6 +212,8 @@ pub struct UnrankedRow {
     pub submitted_at: DateTime<Utc>,
     #[serde(flatten)]
     pub figures: Figures,
+    #[serde(flatten)]
+    pub traits: Traits,
     pub reason: Reason,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
-use super::{BaselineRow, Board, Figures, Place, RankedRow, Ranks, UnrankedRow, gate};
+use super::{BaselineRow, Board, Figures, Place, RankedRow, Ranks, Traits, UnrankedRow, gate};
 use crate::{
     challenge::{
         phase::Phase,
@@ -77,9 +77,12 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
     let rows = sqlx::query!(
         r#"with rule as (
                select * from unnest($10::int[], $11::text[], $12::int[], $13::float8[]) r(track, kind, metric, weight)),
+           asks as materialized (
+               select h.fact_sheet @> '[{"key": "extra_data", "type": "bool"}]' as asked
+               from challenge h join phase f on f.challenge_id = h.id where f.id = $1),
            entry as (
                select s.id, s.team_id, t.name, s.created_at, s.chosen and $6 as chosen, s.organizer_status,
-                      s.organizer_reason, coalesce(s.id = $3, false) as baseline, c.psnr, c.ssim, c.params, c.macs,
+                      s.organizer_reason, s.verified_at, e.id as evaluation_id, coalesce(s.id = $3, false) as baseline, c.psnr, c.ssim, c.params, c.macs,
                       c.activations, c.convs, case $7 when 'kair' then c.flops_kair else c.flops_fvcore end as flops,
                       c.memory_bytes, c.baseline_memory_bytes, c.runtime_noisy, c.runtime_ms, c.runtime_ci_low, c.runtime_ci_high, c.ratio, c.ratio_ci_low,
                       c.ratio_ci_high, c.verdict, c.max_abs, case when $8 then c.ratio else c.runtime_ms end as runtime,
@@ -163,6 +166,10 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
                   runtime_ci_high, ratio, ratio_ci_low, ratio_ci_high, verdict, max_abs, complete as "complete!",
                   verified as "verified!", told as "told!", ranks as "ranks!", by as "by!: Vec<Option<i32>>",
                   rel as "rel!: Vec<Option<f64>>",
+                  verified_at is not null as "is_verified!",
+                  (select c.provenance ->> 'device_name' from score c where c.evaluation_id = p.evaluation_id) as device,
+                  (select a.asked from asks a) as "asks_extra!",
+                  (select s.fact_sheet ->> 'extra_data' from submission s, asks a where s.id = p.id and a.asked) as extra,
                   coalesce(track_values, '{}') as "track_values!: Vec<Option<f64>>",
                   coalesce(places, '{}') as "places!: Vec<Option<i64>>"
            from placed p left join tracked k on k.id = p.id
@@ -187,7 +194,9 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
     .await?;
 
     let (mut ranked, mut unranked, mut baseline) = (Vec::new(), Vec::new(), None);
+    let mut asks_extra_data = false;
     for r in rows {
+        asks_extra_data = r.asks_extra;
         let verdict = crate::queue::score::verdict(&r.verdict)?;
         let figures = Figures {
             psnr: r.psnr,
@@ -233,6 +242,15 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
                 (false, _) => Some(Missing::Figure),
             },
         };
+        let traits = Traits {
+            verified: r.is_verified,
+            extra_data: match r.extra.as_deref() {
+                Some("yes") => Some(true),
+                Some("no") => Some(false),
+                _ => None,
+            },
+            device: r.device,
+        };
         let (team, team_id, submission, submitted_at) = (r.name, r.team_id, r.id, r.created_at);
         match (r.ranks, main, scoring::reason(&standing, gate, rules.reproduction)) {
             (true, Some(Place { rank: Some(rank), value, ln }), None) => ranked.push(RankedRow {
@@ -242,6 +260,7 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
                 submission,
                 submitted_at,
                 figures,
+                traits,
                 ranks: ranks_of(&r.by),
                 score: value.filter(|_| !matches!(rules.ranking.rule, Rule::Metric(_))),
                 score_ln: ln,
@@ -254,7 +273,7 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
                     .collect(),
             }),
             (false, _, Some(reason)) => {
-                unranked.push(UnrankedRow { team, team_id, submission, submitted_at, figures, reason });
+                unranked.push(UnrankedRow { team, team_id, submission, submitted_at, figures, traits, reason });
             }
             (ranks, _, reason) => anyhow::bail!("the query ranks {submission}: {ranks}, scoring says {reason:?}"),
         }
@@ -267,6 +286,9 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
         metric: rules.ranking.rule.lead(),
         ranking: rules.ranking.clone(),
         track: None,
+        selected: None,
+        columns: None,
+        asks_extra_data,
         ranked_images: rules.ranked_images,
         flops_profile: rules.flops,
         baseline: baseline_row(phase, baseline),

@@ -30,6 +30,7 @@ impl Board {
             submission: row.submission,
             submitted_at: row.submitted_at,
             figures: row.figures,
+            traits: row.traits,
             reason: missing.reason(),
         });
         self.unranked = unranked.chain(self.unranked).collect();

@@ -30,6 +30,7 @@ macro_rules! assets {
 static ASSETS: LazyLock<BTreeMap<&'static str, Asset>> = assets! {
     "app.css" "text/css; charset=utf-8"
     "app.js" "text/javascript; charset=utf-8"
+    "board.js" "text/javascript; charset=utf-8"
     "live.js" "text/javascript; charset=utf-8"
     "tus.min.js" "text/javascript; charset=utf-8"
     "upload.js" "text/javascript; charset=utf-8"

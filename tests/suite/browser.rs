@@ -28,27 +28,66 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_board_sorts_by_a_click_on_a_header() {
+async fn the_board_sorts_filters_and_keeps_its_address() {
     let web = Web::start().await;
     let shown = showcase::furnish(&web).await;
+    sqlx::query("update submission set fact_sheet = '{\"extra_data\": \"yes\"}' where team_id = (select id from team where name = 'XPixel')")
+        .execute(&web.app.pool)
+        .await
+        .expect("told");
     let url = web.listen().await;
     let browser = Browser::open(DESKTOP).await;
-    browser.goto(&format!("{url}/challenges/{}/{}", shown.phase.challenge_slug, shown.phase.slug)).await;
-    let teams = async || browser.texts("tbody.ranked th.team").await;
-    let first = teams().await;
+    let board = format!("{url}/challenges/{}/{}", shown.phase.challenge_slug, shown.phase.slug);
+    browser.goto(&board).await;
+    // A mark that a reload would take away.
+    browser.script("window.stays = true").await;
+    let teams = async |b: &Browser| b.texts("tbody.ranked th.team").await;
+    let first = teams(&browser).await;
     assert!(first[0].starts_with("NJU_MCG") && first.last().expect("a row").starts_with("MSRResNet"), "{first:?}");
-    let params = browser.client.find(Locator::XPath("//th[contains(., 'Params')]//button")).await.expect("a button");
-    params.click().await.expect("clicked");
-    assert!(teams().await[0].starts_with("XPixel"), "fewest parameters first");
-    let sorted = browser.find("th[aria-sort]").await.text().await.expect("a text");
-    assert!(sorted.contains("Params"), "{sorted}");
-    params.click().await.expect("clicked");
-    assert!(teams().await[0].starts_with("MSRResNet"), "the baseline has most");
+    let sort = async |by: &str, leads: &str| {
+        browser.find(&format!("[data-key=sort-{by}]")).await.click().await.expect("clicked");
+        let query = format!("sort={by}");
+        browser
+            .until(&format!("{leads} leads by {by}"), async |b: &Browser| {
+                let at = b.client.current_url().await.expect("an address");
+                at.query().is_some_and(|q| q.contains(&query)) && teams(b).await[0].starts_with(leads)
+            })
+            .await;
+    };
+    sort("params", "XPixel").await;
+    assert!(browser.find("th[aria-sort=ascending]").await.text().await.expect("a text").contains("Params"));
+    sort("params", "MSRResNet").await;
     // PSNR: the highest first at the first click.
-    let psnr = browser.client.find(Locator::XPath("//th[contains(., 'PSNR')]//button")).await.expect("a button");
-    psnr.click().await.expect("clicked");
-    assert!(teams().await[0].starts_with("IPCV_IITM"));
+    sort("psnr", "IPCV_IITM").await;
     assert_eq!(browser.texts("tbody.unranked th.team").await.len(), 3, "they stay apart");
+
+    fill(&browser, "#q", "pixel").await;
+    browser.until("it is found", async |b: &Browser| b.texts("#count").await == ["1 of 12 entries"]).await;
+    assert_eq!(browser.texts("tbody th.team").await, ["MSRResNet baseline", "XPixel"]);
+    fill(&browser, "#q", "nobody").await;
+    browser.until("that is said", async |b: &Browser| b.texts("#board-view .empty h2").await.len() == 1).await;
+    browser.find("#q").await.clear().await.expect("cleared");
+    browser.find("#extra option[value=yes]").await.click().await.expect("chosen");
+    browser.until("one has extra data", async |b: &Browser| b.texts("#count").await == ["1 of 12 entries"]).await;
+    browser.find(".columns summary").await.click().await.expect("opened");
+    browser.picture("board-columns").await;
+    browser.find(".columns input[value=ssim]").await.click().await.expect("unchecked");
+    browser.until("a column goes", async |b: &Browser| !b.texts("thead th").await.iter().any(|t| t == "SSIM")).await;
+    assert_eq!(browser.script("return window.stays").await, true, "no reload");
+
+    // The address of the view shows it again, also where there is no script; and the exports follow.
+    let at = browser.client.current_url().await.expect("an address");
+    let query = at.query().expect("a query").to_owned();
+    assert!(query.starts_with("sort=psnr&extra=yes&cols=psnr,runtime_ms"), "{query}");
+    let plain = web.get(&format!("{}?{query}", at.path())).await.text;
+    assert!(plain.contains("1 of 12 entries") && !plain.contains(">NJU_MCG<") && !plain.contains("sort-ssim"));
+    let export = browser.find(".exports a[href*='format=md']").await.attr("href").await.expect("read").expect("a link");
+    let table = web.get(&export).await.text;
+    assert!(table.contains("XPixel") && !table.contains("NJU") && !table.contains("SSIM |"), "{table}");
+    assert!(table.contains("Only entries trained with extra data"), "{table}");
+    browser.goto(at.as_str()).await;
+    assert_eq!(browser.texts("#count").await, ["1 of 12 entries"]);
+    assert_eq!(browser.console().await, Vec::<String>::new());
     browser.close().await;
 }
 

@@ -154,12 +154,13 @@ async fn all_can_be_done_with_the_keyboard_alone() {
     press(&browser, Key::Enter).await;
     browser.until("the challenge", async |b: &Browser| !b.texts("main .title-row .button").await.is_empty()).await;
     browser.goto(&format!("{url}/challenges/{}/{}", shown.phase.challenge_slug, shown.phase.slug)).await;
-    tab_to(&browser, "th[data-sort] button").await;
     let sorted = async |b: &Browser| b.script("return document.querySelector('th[aria-sort]').innerText").await;
     let before = sorted(&browser).await;
-    tab_to(&browser, "th[data-sort]:not([aria-sort]) button").await;
+    tab_to(&browser, "thead th:not([aria-sort]) a").await;
     press(&browser, Key::Enter).await;
-    assert_ne!(sorted(&browser).await, before, "Enter sorts");
+    browser.until("Enter sorts", async |b: &Browser| sorted(b).await != before).await;
+    let at = browser.script("return document.activeElement.closest('th')?.hasAttribute('aria-sort')").await;
+    assert_eq!(at, true, "the focus stays where it was");
     // Joins, and reaches both files and the button of the form.
     browser.goto(&format!("{url}/join/{}", shown.phase.challenge_slug)).await;
     tab_to(&browser, "#name").await;

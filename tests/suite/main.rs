@@ -3,6 +3,7 @@
 mod accounts;
 mod api;
 mod archive;
+mod board;
 mod browser;
 mod bundle;
 mod challenge_file;

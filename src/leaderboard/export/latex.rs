@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{Board, COLUMNS, Value};
+use super::{Board, Value};
 
 /// Prints a character where the engine knows Unicode, and its number where it does not: pdfLaTeX stops at what it cannot set.
 const UNICODE: &str = "\\providecommand{\\upscoreU}[2]{\\ifdefined\\Umathchar #2\\else U+#1\\fi}";
@@ -13,11 +13,11 @@ impl Board {
     /// A `table*` to `\input`; needs the packages booktabs and graphicx, and shrinks to the width of the page. `at`: when it is made.
     pub fn to_latex(&self, at: DateTime<Utc>) -> anyhow::Result<String> {
         let extras = self.extras();
-        let width = 2 + extras.len() + COLUMNS.len();
+        let width = 2 + extras.len() + self.shown().count();
         let track = self.track.as_deref().map(|slug| format!(", track {slug}")).unwrap_or_default();
         let label = self.track.as_deref().map(|slug| format!("-{slug}")).unwrap_or_default();
-        let names = extras.iter().map(|title| latex(title)).chain(COLUMNS.iter().map(|(name, _)| latex(name)));
-        let units = extras.iter().map(|_| "").chain(COLUMNS.iter().map(|(_, unit)| *unit));
+        let names = extras.iter().map(|title| latex(title)).chain(self.shown().map(|(_, name, _)| latex(name)));
+        let units = extras.iter().map(|_| "").chain(self.shown().map(|(_, _, unit)| unit));
         let units = units.map(|unit| if unit.is_empty() { String::new() } else { format!("[{unit}]") });
         let mut out = String::new();
         let _ = writeln!(
@@ -53,7 +53,7 @@ impl Board {
             let name = latex(line.team);
             let name = if line.baseline { format!("\\emph{{{name}}}") } else { name };
             let rank = line.rank.map_or("--".to_owned(), |r| r.to_string());
-            let cells: Vec<_> = line.values().iter().map(cell).collect();
+            let cells: Vec<_> = self.values(line).iter().map(cell).collect();
             let _ = writeln!(out, "{rank} & {name} & {} \\\\", cells.join(" & "));
             if let Some(reason) = line.note {
                 let _ = writeln!(

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use super::{Board, COLUMNS};
+use super::Board;
 
 impl Board {
     /// Ranks are superscripts; below stands what was measured by which rules, and the hash of the board.
     pub fn to_markdown(&self) -> anyhow::Result<String> {
-        let figures = COLUMNS.iter().map(|(name, unit)| format!("{name} {unit}").trim_end().to_owned());
+        let figures = self.shown().map(|(_, name, unit)| format!("{name} {unit}").trim_end().to_owned());
         let columns: Vec<_> = self.extras().iter().map(|title| markdown(title)).chain(figures).collect();
         let mut out =
             format!("| # | Team | {} | |\n|---:|---|{}---|\n", columns.join(" | "), "---:|".repeat(columns.len()));
@@ -16,7 +16,7 @@ impl Board {
             let name = if line.baseline { format!("*{name}* (baseline)") } else { name };
             let rank = line.rank.map_or("–".to_owned(), |r| r.to_string());
             let note = markdown(line.note.map_or("", |reason| &reason.message));
-            let cells = line.values().into_iter().map(|value| {
+            let cells = self.values(&line).into_iter().map(|value| {
                 let rank = value.rank.map(|rank| format!("<sup>{rank}</sup>")).unwrap_or_default();
                 value.text.map_or("–".to_owned(), |text| text + &rank)
             });

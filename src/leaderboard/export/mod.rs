@@ -6,7 +6,7 @@ mod markdown;
 
 use sha2::{Digest, Sha256};
 
-use super::{Board, Figures, Ranks};
+use super::{Board, Column, Figures, Ranks};
 use crate::{challenge::protocol::Rule, scoring::Reason};
 
 /// One line of any table.
@@ -31,19 +31,17 @@ struct Value {
     rank: Option<u32>,
 }
 
-/// Name and unit of a column of figures.
-type Column = (&'static str, &'static str);
-
-const COLUMNS: [Column; 9] = [
-    ("PSNR", "dB"),
-    ("SSIM", ""),
-    ("Runtime", "ms"),
-    ("× baseline", ""),
-    ("Params", "M"),
-    ("FLOPs", "G"),
-    ("Acts", "M"),
-    ("Memory", "MiB"),
-    ("Convs", ""),
+/// A column of figures, its name and its unit.
+const COLUMNS: [(Column, &str, &str); 9] = [
+    (Column::Psnr, "PSNR", "dB"),
+    (Column::Ssim, "SSIM", ""),
+    (Column::RuntimeMs, "Runtime", "ms"),
+    (Column::RuntimeRatio, "× baseline", ""),
+    (Column::Params, "Params", "M"),
+    (Column::Flops, "FLOPs", "G"),
+    (Column::Activations, "Acts", "M"),
+    (Column::Memory, "Memory", "MiB"),
+    (Column::Convs, "Convs", ""),
 ];
 
 impl Board {
@@ -52,6 +50,18 @@ impl Board {
     pub fn sha256(&self) -> anyhow::Result<String> {
         let canonical = sorted(serde_json::to_value(self)?).to_string();
         Ok(Sha256::digest(canonical.as_bytes()).iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    /// Of [`COLUMNS`], those that tables for readers have.
+    fn shown(&self) -> impl Iterator<Item = (usize, &'static str, &'static str)> {
+        let chosen = |column: Column| self.columns.as_ref().is_none_or(|columns| columns.contains(&column));
+        COLUMNS.into_iter().enumerate().filter(move |(_, c)| chosen(c.0)).map(|(at, (_, name, unit))| (at, name, unit))
+    }
+
+    /// What a line shows: the extras, then the columns that are asked for.
+    fn values(&self, line: &Line<'_>) -> Vec<Value> {
+        let figures = line.figures();
+        line.extras.iter().cloned().chain(self.shown().filter_map(|(at, ..)| figures.get(at).cloned())).collect()
     }
 
     /// Titles of the columns before the figures: of what orders this track, and of the sub-tracks, where these are no figure.
@@ -124,11 +134,12 @@ impl Board {
         ranked.chain(baseline).chain(unranked).collect()
     }
 
-    /// What was measured, and by which rules.
+    /// What was measured, by which rules, and what of it stands here.
     fn caption(&self) -> String {
+        let selected = self.selected.as_ref().map(|part| format!(" {}", part.words())).unwrap_or_default();
         format!(
             "Protocol {}. Params, FLOPs ({} counter, a multiply-add is one), activations and convolutions at a 1×3×256×256 \
-             input; runtime is the median of the forward pass per image; ranked by {}.",
+             input; runtime is the median of the forward pass per image; ranked by {}.{selected}",
             self.protocol,
             self.flops_profile.as_str(),
             self.rule().words()
@@ -159,8 +170,8 @@ impl Ranks {
 }
 
 impl Line<'_> {
-    /// The extras and then [`COLUMNS`].
-    fn values(&self) -> Vec<Value> {
+    /// In the order of [`COLUMNS`].
+    fn figures(&self) -> Vec<Value> {
         let f = self.figures;
         let number = |value: Option<f64>, decimals: usize| value.map(|v| format!("{v:.decimals$}"));
         let million = |count: u64| count as f64 / 1e6;
@@ -176,7 +187,6 @@ impl Line<'_> {
             f.map(|f| f.convs.to_string()),
         ];
         let ranks = self.ranks.map(Ranks::by_column).unwrap_or_default();
-        let figures = texts.into_iter().zip(ranks).map(|(text, rank)| Value { text, rank });
-        self.extras.iter().cloned().chain(figures).collect()
+        texts.into_iter().zip(ranks).map(|(text, rank)| Value { text, rank }).collect()
     }
 }

@@ -16,7 +16,7 @@ use super::super::{
     extract::{PhaseAt, Viewer},
     sight::sees_board,
 };
-use crate::leaderboard::{Board, MAIN};
+use crate::leaderboard::{Board, MAIN, NAMES, Selection};
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -37,6 +37,31 @@ pub struct Asked {
     format: Format,
     /// Slug of a sub-track to rank by; the main track where not given.
     track: Option<String>,
+    /// The order: `rank` (the default), `team`, or a figure's field as `runtime_ratio`. Ranked entries stay before the others.
+    sort: Option<String>,
+    /// `asc` or `desc`; the best first where not given.
+    dir: Option<String>,
+    /// `yes`: only entries that an organizer verified; `no`: only the others.
+    verified: Option<String>,
+    /// `yes`: only entries trained on extra data, by their fact sheet; `no`: only those without.
+    extra: Option<String>,
+    /// Only entries measured on the machine of this name.
+    device: Option<String>,
+    /// Only entries of which the team's name holds this, or whose id begins with it.
+    q: Option<String>,
+    /// Fields with commas, as `psnr,runtime_ratio`: the columns of Markdown and LaTeX. JSON and CSV always hold all.
+    cols: Option<String>,
+}
+
+impl Asked {
+    fn selection(self) -> Result<Selection, Error> {
+        let Asked { format: _, track, sort, dir, verified, extra, device, q, cols } = self;
+        let mut selection = Selection::default();
+        for (name, value) in NAMES.into_iter().zip([track, sort, dir, verified, extra, device, q, cols]) {
+            selection.set(name, value.as_deref().unwrap_or_default()).map_err(Error::BadQuery)?;
+        }
+        Ok(selection)
+    }
 }
 
 /// In every format, as CSV has no place for it.
@@ -62,7 +87,7 @@ struct Document {
         (status = 200, description = "The board; CSV, Markdown and LaTeX hold the same figures",
             content((Document = "application/json"), (String = "text/csv"), (String = "text/markdown"),
                 (String = "application/x-tex"))),
-        (status = 400, description = "There is no such format or track", body = Errors),
+        (status = 400, description = "There is no such format, track, order or column", body = Errors),
         (status = 401, description = "The token is unknown, expired or revoked", body = Errors),
         (status = 403, description = "The figures of this phase are not published", body = Errors),
         (status = 404, description = "There is no such challenge or phase", body = Errors)),
@@ -73,25 +98,22 @@ pub async fn show(
     PhaseAt { challenge, phase }: PhaseAt,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Error> {
-    let Query(Asked { format, track }) = asked
-        .map_err(|_| Error::BadQuery("`format` is json, csv, md or tex; `track` is the slug of a sub-track.".into()))?;
+    let Query(asked) = asked.map_err(|_| Error::BadQuery("`format` is json, csv, md or tex.".into()))?;
+    let format = asked.format;
+    let selection = asked.selection()?;
     if !sees_board(&viewer, &phase) {
         return Err(Error::NotPublished);
     }
     let board = app.boards.of(&mut *app.db().await?, &phase).await?;
-    let board = match track {
+    let board = match &selection.track {
         Some(slug) => {
-            let known: Vec<_> = board.ranking.sub_tracks.iter().map(|t| t.slug.clone()).collect();
-            let unknown = || {
-                Error::BadQuery(format!(
-                    "`track` is {MAIN}{}.",
-                    known.iter().map(|s| format!(", {s}")).collect::<String>()
-                ))
-            };
-            Board::clone(&board).on_track(&slug).ok_or_else(unknown)?
+            let known: String = board.ranking.sub_tracks.iter().map(|t| format!(", {}", t.slug)).collect();
+            let unknown = || Error::BadQuery(format!("`track` is {MAIN}{known}."));
+            Board::clone(&board).on_track(slug).ok_or_else(unknown)?
         }
         None => Board::clone(&board),
     };
+    let board = board.select(&selection);
     let hash = board.sha256()?;
     let hashed = [(BOARD_SHA256, hash.clone())];
     let track = board.track.as_deref().map(|slug| format!("-{slug}")).unwrap_or_default();

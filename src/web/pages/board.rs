@@ -1,13 +1,12 @@
 //! `/challenges/{slug}/{phase}`: the leaderboard.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use askama::Template;
 use axum::{
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     response::Response,
 };
-use serde::Deserialize;
 
 use super::{
     super::{
@@ -29,7 +28,7 @@ use crate::{
         protocol::Rule,
     },
     evaluation::Verdict,
-    leaderboard::{Board, Figures, MAIN, Place},
+    leaderboard::{Board, Column, Figures, Key, Place, RankedRow, Selection},
 };
 
 #[derive(Template)]
@@ -49,24 +48,29 @@ struct BoardPage {
     /// Why there is nothing to see.
     closed_book: Option<&'static str>,
     definitions: Vec<Definition>,
+    heads: Vec<Head>,
+    /// The filters, as the form shows them.
+    filters: Filters,
+    asked: Asked,
+    /// How many entries are shown, of how many.
+    count: String,
+    /// Whether a filter left nothing.
+    found_none: bool,
     columns: usize,
     ranked: Vec<Row>,
-    baseline: Option<Row>,
     unranked: Vec<Row>,
     /// Entries beyond those that are shown; 0: all are.
     more: usize,
     costs: Vec<Tab>,
-    cost_slug: &'static str,
-    /// `&track=slug` on a sub-track.
-    track_query: String,
     cost_name: &'static str,
     cost_axis: &'static str,
     /// For a wide and for a narrow window.
     plots: Vec<(&'static str, Scatter)>,
 }
 
+/// A link to another view of this page, or to another page.
 struct Tab {
-    slug: String,
+    href: String,
     title: String,
     here: bool,
 }
@@ -86,9 +90,32 @@ struct Check {
     text: &'static str,
 }
 
+/// A column's header: a link that sorts by it.
+struct Head {
+    /// Finds it again after the table was replaced.
+    key: &'static str,
+    /// What is said of it beyond its name.
+    text: String,
+    name: &'static str,
+    unit: &'static str,
+    class: &'static str,
+    href: String,
+    /// For `aria-sort`.
+    sorted: Option<&'static str>,
+}
+
+/// The form's fields beside those of [`Selection`].
+struct Filters {
+    devices: Vec<String>,
+    asks_extra_data: bool,
+    /// Whether any is verified: if not, there is nothing to choose.
+    has_verified: bool,
+    /// Id, name, whether it is shown.
+    columns: Vec<(&'static str, &'static str, bool)>,
+}
+
 /// What lies on the horizontal axis of the plot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CostAxis {
     #[default]
     Runtime,
@@ -101,14 +128,86 @@ pub enum CostAxis {
 /// Entries of each kind that a board shows at first: more is more than anybody reads, and slow on a phone.
 const FIRST_ROWS: usize = 200;
 
-#[derive(Default, Deserialize)]
-pub struct Asked {
-    /// `all`: every entry of a long board.
-    rows: Option<String>,
-    #[serde(default)]
+/// What an address asks for; what it asks that cannot be is as if it were not asked, as an old link still shows the board.
+#[derive(Debug, Clone, Default)]
+struct Asked {
+    selection: Selection,
     cost: CostAxis,
-    /// Slug of a sub-track; the main track where there is none of that name.
-    track: Option<String>,
+    /// `rows=all`: every entry of a long board.
+    all: bool,
+}
+
+impl Asked {
+    fn read(pairs: &[(String, String)]) -> Asked {
+        let mut asked = Asked::default();
+        for (name, value) in pairs {
+            match name.as_str() {
+                "cost" => asked.cost = CostAxis::ALL.into_iter().find(|c| c.slug() == value).unwrap_or_default(),
+                "rows" => asked.all = value == "all",
+                _ => drop(asked.selection.set(name, value)),
+            }
+        }
+        asked
+    }
+
+    /// `?sort=psnr`, or `?` alone, which is this page without any.
+    fn address(&self) -> String {
+        let selection = self.selection.query();
+        let cost = (self.cost != CostAxis::default()).then(|| format!("cost={}", self.cost.slug()));
+        let rows = self.all.then(|| "rows=all".to_owned());
+        let parts = [Some(selection).filter(|q| !q.is_empty()), cost, rows];
+        format!("?{}", parts.into_iter().flatten().collect::<Vec<_>>().join("&"))
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Asked)) -> String {
+        let mut other = self.clone();
+        change(&mut other);
+        other.address()
+    }
+
+    /// What the exports take of it, to be put behind `format=…`.
+    fn export(&self) -> String {
+        match self.selection.query() {
+            query if query.is_empty() => query,
+            query => format!("&{query}"),
+        }
+    }
+
+    fn everything(&self) -> String {
+        self.with(|asked| asked.all = true)
+    }
+
+    /// The same order, columns and track without filters.
+    fn unfiltered(&self) -> String {
+        self.with(|asked| {
+            let Selection { track, key, falling, columns, .. } = std::mem::take(&mut asked.selection);
+            asked.selection = Selection { track, key, falling, columns, ..Selection::default() };
+        })
+    }
+
+    /// What is no field of the form that filters.
+    fn hidden(&self) -> Vec<(&'static str, String)> {
+        let own = |(name, _): &(&str, String)| ["track", "sort", "dir"].contains(name);
+        let cost = (self.cost != CostAxis::default()).then(|| ("cost", self.cost.slug().to_owned()));
+        let rows = self.all.then(|| ("rows", "all".to_owned()));
+        self.selection.pairs().into_iter().filter(own).chain(cost).chain(rows).collect()
+    }
+
+    /// For an option of a select.
+    fn is(&self, field: &str, value: &str) -> bool {
+        self.selection.pairs().iter().any(|(name, chosen)| *name == field && chosen == value)
+    }
+
+    fn sort(&self, key: Key) -> (String, Option<&'static str>) {
+        let selection = &self.selection;
+        let here = selection.key == key;
+        let falls = selection.is_falling();
+        let href = self.with(|asked| {
+            asked.selection.key = key;
+            asked.selection.falling = here.then_some(!falls);
+        });
+        (href, here.then_some(if falls { "descending" } else { "ascending" }))
+    }
 }
 
 pub async fn show(
@@ -116,8 +215,9 @@ pub async fn show(
     viewer: Viewer,
     asker: kept::Asker,
     PhaseAt { challenge, phase }: PhaseAt,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Response, Error> {
+    let asked = Asked::read(&pairs.map(|Query(pairs)| pairs).unwrap_or_default());
     app.pages.serve(asker, &phase, page(&app, viewer, challenge, &phase, asked)).await
 }
 
@@ -126,9 +226,8 @@ async fn page(
     viewer: Viewer,
     challenge: Challenge,
     phase: &Phase,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    mut asked: Asked,
 ) -> Result<Response, Error> {
-    let Asked { cost, track, rows } = asked.map(|Query(asked)| asked).unwrap_or_default();
     let mut conn = app.db().await?;
     let board = app.boards.of(&mut conn, phase).await?;
     let devices = app.boards.devices(&mut conn, phase).await?;
@@ -137,32 +236,51 @@ async fn page(
     drop(conn);
 
     let against = phase.baseline.model_sha256.is_some();
-    let track = track.filter(|slug| board.ranking.sub_tracks.iter().any(|t| t.slug == *slug));
-    let board = match &track {
+    asked.selection.track.take_if(|slug| !board.ranking.sub_tracks.iter().any(|t| t.slug == *slug));
+    let board = match &asked.selection.track {
         Some(slug) => Arc::new(Board::clone(&board).on_track(slug).ok_or(Error::PageNotFound)?),
         None => board,
     };
     let score = metrics::score_column(board.rule(), against);
     let definitions: Vec<_> = score.into_iter().chain(metrics::definitions(&phase.protocol.rules)).collect();
+    let column = |d: &Definition| Column::named(d.id);
+    if definitions.iter().filter_map(column).all(|column| asked.selection.shows(column)) {
+        asked.selection.columns = None;
+    }
+    let filters = filters(&board, &definitions, &asked.selection);
+    let shown = sees_board(&viewer, phase);
+    let whole = board.ranked.len() + board.unranked.len();
+    let board = match asked.selection == Selection::default() {
+        true => board,
+        false => Arc::new(Arc::unwrap_or_clone(board).select(&asked.selection)),
+    };
     let device = match &*devices {
         [] => view.device.to_owned(),
         [one] => one.clone(),
         several => format!("{} devices: compare × baseline only", several.len()),
     };
-    let shown = sees_board(&viewer, phase);
+    let cost = asked.cost;
     let plots = [("large", plot::FRAME), ("small", SMALL)]
         .into_iter()
         .filter(|_| shown)
         .filter_map(|(class, frame)| Some((class, scatter(&board, cost, against, frame)?)))
         .collect();
-    let here = |axis: CostAxis| axis == cost;
-    let most = if rows.as_deref() == Some("all") { usize::MAX } else { FIRST_ROWS };
+    let most = if asked.all { usize::MAX } else { FIRST_ROWS };
     let beyond = |entries: usize| entries.saturating_sub(most);
     let more = if shown { beyond(board.ranked.len()) + beyond(board.unranked.len()) } else { 0 };
+    let found = board.ranked.len() + board.unranked.len();
+    let heads = heads(&asked, &definitions);
+    let show = |cells: Vec<Cell>| {
+        let shows = |id: &str| Column::named(id).is_none_or(|column| asked.selection.shows(column));
+        cells.into_iter().filter(|cell| shows(cell.id)).collect()
+    };
     Ok(render(&BoardPage {
         page: Page::of(format!("{} · {}", challenge.title, phase.title), &viewer),
-        tabs: tabs.into_iter().map(|p| Tab { here: p.id == phase.id, slug: p.slug, title: p.title }).collect(),
-        tracks: tracks(&board),
+        tabs: tabs
+            .into_iter()
+            .map(|p| Tab { here: p.id == phase.id, href: format!("/challenges/{}/{}", challenge.slug, p.slug), title: p.title })
+            .collect(),
+        tracks: tracks(&board, &asked),
         protocol: board.protocol.clone(),
         ranked_by: metrics::ranked_by(board.rule(), against),
         gate: gate_words(board.gate, &phase.baseline.name),
@@ -173,37 +291,84 @@ async fn page(
         device,
         closed_book: (!shown)
             .then_some("Entries are accepted, checked and measured; the organizers publish the figures of this phase."),
-        columns: definitions.len() + 3,
+        columns: heads.len() + 1,
+        heads,
         definitions,
-        ranked: if shown { ranked(&board, against, most) } else { Vec::new() },
-        baseline: if shown { baseline(&board, against) } else { None },
-        unranked: if shown { unranked(&board, against, most) } else { Vec::new() },
+        filters,
+        count: match (found, whole) {
+            (found, whole) if found == whole => format!("{whole} {}", if whole == 1 { "entry" } else { "entries" }),
+            (found, whole) => format!("{found} of {whole} entries"),
+        },
+        found_none: found == 0 && whole > 0,
+        ranked: if shown { ranked(&board, against, most, &asked.selection, &show) } else { Vec::new() },
+        unranked: if shown { unranked(&board, against, most, &show) } else { Vec::new() },
         more,
         costs: CostAxis::ALL
             .into_iter()
-            .map(|axis| Tab { slug: axis.slug().into(), title: axis.title().into(), here: here(axis) })
+            .map(|axis| Tab {
+                href: asked.with(|asked| asked.cost = axis) + "#plot",
+                title: axis.title().into(),
+                here: axis == cost,
+            })
             .collect(),
-        cost_slug: cost.slug(),
-        track_query: track.map(|slug| format!("&track={slug}")).unwrap_or_default(),
         cost_name: cost.name(against),
         cost_axis: cost.axis(against),
         plots,
         phase: view,
         challenge,
+        asked,
     }))
 }
 
-fn ranked(board: &Board, against: bool, most: usize) -> Vec<Row> {
-    let rows = board.ranked.iter().take(most).map(|r| Row {
+/// The rank, the team and the figures that are shown.
+fn heads(asked: &Asked, definitions: &[Definition]) -> Vec<Head> {
+    let head = |key: Key, name, unit, class, text: String| {
+        let (href, sorted) = asked.sort(key);
+        Head { key: key.id(), text, name, unit, class, href, sorted }
+    };
+    let figures = definitions.iter().filter_map(|d| {
+        let column = Column::named(d.id).filter(|column| asked.selection.shows(*column))?;
+        Some(head(Key::Column(column), d.name, d.unit, "num", d.text.clone()))
+    });
+    let rank = head(Key::Rank, "#", "", "rank", "Rank".into());
+    let team = head(Key::Team, "Team", "", "team", "Team, by name".into());
+    [rank, team].into_iter().chain(figures).collect()
+}
+
+fn filters(board: &Board, definitions: &[Definition], selection: &Selection) -> Filters {
+    let traits = || board.ranked.iter().map(|r| &r.traits).chain(board.unranked.iter().map(|r| &r.traits));
+    let devices: BTreeSet<_> = traits().filter_map(|t| t.device.clone()).chain(selection.device.clone()).collect();
+    let column = |d: &Definition| Some((d.id, d.name, selection.shows(Column::named(d.id)?)));
+    Filters {
+        devices: if devices.len() > 1 { devices.into_iter().collect() } else { Vec::new() },
+        asks_extra_data: board.asks_extra_data,
+        has_verified: selection.verified.is_some() || traits().any(|t| t.verified),
+        columns: definitions.iter().filter_map(column).collect(),
+    }
+}
+
+/// With the baseline where it stands in this order.
+fn ranked(
+    board: &Board,
+    against: bool,
+    most: usize,
+    selection: &Selection,
+    show: &impl Fn(Vec<Cell>) -> Vec<Cell>,
+) -> Vec<Row> {
+    let row = |r: &RankedRow| Row {
         rank: Some(r.rank),
         team: r.team.clone(),
         href: Some(format!("/submissions/{}", r.submission)),
-        cells: cells(board, board.score_of(r), metrics::cells(&r.figures, Some(&r.ranks), against)),
-        checks: checks(&r.figures),
+        cells: show(cells(board, board.score_of(r), metrics::cells(&r.figures, Some(&r.ranks), against))),
+        checks: checks(&r.figures, r.traits.verified),
         reason: None,
         baseline: false,
-    });
-    rows.collect()
+    };
+    let mut rows: Vec<Row> = board.ranked.iter().take(most).map(row).collect();
+    if let Some(baseline) = baseline(board, against, show) {
+        rows.insert(board.baseline_at(selection).min(rows.len()), baseline);
+    }
+    rows
 }
 
 /// With the score first, where the track has one.
@@ -213,28 +378,31 @@ fn cells(board: &Board, place: Option<Place>, figures: Vec<Cell>) -> Vec<Cell> {
 }
 
 /// The main track and the sub-tracks.
-fn tracks(board: &Board) -> Vec<Tab> {
+fn tracks(board: &Board, asked: &Asked) -> Vec<Tab> {
     let subs = &board.ranking.sub_tracks;
-    let here = |slug: &str| board.track.as_deref().unwrap_or(MAIN) == slug;
-    let main = (!subs.is_empty()).then(|| Tab { slug: MAIN.into(), title: "Main track".into(), here: here(MAIN) });
-    let subs = subs.iter().map(|t| Tab { slug: t.slug.clone(), title: t.title.clone(), here: here(&t.slug) });
-    main.into_iter().chain(subs).collect()
+    let tab = |track: Option<&str>, title: &str| Tab {
+        href: asked.with(|asked| asked.selection.track = track.map(str::to_owned)),
+        title: title.to_owned(),
+        here: board.track.as_deref() == track,
+    };
+    let main = (!subs.is_empty()).then(|| tab(None, "Main track"));
+    main.into_iter().chain(subs.iter().map(|t| tab(Some(&t.slug), &t.title))).collect()
 }
 
-fn unranked(board: &Board, against: bool, most: usize) -> Vec<Row> {
+fn unranked(board: &Board, against: bool, most: usize, show: &impl Fn(Vec<Cell>) -> Vec<Cell>) -> Vec<Row> {
     let rows = board.unranked.iter().take(most).map(|r| Row {
         rank: None,
         team: r.team.clone(),
         href: Some(format!("/submissions/{}", r.submission)),
-        cells: cells(board, None, metrics::cells(&r.figures, None, against)),
-        checks: noisy(&r.figures).into_iter().collect(),
+        cells: show(cells(board, None, metrics::cells(&r.figures, None, against))),
+        checks: verified(r.traits.verified).into_iter().chain(noisy(&r.figures)).collect(),
         reason: Some(r.reason.message.clone()),
         baseline: false,
     });
     rows.collect()
 }
 
-fn baseline(board: &Board, against: bool) -> Option<Row> {
+fn baseline(board: &Board, against: bool, show: &impl Fn(Vec<Cell>) -> Vec<Cell>) -> Option<Row> {
     let base = board.baseline.as_ref()?;
     let cells = match &base.figures {
         Some(figures) => metrics::cells(figures, None, against),
@@ -247,20 +415,24 @@ fn baseline(board: &Board, against: bool) -> Option<Row> {
         }
     };
     let score = base.score.map(|score| Place { rank: None, value: Some(score), ln: Some(score.ln()) });
-    let cells = self::cells(board, score, cells);
+    let cells = show(self::cells(board, score, cells));
     Some(Row {
         rank: None,
         team: base.team.clone(),
         href: base.submission.map(|id| format!("/submissions/{id}")),
         cells,
-        checks: base.figures.iter().flat_map(checks).collect(),
+        checks: base.figures.iter().flat_map(|figures| checks(figures, false)).collect(),
         reason: None,
         baseline: true,
     })
 }
 
-fn checks(figures: &Figures) -> Vec<Check> {
-    std::iter::once(check(figures.reproduction)).chain(noisy(figures)).collect()
+fn checks(figures: &Figures, verified: bool) -> Vec<Check> {
+    std::iter::once(check(figures.reproduction)).chain(self::verified(verified)).chain(noisy(figures)).collect()
+}
+
+fn verified(verified: bool) -> Option<Check> {
+    verified.then_some(Check { class: "good", text: "verified" })
 }
 
 fn noisy(figures: &Figures) -> Option<Check> {

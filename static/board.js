@@ -1,0 +1,90 @@
+// The board without reloads: a click on a header, a tab or "more", and every change of a filter, fetches the page that the link
+// or the form names and puts its table in place; the address bar follows. Without this file they are links and a form.
+"use strict";
+
+const view = document.getElementById("board-view");
+const filters = document.getElementById("filters");
+
+if (view && filters) {
+  let latest = 0;
+
+  async function show(address) {
+    latest += 1;
+    const mine = latest;
+    view.setAttribute("aria-busy", "true");
+    let next;
+    try {
+      const answer = await fetch(address, { headers: { Accept: "text/html" } });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      next = answer.ok && page.getElementById("board-view");
+    } catch {
+      next = null;
+    }
+    if (mine !== latest) return;
+    if (!next) {
+      // The way it goes without script also says what is wrong.
+      window.location.assign(address);
+      return;
+    }
+    const key = view.contains(document.activeElement) && document.activeElement.dataset.key;
+    const left = view.querySelector(".table-box")?.scrollLeft ?? 0;
+    view.replaceChildren(...document.adoptNode(next).childNodes);
+    view.dataset.address = next.dataset.address;
+    view.removeAttribute("aria-busy");
+    const box = view.querySelector(".table-box");
+    if (box) box.scrollLeft = left;
+    if (key) view.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+    const query = view.dataset.address;
+    window.history.replaceState(null, "", query === "?" ? window.location.pathname : query);
+    view.dispatchEvent(new CustomEvent("board-shown"));
+  }
+
+  view.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-swap]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    show(link.href);
+  });
+
+  const address = () => `?${new URLSearchParams(new FormData(filters))}`;
+  let soon = 0;
+  filters.addEventListener("input", (event) => {
+    window.clearTimeout(soon);
+    // Typing pauses between words; a choice is meant at once.
+    soon = window.setTimeout(() => show(address()), event.target.type === "search" ? 200 : 0);
+  });
+  filters.addEventListener("submit", (event) => {
+    event.preventDefault();
+    window.clearTimeout(soon);
+    show(address());
+  });
+  filters.querySelector("[data-plain]").hidden = true;
+
+  // A list that hangs over the table goes when one turns to something else.
+  const columns = filters.querySelector(".columns");
+  const close = (event) => {
+    if (columns.open && !columns.contains(event.target)) columns.open = false;
+  };
+  document.addEventListener("click", close);
+  document.addEventListener("focusin", close);
+  columns.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    columns.open = false;
+    columns.querySelector("summary").focus();
+  });
+
+  const copy = document.getElementById("copy-link");
+  // Browsers hand the clipboard to safe origins only.
+  if (navigator.clipboard) {
+    copy.hidden = false;
+    copy.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(window.location.href);
+        copy.textContent = "Copied";
+      } catch {
+        copy.textContent = "Copy it from the address bar";
+      }
+      window.setTimeout(() => (copy.textContent = "Copy link"), 2500);
+    });
+  }
+}
