@@ -227,7 +227,9 @@ fn stability_of(board: &Board, images: &ImageTable, ratios: bool, bar: Option<&B
         key: key(&r.figures),
     };
     let entries: Vec<Entry> = board.ranked.iter().map(entry).collect();
-    let official: Vec<u32> = board.ranked.iter().map(|r| r.rank).collect();
+    // A draw tells all values apart: it is compared with the ranks of the values, not with shared ones.
+    let official = |r: &RankedRow| r.ranks.runtime.filter(|_| metric == Metric::Runtime).unwrap_or(r.rank);
+    let official: Vec<u32> = board.ranked.iter().map(official).collect();
     let held = stability::stability(&entries, &official, bar);
     let rows = board.ranked.iter().zip(held).map(|(r, held)| Stability {
         rank: r.rank,

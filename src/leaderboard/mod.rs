@@ -5,6 +5,7 @@ mod export;
 mod gate;
 mod query;
 mod selection;
+mod ties;
 mod track;
 mod what_if;
 
@@ -41,6 +42,8 @@ pub struct Board {
     /// What orders the board, in full, and its sub-tracks.
     #[schema(value_type = RankingForm)]
     pub ranking: Ranking,
+    /// Runtime orders as the ratio to the baseline; if not, as milliseconds.
+    pub by_ratio: bool,
     /// The sub-track that `rank` and the order here are of; `null`: the main track.
     pub track: Option<String>,
     /// What was left out, or put into another order; `null`: this is the whole board, by rank.
@@ -159,8 +162,12 @@ pub struct BaselineRow {
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct RankedRow {
-    /// Equal values share a rank and leave a gap: 1, 1, 3.
+    /// Equal values share a rank and leave a gap: 1, 1, 3. Where the protocol's `ties` are by `interval`, runtimes that are
+    /// not told apart do too.
     pub rank: u32,
+    /// The best and the worst rank that the 95 % interval of its runtime leaves open: all but the entries that are clearly
+    /// faster or slower, whose intervals do not overlap its own. `null`: runtime does not order this track.
+    pub rank_ci95: Option<[u32; 2]>,
     pub team: String,
     pub team_id: TeamId,
     pub submission: SubmissionId,

@@ -255,6 +255,7 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
         match (r.ranks, main, scoring::reason(&standing, gate, rules.reproduction)) {
             (true, Some(Place { rank: Some(rank), value, ln }), None) => ranked.push(RankedRow {
                 rank,
+                rank_ci95: None,
                 team,
                 team_id,
                 submission,
@@ -278,13 +279,14 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
             (ranks, _, reason) => anyhow::bail!("the query ranks {submission}: {ranks}, scoring says {reason:?}"),
         }
     }
-    Ok(Board {
+    let mut board = Board {
         challenge: phase.challenge_slug.clone(),
         phase: phase.slug.clone(),
         protocol: phase.protocol.name.clone(),
         gate: gate::view_of(gate, phase),
         metric: rules.ranking.rule.lead(),
         ranking: rules.ranking.clone(),
+        by_ratio: phase.baseline.model_sha256.is_some(),
         track: None,
         selected: None,
         columns: None,
@@ -294,7 +296,9 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
         baseline: baseline_row(phase, baseline),
         ranked,
         unranked,
-    })
+    };
+    board.share_ranks();
+    Ok(board)
 }
 
 const MIB: f64 = (1u64 << 20) as f64;

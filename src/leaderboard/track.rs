@@ -18,8 +18,12 @@ impl Board {
         self.track = Some(slug.to_owned());
         let place = |row: &RankedRow| row.tracks.get(slug).copied().unwrap_or_default();
         let (mut ranked, without): (Vec<_>, Vec<_>) = self.ranked.drain(..).partition(|r| place(r).rank.is_some());
-        // Stable: of equal ones the earlier stays first.
+        // Where intervals share a rank, the better value comes first; of equal ones the earlier.
         ranked.sort_by_key(|row| (place(row).rank, row.submitted_at, row.submission));
+        if rule.is_race() {
+            let runtime = |row: &RankedRow| place(row).value.unwrap_or(f64::INFINITY);
+            ranked.sort_by(|a, b| place(a).rank.cmp(&place(b).rank).then(runtime(a).total_cmp(&runtime(b))));
+        }
         for row in &mut ranked {
             row.rank = place(row).rank.unwrap_or(row.rank);
         }
@@ -38,6 +42,7 @@ impl Board {
         if let Some(baseline) = &mut self.baseline {
             baseline.score = baseline.tracks.get(slug).and_then(|p| p.value);
         }
+        self.tell_open_ranks();
         Some(self)
     }
 

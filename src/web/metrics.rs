@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::view::fixed;
 use crate::{
-    challenge::protocol::{self, Comparison, DeviceClass, FlopsProfile, Metric, ReproductionRule, Rule, Rules},
+    challenge::protocol::{self, Comparison, DeviceClass, FlopsProfile, Metric, ReproductionRule, Rule, Rules, Ties},
     evaluation::{RankedImages, TimedInput, fidelity::Channel},
     leaderboard::{Figures, Place, Ranks},
 };
@@ -163,6 +163,17 @@ pub fn ranked_by(rule: &Rule, against_baseline: bool) -> String {
     match rule {
         Rule::Metric(Metric::Runtime) if against_baseline => "runtime relative to the baseline".into(),
         rule => rule.words(),
+    }
+}
+
+/// Who shares a rank.
+pub fn ties(ties: Ties) -> &'static str {
+    match ties {
+        Ties::Equal => "Equal values share a rank.",
+        Ties::Interval => {
+            "Where runtime orders, entries that the timing does not tell apart share a rank: it is one more than the number of \
+             entries whose whole 95 % interval lies below."
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Views of a board: what an address asks for, on the page and in the exports.
 
-use upscore::challenge::phase::Phase;
+use upscore::challenge::{
+    phase::Phase,
+    protocol::{Metric, Rule, Rules, SubTrack, Ties},
+};
 
 use crate::support::{app::measurement, web::Web};
 
@@ -82,4 +85,45 @@ async fn an_address_chooses_order_entries_and_columns() {
     assert!(odd.status.is_success() && odd.text.contains("3 entries"), "an old link shows the board");
     let nothing = web.get(&format!("{page}?q=%3Cscript%3E")).await.text;
     assert!(nothing.contains("No entry is like that") && !nothing.contains("<script>"));
+}
+
+/// Timed in the same process: an interval says which of two is faster, or that neither is.
+#[tokio::test]
+async fn what_the_timing_does_not_resolve_is_shown_and_may_share_a_rank() {
+    let web = Web::start().await;
+    for (ties, expected) in [(Ties::Equal, [1, 2, 3, 4]), (Ties::Interval, [1, 1, 2, 4])] {
+        let edit = |rules: &mut Rules| {
+            rules.ranking.ties = ties;
+            rules.ranking.sub_tracks = vec![
+                SubTrack::new("race", "Race", Rule::Metric(Metric::Runtime)),
+                SubTrack::new("small", "Small", Rule::Metric(Metric::Params)),
+            ];
+        };
+        let phase = web.app.phase_with(|_| {}, edit).await;
+        // The second is told apart from neither the first nor the third.
+        for (name, ratio, interval) in
+            [("a", 0.30, [0.29, 0.31]), ("b", 0.32, [0.305, 0.335]), ("c", 0.33, [0.32, 0.34]), ("d", 0.9, [0.89, 0.91])]
+        {
+            let mut m = measurement();
+            let runtime = m.runtime.baseline.as_mut().expect("a baseline");
+            (runtime.ratio, runtime.ratio_ci95) = (ratio, interval);
+            let team = web.app.team(&phase, name).await;
+            web.app.enter_as(&phase, team, m).await;
+        }
+        web.app.drain_queue().await;
+        let board = web.app.board(&phase).await;
+        let open = [Some([1, 2]), Some([1, 3]), Some([2, 3]), Some([4, 4])];
+        for board in [board.clone(), board.clone().on_track("race").expect("a track")] {
+            assert_eq!(board.ranked.iter().map(|r| r.rank).collect::<Vec<_>>(), expected, "{ties:?}");
+            assert_eq!(board.ranked.iter().map(|r| r.team.as_str()).collect::<String>(), "abcd");
+            assert_eq!(board.ranked.iter().map(|r| r.rank_ci95).collect::<Vec<_>>(), open);
+        }
+        let small = board.clone().on_track("small").expect("a track");
+        assert!(small.ranked.iter().all(|r| r.rank_ci95.is_none() && r.rank == 1), "parameters are exact, and equal");
+        let page = web.get(&format!("/challenges/{}/{}", phase.challenge_slug, phase.slug)).await.text;
+        assert_eq!(page.matches("class=\"open\"").count(), 3, "the last is resolved");
+        assert_eq!(page.contains("does not tell apart share a rank"), ties == Ties::Interval);
+        let csv = web.get(&format!("/api/v1/challenges/{}/phases/{}/leaderboard?format=csv", phase.challenge_slug, phase.slug));
+        assert!(csv.await.text.contains(",1,3,false,,\""), "best and worst rank, verified, extra data, device");
+    }
 }

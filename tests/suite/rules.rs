@@ -46,6 +46,7 @@ async fn a_change_of_rules_is_previewed_saved_with_a_reason_and_keeps_every_scor
         ("images", "uploaded"),
         ("reproduction", "shown"),
         ("verification", "not-needed"),
+        ("ties", "equal"),
     ];
     let with = |more: &[(&'static str, &'static str)]| [&form[..], more].concat();
     assert!(!olga.get(&page).await.text.contains("What would change"));

@@ -4,7 +4,7 @@ pub mod preset;
 mod ranking;
 
 pub use preset::{PRESETS, Preset};
-pub use ranking::{EntryRule, Metric, Ranking, RankingForm, Rule, SubTrack, SubTrackForm, Term, listed};
+pub use ranking::{EntryRule, Metric, Ranking, RankingForm, Rule, SubTrack, SubTrackForm, Term, Ties, listed};
 
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, types::Json};

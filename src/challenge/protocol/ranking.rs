@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// What orders the entries that pass the gate. Equal values share a rank, and the next rank leaves a gap (1, 1, 3); the one
-/// accepted earlier is listed first.
+/// accepted earlier is listed first. Runtimes may share a rank also where their difference is not resolved ([`Ties`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RankingForm", into = "RankingForm")]
 pub struct Ranking {
     pub rule: Rule,
     /// Which entry of a team stands on the board.
     pub entry: EntryRule,
+    pub ties: Ties,
     /// Further orders of the same entries. An entry that the main rule does not rank is ranked in none of them.
     pub sub_tracks: Vec<SubTrack>,
 }
@@ -55,6 +56,24 @@ pub enum EntryRule {
     Best,
     /// The one the team chose; where it chose none, as `best`.
     Chosen,
+}
+
+/// Which entries share a rank in a track that runtime orders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ties {
+    /// Those of equal values.
+    #[default]
+    Equal,
+    /// Those that the measurement does not tell apart: an entry's rank is 1 and the number of those that are clearly faster,
+    /// whose whole 95 % interval lies below its own.
+    Interval,
+}
+
+impl Ties {
+    fn are_of_equals(&self) -> bool {
+        *self == Ties::Equal
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -131,6 +150,9 @@ pub struct RankingForm {
     /// Which entry of a team stands on the board.
     #[serde(default)]
     entry: EntryRule,
+    /// Which entries share a rank where runtime orders. (Absent in versions of before: those of equal values.)
+    #[serde(default, skip_serializing_if = "Ties::are_of_equals")]
+    ties: Ties,
     /// Further orders of the same entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<SubTrackForm>)]
@@ -165,6 +187,11 @@ impl Rule {
         };
         rule.vet()?;
         Ok(rule)
+    }
+
+    /// Ordered by runtime, which is known to an interval.
+    pub fn is_race(&self) -> bool {
+        matches!(self, Rule::Metric(Metric::Runtime))
     }
 
     fn parts(self) -> Parts {
@@ -295,7 +322,7 @@ pub fn listed(words: impl Iterator<Item = String>) -> String {
 impl Ranking {
     /// By one figure, without sub-tracks; a team's best entry stands.
     pub fn by(metric: Metric) -> Ranking {
-        Ranking { rule: Rule::Metric(metric), entry: EntryRule::Best, sub_tracks: Vec::new() }
+        Ranking { rule: Rule::Metric(metric), entry: EntryRule::Best, ties: Ties::Equal, sub_tracks: Vec::new() }
     }
 
     /// Whether a team may choose the entry that stands.
@@ -308,6 +335,10 @@ impl Ranking {
         /// Sub-tracks at most: each costs the ranked query a sort.
         const MOST: usize = 8;
         self.rule.vet()?;
+        let races = std::iter::once(&self.rule).chain(self.sub_tracks.iter().map(|t| &t.rule)).any(Rule::is_race);
+        if self.ties == Ties::Interval && !races {
+            return Err("only runtimes have intervals that ranks can be shared by, and no track is ordered by runtime".into());
+        }
         if self.sub_tracks.len() > MOST {
             return Err(format!("there are at most {MOST} sub-tracks"));
         }
@@ -345,8 +376,8 @@ impl TryFrom<RankingForm> for Ranking {
     type Error = String;
 
     fn try_from(form: RankingForm) -> Result<Ranking, String> {
-        let RankingForm { metric, rank_sum, score, entry, sub_tracks } = form;
-        let ranking = Ranking { rule: Rule::of((metric, rank_sum, score))?, entry, sub_tracks };
+        let RankingForm { metric, rank_sum, score, entry, ties, sub_tracks } = form;
+        let ranking = Ranking { rule: Rule::of((metric, rank_sum, score))?, entry, ties, sub_tracks };
         ranking.vet()?;
         Ok(ranking)
     }
@@ -354,9 +385,9 @@ impl TryFrom<RankingForm> for Ranking {
 
 impl From<Ranking> for RankingForm {
     fn from(ranking: Ranking) -> RankingForm {
-        let Ranking { rule, entry, sub_tracks } = ranking;
+        let Ranking { rule, entry, ties, sub_tracks } = ranking;
         let (metric, rank_sum, score) = rule.parts();
-        RankingForm { metric, rank_sum, score, entry, sub_tracks }
+        RankingForm { metric, rank_sum, score, entry, ties, sub_tracks }
     }
 }
 
@@ -402,7 +433,8 @@ mod tests {
         let ranking = Ranking {
             rule: Rule::Score(terms),
             entry: EntryRule::Chosen,
-            sub_tracks: vec![SubTrack::new("small", "Small", sum), SubTrack::new("a", "A", Rule::Metric(Metric::Psnr))],
+            ties: Ties::Interval,
+            sub_tracks: vec![SubTrack::new("small", "Small", sum), SubTrack::new("a", "A", Rule::Metric(Metric::Runtime))],
         };
         let written = serde_json::to_string(&ranking).expect("JSON");
         assert_eq!(read(&written), Ok(ranking));
@@ -435,6 +467,7 @@ mod tests {
             (r#"{"score":[{"metric":"flops","weight":0}]}"#, "above 0"),
             (r#"{"metric":"runtime","sub_tracks":[{"slug":"main","title":"M","metric":"psnr"}]}"#, "main track"),
             (r#"{"metric":"runtime","sub_tracks":[{"slug":"A b","title":"M","metric":"psnr"}]}"#, "slug"),
+            (r#"{"metric":"params","ties":"interval"}"#, "no track is ordered by runtime"),
             (r#"{"metric":"runtime","best":true}"#, "unknown field"),
         ] {
             let error = read(json).expect_err(json);

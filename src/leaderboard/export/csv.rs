@@ -13,6 +13,7 @@ impl Board {
         for track in &self.ranking.sub_tracks {
             head += &format!(",rank_track_{0},value_track_{0}", track.slug);
         }
+        head += ",rank_best,rank_worst,verified,extra_data,device";
         let mut out = head + ",reproduction,status,reason,flops_profile,protocol\r\n";
         let places = self.ranked.iter().map(Some).chain(std::iter::repeat(None));
         for (line, row) in self.lines().into_iter().zip(places) {
@@ -59,7 +60,13 @@ impl Board {
                 cells.push(cell(place.and_then(|p| p.rank)));
                 cells.push(cell(place.and_then(|p| p.value)));
             }
+            let (open, traits) = (row.and_then(|row| row.rank_ci95), line.traits);
             cells.extend([
+                cell(open.map(|[best, _]| best)),
+                cell(open.map(|[_, worst]| worst)),
+                cell(traits.map(|t| t.verified)),
+                cell(traits.and_then(|t| t.extra_data)),
+                text(traits.and_then(|t| t.device.as_deref()).unwrap_or_default()),
                 cell(f.map(|f| f.reproduction.as_str())),
                 status.to_owned(),
                 text(line.note.map_or("", |reason| &reason.message)),

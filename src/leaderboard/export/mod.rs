@@ -6,7 +6,7 @@ mod markdown;
 
 use sha2::{Digest, Sha256};
 
-use super::{Board, Column, Figures, Ranks};
+use super::{Board, Column, Figures, Ranks, Traits};
 use crate::{challenge::protocol::Rule, scoring::Reason};
 
 /// One line of any table.
@@ -18,6 +18,8 @@ struct Line<'a> {
     psnr: Option<f64>,
     figures: Option<&'a Figures>,
     ranks: Option<&'a Ranks>,
+    /// The baseline has none.
+    traits: Option<&'a Traits>,
     /// In the order of [`Board::extras`].
     extras: Vec<Value>,
     note: Option<&'a Reason>,
@@ -96,6 +98,7 @@ impl Board {
                 psnr: Some(r.figures.psnr),
                 figures: Some(&r.figures),
                 ranks: Some(&r.ranks),
+                traits: Some(&r.traits),
                 extras: score
                     .into_iter()
                     .chain(sums.map(|p| Value { text: p.rank.map(|_| p.words()), rank: p.rank }))
@@ -114,6 +117,7 @@ impl Board {
                 psnr: b.psnr,
                 figures: b.figures.as_ref(),
                 ranks: None,
+                traits: None,
                 extras: score.into_iter().chain(sums.map(|text| Value { text, rank: None })).collect(),
                 note: None,
                 baseline: true,
@@ -127,6 +131,7 @@ impl Board {
             psnr: Some(u.figures.psnr),
             figures: Some(&u.figures),
             ranks: None,
+            traits: Some(&u.traits),
             extras: vec![Value::default(); width],
             note: Some(&u.reason),
             baseline: false,

@@ -27,7 +27,7 @@ use crate::{
         phase::{self, Phase},
         protocol::{
             Comparison, DeviceClass, EntryRule, FlopsProfile, PRESETS, Preset, Ranking, ReproductionRule, Rules,
-            SubTrack, Verification,
+            SubTrack, Ties, Verification,
         },
     },
     evaluation::{RankedImages, TimedInput, Whole},
@@ -68,6 +68,8 @@ pub struct Form {
     sub_tracks: String,
     #[serde(default)]
     entry: String,
+    #[serde(default)]
+    ties: String,
     #[serde(default)]
     flops: String,
     #[serde(default)]
@@ -187,6 +189,7 @@ impl Form {
             ranking: rules.ranking.rule.to_string(),
             sub_tracks: tracks.collect::<Vec<_>>().join("\n"),
             entry: word(&rules.ranking.entry),
+            ties: word(&rules.ranking.ties),
             flops: rules.flops.as_str().into(),
             device: rules.device.as_str().into(),
             input: match rules.timing.input {
@@ -220,6 +223,7 @@ impl Form {
         rules.ranking = Ranking {
             rule: self.ranking.parse()?,
             entry: read::<EntryRule>(&self.entry)?,
+            ties: read::<Ties>(&self.ties)?,
             sub_tracks: lines.map(track).collect::<Result<_, String>>()?,
         };
         rules.flops = read::<FlopsProfile>(&self.flops)?;
@@ -252,6 +256,7 @@ impl Form {
         let said = match field {
             "comparison" => &self.comparison,
             "entry" => &self.entry,
+            "ties" => &self.ties,
             "flops" => &self.flops,
             "device" => &self.device,
             "images" => &self.images,

@@ -56,6 +56,10 @@ struct BoardPage {
     count: String,
     /// Whether a filter left nothing.
     found_none: bool,
+    /// Some ranks are open.
+    open: bool,
+    /// Who shares a rank.
+    ties: &'static str,
     columns: usize,
     ranked: Vec<Row>,
     unranked: Vec<Row>,
@@ -77,6 +81,8 @@ struct Tab {
 
 struct Row {
     rank: Option<u32>,
+    /// The best and the worst rank that its interval leaves open, where these are several.
+    open: Option<[u32; 2]>,
     team: String,
     href: Option<String>,
     cells: Vec<Cell>,
@@ -269,7 +275,7 @@ async fn page(
     let beyond = |entries: usize| entries.saturating_sub(most);
     let more = if shown { beyond(board.ranked.len()) + beyond(board.unranked.len()) } else { 0 };
     let found = board.ranked.len() + board.unranked.len();
-    let heads = heads(&asked, &definitions);
+    let heads = heads(&asked, &definitions, board.rule().is_race());
     let show = |cells: Vec<Cell>| {
         let shows = |id: &str| Column::named(id).is_none_or(|column| asked.selection.shows(column));
         cells.into_iter().filter(|cell| shows(cell.id)).collect()
@@ -300,6 +306,8 @@ async fn page(
             (found, whole) => format!("{found} of {whole} entries"),
         },
         found_none: found == 0 && whole > 0,
+        open: board.ranked.iter().any(|r| r.rank_ci95.is_some_and(|[best, worst]| best < worst)),
+        ties: metrics::ties(board.ranking.ties),
         ranked: if shown { ranked(&board, against, most, &asked.selection, &show) } else { Vec::new() },
         unranked: if shown { unranked(&board, against, most, &show) } else { Vec::new() },
         more,
@@ -321,7 +329,7 @@ async fn page(
 }
 
 /// The rank, the team and the figures that are shown.
-fn heads(asked: &Asked, definitions: &[Definition]) -> Vec<Head> {
+fn heads(asked: &Asked, definitions: &[Definition], race: bool) -> Vec<Head> {
     let head = |key: Key, name, unit, class, text: String| {
         let (href, sorted) = asked.sort(key);
         Head { key: key.id(), text, name, unit, class, href, sorted }
@@ -330,7 +338,8 @@ fn heads(asked: &Asked, definitions: &[Definition]) -> Vec<Head> {
         let column = Column::named(d.id).filter(|column| asked.selection.shows(*column))?;
         Some(head(Key::Column(column), d.name, d.unit, "num", d.text.clone()))
     });
-    let rank = head(Key::Rank, "#", "", "rank", "Rank".into());
+    let rank = "Rank; below it, in small, the ranks that the 95 % interval of its runtime leaves open";
+    let rank = head(Key::Rank, "#", "", "rank", if race { rank.into() } else { "Rank".into() });
     let team = head(Key::Team, "Team", "", "team", "Team, by name".into());
     [rank, team].into_iter().chain(figures).collect()
 }
@@ -357,6 +366,7 @@ fn ranked(
 ) -> Vec<Row> {
     let row = |r: &RankedRow| Row {
         rank: Some(r.rank),
+        open: r.rank_ci95.filter(|[best, worst]| best < worst),
         team: r.team.clone(),
         href: Some(format!("/submissions/{}", r.submission)),
         cells: show(cells(board, board.score_of(r), metrics::cells(&r.figures, Some(&r.ranks), against))),
@@ -392,6 +402,7 @@ fn tracks(board: &Board, asked: &Asked) -> Vec<Tab> {
 fn unranked(board: &Board, against: bool, most: usize, show: &impl Fn(Vec<Cell>) -> Vec<Cell>) -> Vec<Row> {
     let rows = board.unranked.iter().take(most).map(|r| Row {
         rank: None,
+        open: None,
         team: r.team.clone(),
         href: Some(format!("/submissions/{}", r.submission)),
         cells: show(cells(board, None, metrics::cells(&r.figures, None, against))),
@@ -418,6 +429,7 @@ fn baseline(board: &Board, against: bool, show: &impl Fn(Vec<Cell>) -> Vec<Cell>
     let cells = show(self::cells(board, score, cells));
     Some(Row {
         rank: None,
+        open: None,
         team: base.team.clone(),
         href: base.submission.map(|id| format!("/submissions/{id}")),
         cells,
