@@ -33,6 +33,10 @@ if (view && filters) {
     view.removeAttribute("aria-busy");
     const box = view.querySelector(".table-box");
     if (box) box.scrollLeft = left;
+    // What the link took away is taken from the form, too.
+    const at = filters.elements.namedItem("at");
+    const moment = new URLSearchParams(next.dataset.address).get("at");
+    if (!moment) at.value = "";
     if (key) view.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
     const query = view.dataset.address;
     window.history.replaceState(null, "", query === "?" ? window.location.pathname : query);

@@ -190,6 +190,36 @@ impl From<Row> for Phase {
     }
 }
 
+/// The phase with the rules that judged it at a time: images, protocol, gate and baseline. What was before the server kept them
+/// is taken to be as the first that is known.
+pub async fn as_of(conn: &mut PgConnection, phase: &Phase, at: DateTime<Utc>) -> sqlx::Result<Phase> {
+    let row = sqlx::query!(
+        r#"select r.dataset_id as "dataset: DatasetId", r.protocol_id as "protocol: ProtocolId", p.name, p.rules as "rules: Json<Rules>",
+                  p.measuring_sha256, r.gate_psnr, r.baseline_submission_id as "baseline: SubmissionId", r.baseline_name,
+                  r.baseline_model_sha256 as "model: BlobHash"
+           from phase_rules r join protocol p on p.id = r.protocol_id
+           where r.phase_id = $1 order by r.at <= $2 desc, case when r.at <= $2 then r.at end desc, r.at limit 1"#,
+        phase.id.0,
+        at
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(phase.clone()) };
+    let name = row.baseline_name;
+    Ok(Phase {
+        dataset: row.dataset,
+        protocol: Protocol {
+            id: row.protocol,
+            name: row.name,
+            rules: row.rules.0,
+            measuring_sha256: row.measuring_sha256,
+        },
+        gate: GateFigure { stated: row.gate_psnr, follows: row.baseline },
+        baseline: Baseline { name, submission: row.baseline, model_sha256: row.model, ..phase.baseline.clone() },
+        ..phase.clone()
+    })
+}
+
 /// The phases of a challenge, or one phase, in their order.
 async fn select(
     conn: &mut PgConnection,

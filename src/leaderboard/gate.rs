@@ -1,5 +1,6 @@
 //! The gate of a phase, and the machines behind its scores.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::GateView;
@@ -10,6 +11,15 @@ use crate::{
 
 /// Where the gate of a phase stands now.
 pub async fn gate(conn: &mut PgConnection, phase: &Phase) -> sqlx::Result<GateState> {
+    gate_at(conn, phase, None).await
+}
+
+/// Where it stood at a time, by the rules of `phase`; `None`: now.
+pub(super) async fn gate_at(
+    conn: &mut PgConnection,
+    phase: &Phase,
+    at: Option<DateTime<Utc>>,
+) -> sqlx::Result<GateState> {
     let comparison = phase.protocol.rules.gate;
     let figure = match (phase.gate.stated, phase.gate.follows) {
         (Some(figure), _) => Some(figure),
@@ -19,10 +29,14 @@ pub async fn gate(conn: &mut PgConnection, phase: &Phase) -> sqlx::Result<GateSt
                 "select c.psnr from evaluation e join score c on c.evaluation_id = e.id
                  where e.submission_id = $1 and e.state = 'scored' and e.official
                    and e.protocol_id in (select id from protocol where measuring_sha256 = $2)
-                   and e.dataset_id = $3 order by e.number desc limit 1",
+                   and e.dataset_id = $3
+                   and ($4::timestamptz is null or e.finished_at <= $4
+                        and (e.rerun_id is null or exists (select from rerun r where r.id = e.rerun_id and r.decided_at <= $4)))
+                 order by e.number desc limit 1",
                 baseline.0,
                 phase.protocol.measuring_sha256,
-                phase.dataset.0
+                phase.dataset.0,
+                at
             )
             .fetch_optional(conn)
             .await?

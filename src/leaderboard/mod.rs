@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 pub use boards::Boards;
 pub use gate::{devices, gate, gate_view};
-pub use query::ranking;
+pub use query::{ranking, ranking_at};
 pub use selection::{Column, Key, NAMES, Selected, Selection};
 pub use track::MAIN;
 pub use what_if::{Change, Preview, Stand, what_if};
@@ -44,6 +44,9 @@ pub struct Board {
     pub ranking: Ranking,
     /// Runtime orders as the ratio to the baseline; if not, as milliseconds.
     pub by_ratio: bool,
+    /// The moment of which this is the board; `null`: now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
     /// The sub-track that `rank` and the order here are of; `null`: the main track.
     pub track: Option<String>,
     /// What was left out, or put into another order; `null`: this is the whole board, by rank.

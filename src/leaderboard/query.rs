@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{BaselineRow, Board, Figures, Place, RankedRow, Ranks, Traits, UnrankedRow, gate};
 use crate::{
     challenge::{
-        phase::Phase,
+        phase::{self, Phase},
         protocol::{Metric, Ranking, ReproductionRule, Rule, Verification},
     },
     ids::{SubmissionId, TeamId},
@@ -65,8 +66,23 @@ fn kind(rule: &Rule) -> &'static str {
 /// Scores are summed and compared as logarithms: exp(2x) leaves the range of a double at x > 354.89, and Postgres' exp()
 /// refuses what is too large or too small.
 pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<Board> {
+    ranking_at(conn, phase, None).await
+}
+
+/// [`ranking`] by what was known at a time: the rules, scores, marks and withdrawals of then ([`phase::as_of`]). Names of teams
+/// and fact sheets are those of now. `None`: now.
+pub async fn ranking_at(
+    conn: &mut PgConnection,
+    phase: &Phase,
+    at: Option<DateTime<Utc>>,
+) -> anyhow::Result<Board> {
+    let past = match at {
+        Some(at) => Some(phase::as_of(conn, phase, at).await?),
+        None => None,
+    };
+    let phase = past.as_ref().unwrap_or(phase);
     let rules = &phase.protocol.rules;
-    let gate = gate::gate(conn, phase).await?;
+    let gate = gate::gate_at(conn, phase, at).await?;
     // A PSNR at or above it passes; infinity: none does.
     let threshold = match gate {
         GateState::None => f64::NEG_INFINITY,
@@ -80,28 +96,44 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
            asks as materialized (
                select h.fact_sheet @> '[{"key": "extra_data", "type": "bool"}]' as asked
                from challenge h join phase f on f.challenge_id = h.id where f.id = $1),
+           -- As they were at $15; none where it is null, for now.
+           past as (
+               select distinct on (submission_id) submission_id, chosen, organizer_status, organizer_reason, verified
+               from submission_marks where $15::timestamptz is not null and at <= $15 order by submission_id, at desc),
+           marked as (
+               select s.id, s.team_id, s.created_at,
+                      case when $15::timestamptz is null then s.chosen else coalesce(m.chosen, false) end as chosen,
+                      case when $15::timestamptz is null then s.organizer_status else coalesce(m.organizer_status, 'none') end
+                          as organizer_status,
+                      case when $15::timestamptz is null then s.organizer_reason else m.organizer_reason end as organizer_reason,
+                      case when $15::timestamptz is null then s.verified_at is not null else coalesce(m.verified, false) end
+                          as is_verified,
+                      s.fact_sheet
+               from submission s left join past m on m.submission_id = s.id
+               where s.phase_id = $1 and (s.withdrawn_at is null or s.withdrawn_at > $15)),
            entry as (
                select s.id, s.team_id, t.name, s.created_at, s.chosen and $6 as chosen, s.organizer_status,
-                      s.organizer_reason, s.verified_at, e.id as evaluation_id, coalesce(s.id = $3, false) as baseline, c.psnr, c.ssim, c.params, c.macs,
+                      s.organizer_reason, s.is_verified, e.id as evaluation_id, coalesce(s.id = $3, false) as baseline, c.psnr, c.ssim, c.params, c.macs,
                       c.activations, c.convs, case $7 when 'kair' then c.flops_kair else c.flops_fvcore end as flops,
                       c.memory_bytes, c.baseline_memory_bytes, c.runtime_noisy, c.runtime_ms, c.runtime_ci_low, c.runtime_ci_high, c.ratio, c.ratio_ci_low,
                       c.ratio_ci_high, c.verdict, c.max_abs, case when $8 then c.ratio else c.runtime_ms end as runtime,
-                      not $14 or s.verified_at is not null as verified,
+                      not $14 or s.is_verified as verified,
                       not $14 or not exists (
                           select from challenge h, jsonb_array_elements(h.fact_sheet) f
                           where h.id = t.challenge_id and (f ->> 'required')::boolean and not s.fact_sheet ? (f ->> 'key'))
                           as told
-               from submission s
+               from marked s
                join team t on t.id = s.team_id
                cross join lateral
                    (select id from evaluation
                     where submission_id = s.id and state = 'scored' and official
                       and protocol_id in (select id from protocol where measuring_sha256 = $2)
-                      and dataset_id = (select dataset_id from phase where id = $1)
+                      and dataset_id = $16
+                      and ($15::timestamptz is null or finished_at <= $15
+                           and (rerun_id is null or exists (select from rerun r where r.id = rerun_id and r.decided_at <= $15)))
                     order by number desc limit 1) e
                join score c on c.evaluation_id = e.id
-               where s.phase_id = $1 and s.withdrawn_at is null
-                 and (s.id = $3 or s.team_id is distinct from (select team_id from submission where id = $3))),
+               where (s.id = $3 or s.team_id is distinct from (select team_id from submission where id = $3))),
            figured as (
                select *, array[runtime, params, flops, activations, memory_bytes, -psnr, -ssim]::float8[] as x from entry),
            base as materialized (select max(x) as x from figured where baseline),
@@ -166,7 +198,7 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
                   runtime_ci_high, ratio, ratio_ci_low, ratio_ci_high, verdict, max_abs, complete as "complete!",
                   verified as "verified!", told as "told!", ranks as "ranks!", by as "by!: Vec<Option<i32>>",
                   rel as "rel!: Vec<Option<f64>>",
-                  verified_at is not null as "is_verified!",
+                  is_verified as "is_verified!",
                   (select c.provenance ->> 'device_name' from score c where c.evaluation_id = p.evaluation_id) as device,
                   (select a.asked from asks a) as "asks_extra!",
                   (select s.fact_sheet ->> 'extra_data' from submission s, asks a where s.id = p.id and a.asked) as extra,
@@ -188,7 +220,9 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
         &terms.kind,
         &terms.metric,
         &terms.weight,
-        rules.verification == Verification::Required
+        rules.verification == Verification::Required,
+        at,
+        phase.dataset.0
     )
     .fetch_all(conn)
     .await?;
@@ -287,6 +321,7 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
         metric: rules.ranking.rule.lead(),
         ranking: rules.ranking.clone(),
         by_ratio: phase.baseline.model_sha256.is_some(),
+        at,
         track: None,
         selected: None,
         columns: None,

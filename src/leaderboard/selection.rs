@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, SecondsFormat, Timelike, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -129,10 +130,12 @@ pub struct Selection {
     pub search: String,
     /// `None`: all.
     pub columns: Option<Vec<Column>>,
+    /// The board as it stood then; `None`: now.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// Names of what [`Selection::set`] reads.
-pub const NAMES: [&str; 8] = ["track", "sort", "dir", "verified", "extra", "device", "q", "cols"];
+pub const NAMES: [&str; 9] = ["track", "sort", "dir", "verified", "extra", "device", "q", "cols", "at"];
 
 /// Bytes of a search or a device's name.
 const LONGEST: usize = 200;
@@ -184,6 +187,11 @@ impl Selection {
                     chosen.extend(more.into_iter().filter(|column| !chosen.contains(column)).collect::<Vec<_>>());
                 }
             }
+            "at" if value.is_empty() => self.at = None,
+            "at" => {
+                let wrong = || "`at` is a date or a time in UTC, as 2026-11-20 or 2026-11-20T12:00Z.".to_owned();
+                self.at = Some(moment(value).ok_or_else(wrong)?);
+            }
             _ => {}
         }
         Ok(())
@@ -207,6 +215,7 @@ impl Selection {
             shown.map(Column::id).collect::<Vec<_>>().join(",")
         });
         put("cols", columns.into_iter().next());
+        put("at", self.at.map(written));
         pairs
     }
 
@@ -252,6 +261,28 @@ impl Selection {
     }
 }
 
+/// A time with its zone, else in UTC; of a date its beginning.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    // What a form's `+` became.
+    let text = text.trim().replace(' ', "+");
+    let zoned = DateTime::parse_from_rfc3339(&text).ok().map(|at| at.to_utc());
+    let plain = text.trim_end_matches('Z');
+    let minutes = || NaiveDateTime::parse_from_str(plain, "%Y-%m-%dT%H:%M").ok();
+    let seconds = || NaiveDateTime::parse_from_str(plain, "%Y-%m-%dT%H:%M:%S%.f").ok();
+    let date = || NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok().and_then(|day| day.and_hms_opt(0, 0, 0));
+    let at = zoned.or_else(|| minutes().or_else(seconds).or_else(date).map(|at| at.and_utc()))?;
+    // What Postgres can hold, with room.
+    (0..=9999).contains(&at.year()).then_some(at)
+}
+
+/// To the minute where that is all of it.
+fn written(at: DateTime<Utc>) -> String {
+    match at.second() == 0 && at.nanosecond() == 0 {
+        true => at.format("%Y-%m-%dT%H:%MZ").to_string(),
+        false => at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+    }
+}
+
 /// What a part of a board is a part of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Selected {
@@ -276,6 +307,11 @@ impl Selected {
 }
 
 impl Board {
+    /// Of every entry.
+    pub fn traits(&self) -> impl Iterator<Item = &Traits> {
+        self.ranked.iter().map(|r| &r.traits).chain(self.unranked.iter().map(|r| &r.traits))
+    }
+
     /// The part of the board, in the order that is asked for; the track is chosen before ([`Board::on_track`]).
     pub fn select(mut self, selection: &Selection) -> Board {
         if selection.filters() {
@@ -363,6 +399,7 @@ mod tests {
             "sort=psnr",
             "sort=psnr&dir=asc",
             "track=small&sort=team&dir=desc&verified=yes&extra=no&device=A%2FB%20%22x%22&q=%E4%B8%AD%26&cols=psnr,params",
+            "at=2026-11-20T12:00Z",
         ] {
             assert_eq!(read(query).map(|s| s.query()).as_deref(), Ok(query));
         }
@@ -372,9 +409,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused_in_words() {
-        for (query, word) in [("sort=speed", "memory_mib"), ("dir=up", "asc"), ("verified=1", "yes"), ("cols=psnr,x", "convs"), ("q=%00", "one line")] {
+        for (query, word) in [("sort=speed", "memory_mib"), ("dir=up", "asc"), ("verified=1", "yes"), ("cols=psnr,x", "convs"), ("q=%00", "one line"), ("at=yesterday", "UTC"), ("at=99999-01-01", "UTC")] {
             assert!(read(query).expect_err(query).contains(word), "{query}");
         }
+    }
+
+    #[test]
+    fn a_moment_is_read_as_people_and_forms_write_it() {
+        for text in ["2026-11-20T12:00Z", "2026-11-20T12:00", "2026-11-20T12:00:00Z", "2026-11-20T13:00:00+01:00", "2026-11-20T13:00:00 01:00"] {
+            assert_eq!(moment(text).map(written).as_deref(), Some("2026-11-20T12:00Z"), "{text}");
+        }
+        assert_eq!(moment("2026-11-20").map(written).as_deref(), Some("2026-11-20T00:00Z"));
+        assert_eq!(moment("2026-11-20T12:00:01.5Z").map(written).as_deref(), Some("2026-11-20T12:00:01.500Z"));
     }
 
     #[test]

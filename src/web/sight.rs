@@ -1,5 +1,6 @@
 //! Who may see what of an entry and a board: the one place that decides it.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Error, extract::Viewer};
@@ -73,6 +74,12 @@ pub fn is_public(phase: &Phase) -> bool {
 /// the hidden images hold.
 pub fn sees_images(viewer: &Viewer, phase: &Phase) -> bool {
     (is_public(phase) && phase.state == PhaseState::Closed) || viewer.organizes(phase.challenge)
+}
+
+/// Whether somebody sees the board of a phase as it stood at a moment: what was hidden then stays so.
+pub fn sees_board_at(viewer: &Viewer, phase: &Phase, at: Option<DateTime<Utc>>) -> bool {
+    let was_public = |at| phase.visibility == Visibility::Live || phase.published_at.is_some_and(|since| since <= at);
+    sees_board(viewer, phase) && (at.is_none_or(was_public) || viewer.organizes(phase.challenge))
 }
 
 /// Whether somebody sees the whole board of a phase.

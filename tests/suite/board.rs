@@ -1,11 +1,20 @@
 //! Views of a board: what an address asks for, on the page and in the exports.
 
-use upscore::challenge::{
-    phase::Phase,
-    protocol::{Metric, Rule, Rules, SubTrack, Ties},
+use chrono::{DateTime, SecondsFormat, Utc};
+use upscore::{
+    audit::Actor,
+    challenge::{
+        phase::{Phase, Visibility},
+        protocol::{EntryRule, Metric, Rule, Rules, SubTrack, Ties},
+    },
+    queue::rerun::{self, Decision, Which},
+    submission::{self, OrganizerStatus},
 };
 
-use crate::support::{app::measurement, web::Web};
+use crate::support::{
+    app::{Plan, measurement},
+    web::Web,
+};
 
 /// Three teams: `Alpha` is fast, `Beta` has the best images, `Gamma` is below the gate.
 async fn three(web: &Web) -> Phase {
@@ -126,4 +135,93 @@ async fn what_the_timing_does_not_resolve_is_shown_and_may_share_a_rank() {
         let csv = web.get(&format!("/api/v1/challenges/{}/phases/{}/leaderboard?format=csv", phase.challenge_slug, phase.slug));
         assert!(csv.await.text.contains(",1,3,false,,\""), "best and worst rank, verified, extra data, device");
     }
+}
+
+/// Every board that stood is there still: scores, marks, withdrawals, re-runs, choices and rules as they were.
+#[tokio::test]
+async fn a_board_can_be_seen_as_it_stood() {
+    let web = Web::start().await;
+    let phase = web.app.phase_with(|_| {}, |rules| rules.ranking.entry = EntryRule::Chosen).await;
+    let app = &web.app;
+    let now = async || {
+        let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(&app.pool).await.expect("a time");
+        now.to_rfc3339_opts(SecondsFormat::Micros, true)
+    };
+    let measured = |ratio: f64| {
+        let mut m = measurement();
+        m.runtime.baseline.as_mut().expect("a baseline").ratio = ratio;
+        m
+    };
+    let (a, b) = (app.team(&phase, "a").await, app.team(&phase, "b").await);
+    let slow = app.enter_as(&phase, a, measured(0.5)).await;
+    app.drain_queue().await;
+    let mut then = vec![(now().await, "a0.5", "one entry")];
+    let fast = app.enter_as(&phase, b, measured(0.3)).await;
+    app.drain_queue().await;
+    then.push((now().await, "b0.3 a0.5", "a second"));
+    submission::mark(&mut *app.conn().await, fast, OrganizerStatus::Held, "why").await.expect("held");
+    then.push((now().await, "a0.5 (b)", "the second is held"));
+    submission::mark(&mut *app.conn().await, fast, OrganizerStatus::None, "").await.expect("let go");
+    let better = app.enter_as(&phase, a, measured(0.2)).await;
+    app.drain_queue().await;
+    then.push((now().await, "a0.2 b0.3", "a better one"));
+    submission::choose(&mut *app.conn().await, slow).await.expect("chosen");
+    then.push((now().await, "b0.3 a0.5", "the team chose the other"));
+    submission::withdraw(&mut *app.conn().await, slow).await.expect("withdrawn");
+    then.push((now().await, "a0.2 b0.3", "and withdrew it"));
+    // Measured again, slower: it counts from the decision on.
+    app.evaluator.plan(&app.storage, better, Plan::Measures(Box::new(measured(0.9))));
+    let mut conn = app.conn().await;
+    let ids = (phase.challenge, phase.id);
+    let (batch, _) = rerun::start(&mut conn, ids, Which::These(&[better]), &Actor::Shell, "again").await.expect("one");
+    app.drain_queue().await;
+    then.push((now().await, "a0.2 b0.3", "a re-run that waits"));
+    rerun::decide(&mut conn, phase.challenge, batch, Decision::Official, &Actor::Shell, "so").await.expect("decided");
+    then.push((now().await, "b0.3 a0.9", "which counts"));
+    sqlx::query("update phase set gate_psnr = 40").execute(&app.pool).await.expect("set");
+    then.push((now().await, "(a) (b)", "another gate"));
+
+    let api = format!("/api/v1/challenges/{}/phases/{}/leaderboard", phase.challenge_slug, phase.slug);
+    let page = format!("/challenges/{}/{}", phase.challenge_slug, phase.slug);
+    let words = |board: &serde_json::Value| {
+        let rows = |of: &str| board[of].as_array().expect("rows").clone();
+        let ranked = rows("ranked").into_iter().map(|r| format!("{}{}", r["team"].as_str().expect("a name"), r["runtime_ratio"]));
+        let mut out: Vec<_> = rows("unranked").iter().map(|r| format!("({})", r["team"].as_str().expect("a name"))).collect();
+        out.sort();
+        ranked.chain(out).collect::<Vec<_>>().join(" ")
+    };
+    for (at, expected, what) in &then {
+        let board = web.get(&format!("{api}?at={at}")).await.json();
+        assert_eq!(words(&board), *expected, "{what}");
+    }
+    assert_eq!(words(&web.get(&api).await.json()), "(a) (b)");
+    assert_eq!(words(&web.get(&format!("{api}?at=2020-01-01")).await.json()), "");
+    let future = web.get(&format!("{api}?at=2090-01-01")).await.json();
+    assert!(future.get("at").is_none(), "what is to come is not known");
+    assert_eq!(web.get(&format!("{api}?at=soon")).await.code(), "bad_query");
+    // What is withdrawn since has no page: its row has no link.
+    let old = web.get(&format!("{page}?at={}", then[0].0)).await.text;
+    assert!(old.contains("The board as it stood at") && !old.contains(&format!("/submissions/{slow}")), "{old}");
+    assert!(web.get(&page).await.text.contains(&format!("/submissions/{better}")));
+}
+
+/// A phase that was hidden then does not show its past to everybody, though its figures are published now.
+#[tokio::test]
+async fn what_was_hidden_then_stays_hidden() {
+    let web = Web::start().await;
+    let phase = web.app.phase_with(|new| new.visibility = Visibility::Hidden, |_| {}).await;
+    web.app.enter(&phase, web.app.team(&phase, "a").await).await;
+    web.app.drain_queue().await;
+    let mut olga = web.organizer().await;
+    let before = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+    let api = format!("/api/v1/challenges/{}/phases/{}/leaderboard", phase.challenge_slug, phase.slug);
+    let page = format!("/challenges/{}/{}", phase.challenge_slug, phase.slug);
+    assert_eq!(web.get(&format!("{api}?at={before}")).await.code(), "not_published");
+    sqlx::query("update phase set published_at = now()").execute(&web.app.pool).await.expect("published");
+    let after = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+    assert_eq!(web.get(&format!("{api}?at={before}")).await.code(), "not_published");
+    let text = web.get(&format!("{page}?at={before}")).await.text;
+    assert!(text.contains("were not public at that time") && !text.contains("class=\"board\""), "{text}");
+    assert_eq!(web.get(&format!("{api}?at={after}")).await.json()["ranked"][0]["team"], "a");
+    assert_eq!(olga.get(&format!("{api}?at={before}")).await.json()["ranked"][0]["team"], "a");
 }

@@ -14,7 +14,7 @@ use super::super::{
     App, Error,
     error::Errors,
     extract::{PhaseAt, Viewer},
-    sight::sees_board,
+    sight::sees_board_at,
 };
 use crate::leaderboard::{Board, MAIN, NAMES, Selection};
 
@@ -51,15 +51,20 @@ pub struct Asked {
     q: Option<String>,
     /// Fields with commas, as `psnr,runtime_ratio`: the columns of Markdown and LaTeX. JSON and CSV always hold all.
     cols: Option<String>,
+    /// The board as it stood then: a date or a time in UTC, as `2026-11-20T12:00Z`; now where not given. The rules, scores, marks
+    /// and withdrawals are those of then; names of teams and fact sheets those of now.
+    at: Option<String>,
 }
 
 impl Asked {
     fn selection(self) -> Result<Selection, Error> {
-        let Asked { format: _, track, sort, dir, verified, extra, device, q, cols } = self;
+        let Asked { format: _, track, sort, dir, verified, extra, device, q, cols, at } = self;
         let mut selection = Selection::default();
-        for (name, value) in NAMES.into_iter().zip([track, sort, dir, verified, extra, device, q, cols]) {
+        for (name, value) in NAMES.into_iter().zip([track, sort, dir, verified, extra, device, q, cols, at]) {
             selection.set(name, value.as_deref().unwrap_or_default()).map_err(Error::BadQuery)?;
         }
+        // What is to come is not known: it is the board of now.
+        selection.at.take_if(|at| *at >= Utc::now());
         Ok(selection)
     }
 }
@@ -89,7 +94,7 @@ struct Document {
                 (String = "application/x-tex"))),
         (status = 400, description = "There is no such format, track, order or column", body = Errors),
         (status = 401, description = "The token is unknown, expired or revoked", body = Errors),
-        (status = 403, description = "The figures of this phase are not published", body = Errors),
+        (status = 403, description = "The figures of this phase are not published, or were not at that time", body = Errors),
         (status = 404, description = "There is no such challenge or phase", body = Errors)),
     security((), ("token" = [])))]
 pub async fn show(
@@ -101,10 +106,15 @@ pub async fn show(
     let Query(asked) = asked.map_err(|_| Error::BadQuery("`format` is json, csv, md or tex.".into()))?;
     let format = asked.format;
     let selection = asked.selection()?;
-    if !sees_board(&viewer, &phase) {
+    if !sees_board_at(&viewer, &phase, selection.at) {
         return Err(Error::NotPublished);
     }
-    let board = app.boards.of(&mut *app.db().await?, &phase).await?;
+    let mut conn = app.db().await?;
+    let board = match selection.at {
+        Some(at) => app.boards.at(&mut conn, &phase, at).await?,
+        None => app.boards.of(&mut conn, &phase).await?,
+    };
+    drop(conn);
     let board = match &selection.track {
         Some(slug) => {
             let known: String = board.ranking.sub_tracks.iter().map(|t| format!(", {}", t.slug)).collect();

@@ -7,6 +7,7 @@ use axum::{
     extract::{Query, State, rejection::QueryRejection},
     response::Response,
 };
+use chrono::Utc;
 
 use super::{
     super::{
@@ -16,8 +17,8 @@ use super::{
         kept,
         metrics::{self, Cell, Definition},
         plot::{self, Frame, Kind, Point, Scatter},
-        sight::sees_board,
-        view::Page,
+        sight::sees_board_at,
+        view::{Page, When, fixed},
     },
     phase::{PhaseView, gate_words},
 };
@@ -28,6 +29,7 @@ use crate::{
         protocol::Rule,
     },
     evaluation::Verdict,
+    ids::SubmissionId,
     leaderboard::{Board, Column, Figures, Key, Place, RankedRow, Selection},
 };
 
@@ -45,6 +47,8 @@ struct BoardPage {
     gate: String,
     device: String,
     caption: String,
+    /// Of which moment this is, where it is not now.
+    at: Option<When>,
     /// Why there is nothing to see.
     closed_book: Option<&'static str>,
     definitions: Vec<Definition>,
@@ -186,9 +190,18 @@ impl Asked {
     /// The same order, columns and track without filters.
     fn unfiltered(&self) -> String {
         self.with(|asked| {
-            let Selection { track, key, falling, columns, .. } = std::mem::take(&mut asked.selection);
-            asked.selection = Selection { track, key, falling, columns, ..Selection::default() };
+            let Selection { track, key, falling, columns, at, .. } = std::mem::take(&mut asked.selection);
+            asked.selection = Selection { track, key, falling, columns, at, ..Selection::default() };
         })
+    }
+
+    fn now(&self) -> String {
+        self.with(|asked| asked.selection.at = None)
+    }
+
+    /// For the form's field of a time, which is to the minute and without a zone.
+    fn at(&self) -> String {
+        self.selection.at.map(|at| at.format("%Y-%m-%dT%H:%M").to_string()).unwrap_or_default()
     }
 
     /// What is no field of the form that filters.
@@ -237,24 +250,39 @@ async fn page(
     let mut conn = app.db().await?;
     let board = app.boards.of(&mut conn, phase).await?;
     let devices = app.boards.devices(&mut conn, phase).await?;
+    asked.selection.at.take_if(|at| *at >= Utc::now());
+    let shown = sees_board_at(&viewer, phase, asked.selection.at);
+    // An entry that stands no more has no page for everybody.
+    let mut linked = None;
+    let mut judged = None;
+    let (board, devices) = match asked.selection.at.filter(|_| shown) {
+        Some(at) => {
+            judged = Some(phase::as_of(&mut conn, phase, at).await?);
+            linked = (!viewer.organizes(phase.challenge)).then(|| submissions(&board));
+            let past = app.boards.at(&mut conn, phase, at).await?;
+            let devices: BTreeSet<_> = past.traits().filter_map(|t| t.device.clone()).collect();
+            (past, devices.into_iter().collect())
+        }
+        None => (board, devices),
+    };
     let view = PhaseView::load(app, &mut conn, phase, board.gate).await?;
     let tabs = phase::of_challenge(&mut conn, challenge.id).await?;
     drop(conn);
 
-    let against = phase.baseline.model_sha256.is_some();
+    let judged = judged.as_ref().unwrap_or(phase);
+    let against = board.by_ratio;
     asked.selection.track.take_if(|slug| !board.ranking.sub_tracks.iter().any(|t| t.slug == *slug));
     let board = match &asked.selection.track {
         Some(slug) => Arc::new(Board::clone(&board).on_track(slug).ok_or(Error::PageNotFound)?),
         None => board,
     };
     let score = metrics::score_column(board.rule(), against);
-    let definitions: Vec<_> = score.into_iter().chain(metrics::definitions(&phase.protocol.rules)).collect();
+    let definitions: Vec<_> = score.into_iter().chain(metrics::definitions(&judged.protocol.rules)).collect();
     let column = |d: &Definition| Column::named(d.id);
     if definitions.iter().filter_map(column).all(|column| asked.selection.shows(column)) {
         asked.selection.columns = None;
     }
     let filters = filters(&board, &definitions, &asked.selection);
-    let shown = sees_board(&viewer, phase);
     let whole = board.ranked.len() + board.unranked.len();
     let board = match asked.selection == Selection::default() {
         true => board,
@@ -266,20 +294,17 @@ async fn page(
         several => format!("{} devices: compare × baseline only", several.len()),
     };
     let cost = asked.cost;
-    let plots = [("large", plot::FRAME), ("small", SMALL)]
-        .into_iter()
-        .filter(|_| shown)
-        .filter_map(|(class, frame)| Some((class, scatter(&board, cost, against, frame)?)))
-        .collect();
     let most = if asked.all { usize::MAX } else { FIRST_ROWS };
     let beyond = |entries: usize| entries.saturating_sub(most);
     let more = if shown { beyond(board.ranked.len()) + beyond(board.unranked.len()) } else { 0 };
     let found = board.ranked.len() + board.unranked.len();
     let heads = heads(&asked, &definitions, board.rule().is_race());
-    let show = |cells: Vec<Cell>| {
-        let shows = |id: &str| Column::named(id).is_none_or(|column| asked.selection.shows(column));
-        cells.into_iter().filter(|cell| shows(cell.id)).collect()
-    };
+    let table = Table { board: &board, selection: &asked.selection, against, most, linked };
+    let plots = [("large", plot::FRAME), ("small", SMALL)]
+        .into_iter()
+        .filter(|_| shown)
+        .filter_map(|(class, frame)| Some((class, table.scatter(cost, frame)?)))
+        .collect();
     Ok(render(&BoardPage {
         page: Page::of(format!("{} · {}", challenge.title, phase.title), &viewer),
         tabs: tabs
@@ -289,14 +314,17 @@ async fn page(
         tracks: tracks(&board, &asked),
         protocol: board.protocol.clone(),
         ranked_by: metrics::ranked_by(board.rule(), against),
-        gate: gate_words(board.gate, &phase.baseline.name),
+        gate: gate_words(board.gate, &judged.baseline.name),
         caption: format!(
             "Protocol {}, measured on {device}. Counts are of a 1×3×256×256 input; a header's tooltip says what it is.",
             board.protocol
         ),
         device,
-        closed_book: (!shown)
-            .then_some("Entries are accepted, checked and measured; the organizers publish the figures of this phase."),
+        closed_book: (!shown).then_some(match asked.selection.at {
+            Some(_) if sees_board_at(&viewer, phase, None) => "The figures of this phase were not public at that time.",
+            _ => "Entries are accepted, checked and measured; the organizers publish the figures of this phase.",
+        }),
+        at: board.at.map(When::new),
         columns: heads.len() + 1,
         heads,
         definitions,
@@ -308,8 +336,8 @@ async fn page(
         found_none: found == 0 && whole > 0,
         open: board.ranked.iter().any(|r| r.rank_ci95.is_some_and(|[best, worst]| best < worst)),
         ties: metrics::ties(board.ranking.ties),
-        ranked: if shown { ranked(&board, against, most, &asked.selection, &show) } else { Vec::new() },
-        unranked: if shown { unranked(&board, against, most, &show) } else { Vec::new() },
+        ranked: if shown { table.ranked() } else { Vec::new() },
+        unranked: if shown { table.unranked() } else { Vec::new() },
         more,
         costs: CostAxis::ALL
             .into_iter()
@@ -344,47 +372,105 @@ fn heads(asked: &Asked, definitions: &[Definition], race: bool) -> Vec<Head> {
     [rank, team].into_iter().chain(figures).collect()
 }
 
+/// All that stand on a board.
+fn submissions(board: &Board) -> BTreeSet<SubmissionId> {
+    let baseline = board.baseline.iter().filter_map(|b| b.submission);
+    let ranked = board.ranked.iter().map(|r| r.submission);
+    ranked.chain(board.unranked.iter().map(|r| r.submission)).chain(baseline).collect()
+}
+
 fn filters(board: &Board, definitions: &[Definition], selection: &Selection) -> Filters {
-    let traits = || board.ranked.iter().map(|r| &r.traits).chain(board.unranked.iter().map(|r| &r.traits));
-    let devices: BTreeSet<_> = traits().filter_map(|t| t.device.clone()).chain(selection.device.clone()).collect();
+    let devices: BTreeSet<_> = board.traits().filter_map(|t| t.device.clone()).chain(selection.device.clone()).collect();
     let column = |d: &Definition| Some((d.id, d.name, selection.shows(Column::named(d.id)?)));
     Filters {
         devices: if devices.len() > 1 { devices.into_iter().collect() } else { Vec::new() },
         asks_extra_data: board.asks_extra_data,
-        has_verified: selection.verified.is_some() || traits().any(|t| t.verified),
+        has_verified: selection.verified.is_some() || board.traits().any(|t| t.verified),
         columns: definitions.iter().filter_map(column).collect(),
     }
 }
 
-/// With the baseline where it stands in this order.
-fn ranked(
-    board: &Board,
+/// What the rows are made of.
+struct Table<'a> {
+    board: &'a Board,
+    selection: &'a Selection,
     against: bool,
+    /// Rows of each kind at most.
     most: usize,
-    selection: &Selection,
-    show: &impl Fn(Vec<Cell>) -> Vec<Cell>,
-) -> Vec<Row> {
-    let row = |r: &RankedRow| Row {
-        rank: Some(r.rank),
-        open: r.rank_ci95.filter(|[best, worst]| best < worst),
-        team: r.team.clone(),
-        href: Some(format!("/submissions/{}", r.submission)),
-        cells: show(cells(board, board.score_of(r), metrics::cells(&r.figures, Some(&r.ranks), against))),
-        checks: checks(&r.figures, r.traits.verified),
-        reason: None,
-        baseline: false,
-    };
-    let mut rows: Vec<Row> = board.ranked.iter().take(most).map(row).collect();
-    if let Some(baseline) = baseline(board, against, show) {
-        rows.insert(board.baseline_at(selection).min(rows.len()), baseline);
-    }
-    rows
+    /// Entries that have a page for this visitor; `None`: all.
+    linked: Option<BTreeSet<SubmissionId>>,
 }
 
-/// With the score first, where the track has one.
-fn cells(board: &Board, place: Option<Place>, figures: Vec<Cell>) -> Vec<Cell> {
-    let score = (!matches!(board.rule(), Rule::Metric(_))).then(|| metrics::score_cell(place));
-    score.into_iter().chain(figures).collect()
+impl Table<'_> {
+    /// With the baseline where it stands in this order.
+    fn ranked(&self) -> Vec<Row> {
+        let board = self.board;
+        let row = |r: &RankedRow| Row {
+            rank: Some(r.rank),
+            open: r.rank_ci95.filter(|[best, worst]| best < worst),
+            team: r.team.clone(),
+            href: self.href(r.submission),
+            cells: self.cells(board.score_of(r), metrics::cells(&r.figures, Some(&r.ranks), self.against)),
+            checks: checks(&r.figures, r.traits.verified),
+            reason: None,
+            baseline: false,
+        };
+        let mut rows: Vec<Row> = board.ranked.iter().take(self.most).map(row).collect();
+        if let Some(baseline) = self.baseline() {
+            rows.insert(board.baseline_at(self.selection).min(rows.len()), baseline);
+        }
+        rows
+    }
+
+    fn unranked(&self) -> Vec<Row> {
+        let rows = self.board.unranked.iter().take(self.most).map(|r| Row {
+            rank: None,
+            open: None,
+            team: r.team.clone(),
+            href: self.href(r.submission),
+            cells: self.cells(None, metrics::cells(&r.figures, None, self.against)),
+            checks: verified(r.traits.verified).into_iter().chain(noisy(&r.figures)).collect(),
+            reason: Some(r.reason.message.clone()),
+            baseline: false,
+        });
+        rows.collect()
+    }
+
+    fn baseline(&self) -> Option<Row> {
+        let base = self.board.baseline.as_ref()?;
+        let cells = match &base.figures {
+            Some(figures) => metrics::cells(figures, None, self.against),
+            // A stated figure is all there is.
+            None => {
+                let none = |id| Cell { id, text: "–".into(), ..Cell::default() };
+                let psnr = base.psnr.map(|p| Cell { text: format!("{p:.2}"), exact: p.to_string(), ..none("psnr") });
+                let rest = Column::ALL.into_iter().map(Column::id).filter(|id| !["score", "psnr"].contains(id));
+                std::iter::once(psnr.unwrap_or_else(|| none("psnr"))).chain(rest.map(none)).collect()
+            }
+        };
+        let score = base.score.map(|score| Place { rank: None, value: Some(score), ln: Some(score.ln()) });
+        Some(Row {
+            rank: None,
+            open: None,
+            team: base.team.clone(),
+            href: base.submission.and_then(|id| self.href(id)),
+            cells: self.cells(score, cells),
+            checks: base.figures.iter().flat_map(|figures| checks(figures, false)).collect(),
+            reason: None,
+            baseline: true,
+        })
+    }
+
+    fn href(&self, id: SubmissionId) -> Option<String> {
+        self.linked.as_ref().is_none_or(|linked| linked.contains(&id)).then(|| format!("/submissions/{id}"))
+    }
+
+    /// Those that are shown, with the score first, where the track has one.
+    fn cells(&self, place: Option<Place>, figures: Vec<Cell>) -> Vec<Cell> {
+        let score = (!matches!(self.board.rule(), Rule::Metric(_))).then(|| metrics::score_cell(place));
+        let shows = |cell: &Cell| Column::named(cell.id).is_none_or(|column| self.selection.shows(column));
+        score.into_iter().chain(figures).filter(shows).collect()
+    }
 }
 
 /// The main track and the sub-tracks.
@@ -397,46 +483,6 @@ fn tracks(board: &Board, asked: &Asked) -> Vec<Tab> {
     };
     let main = (!subs.is_empty()).then(|| tab(None, "Main track"));
     main.into_iter().chain(subs.iter().map(|t| tab(Some(&t.slug), &t.title))).collect()
-}
-
-fn unranked(board: &Board, against: bool, most: usize, show: &impl Fn(Vec<Cell>) -> Vec<Cell>) -> Vec<Row> {
-    let rows = board.unranked.iter().take(most).map(|r| Row {
-        rank: None,
-        open: None,
-        team: r.team.clone(),
-        href: Some(format!("/submissions/{}", r.submission)),
-        cells: show(cells(board, None, metrics::cells(&r.figures, None, against))),
-        checks: verified(r.traits.verified).into_iter().chain(noisy(&r.figures)).collect(),
-        reason: Some(r.reason.message.clone()),
-        baseline: false,
-    });
-    rows.collect()
-}
-
-fn baseline(board: &Board, against: bool, show: &impl Fn(Vec<Cell>) -> Vec<Cell>) -> Option<Row> {
-    let base = board.baseline.as_ref()?;
-    let cells = match &base.figures {
-        Some(figures) => metrics::cells(figures, None, against),
-        // A stated figure is all there is.
-        None => {
-            let none = |id| Cell { id, text: "–".into(), ..Cell::default() };
-            let psnr = base.psnr.map(|p| Cell { text: format!("{p:.2}"), exact: p.to_string(), ..none("psnr") });
-            let rest = ["ssim", "runtime_ms", "runtime_ratio", "params", "flops", "activations", "memory_mib", "convs"];
-            std::iter::once(psnr.unwrap_or_else(|| none("psnr"))).chain(rest.map(none)).collect()
-        }
-    };
-    let score = base.score.map(|score| Place { rank: None, value: Some(score), ln: Some(score.ln()) });
-    let cells = show(self::cells(board, score, cells));
-    Some(Row {
-        rank: None,
-        open: None,
-        team: base.team.clone(),
-        href: base.submission.map(|id| format!("/submissions/{id}")),
-        cells,
-        checks: base.figures.iter().flat_map(|figures| checks(figures, false)).collect(),
-        reason: None,
-        baseline: true,
-    })
 }
 
 fn checks(figures: &Figures, verified: bool) -> Vec<Check> {
@@ -462,26 +508,28 @@ fn check(verdict: Verdict) -> Check {
 /// A figure for narrow windows, where the wide one's words would be too small to read.
 const SMALL: Frame = Frame { width: 360.0, height: 330.0, left: 48.0, right: 350.0, top: 18.0, bottom: 282.0 };
 
-fn scatter(board: &Board, cost: CostAxis, against: bool, frame: Frame) -> Option<Scatter> {
-    let point = |team: &str, href, figures: &Figures, kind| Point {
-        x: cost.value(figures, against),
-        y: figures.psnr,
-        label: team.to_owned(),
-        href,
-        kind,
-    };
-    let link = |id: crate::ids::SubmissionId| Some(format!("/submissions/{id}"));
-    let ranked = board.ranked.iter().map(|r| point(&r.team, link(r.submission), &r.figures, Kind::Ranked));
-    let unranked = board.unranked.iter().map(|r| point(&r.team, link(r.submission), &r.figures, Kind::Unranked));
-    let base = board.baseline.iter().filter_map(|b| {
-        let figures = b.figures.as_ref()?;
-        Some(point(&b.team, b.submission.and_then(link), figures, Kind::Baseline))
-    });
-    let points: Vec<Point> = ranked.chain(base).chain(unranked).collect();
-    let axis = cost.axis(against);
-    plot::scatter(&points, frame, |p| {
-        format!("{}: {:.2} dB, {axis} {}", p.label, p.y, super::super::view::fixed(p.x, 2))
-    })
+impl Table<'_> {
+    fn scatter(&self, cost: CostAxis, frame: Frame) -> Option<Scatter> {
+        let (board, against) = (self.board, self.against);
+        let point = |team: &str, href, figures: &Figures, kind| Point {
+            x: cost.value(figures, against),
+            y: figures.psnr,
+            label: team.to_owned(),
+            href,
+            kind,
+        };
+        let ranked = board.ranked.iter().map(|r| point(&r.team, self.href(r.submission), &r.figures, Kind::Ranked));
+        let unranked = board.unranked.iter().map(|r| point(&r.team, self.href(r.submission), &r.figures, Kind::Unranked));
+        let base = board.baseline.iter().filter_map(|b| {
+            let figures = b.figures.as_ref()?;
+            Some(point(&b.team, b.submission.and_then(|id| self.href(id)), figures, Kind::Baseline))
+        });
+        let points: Vec<Point> = ranked.chain(base).chain(unranked).collect();
+        let axis = cost.axis(against);
+        plot::scatter(&points, frame, |p| {
+            format!("{}: {:.2} dB, {axis} {}", p.label, p.y, fixed(p.x, 2))
+        })
+    }
 }
 
 impl CostAxis {
