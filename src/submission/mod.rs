@@ -224,6 +224,28 @@ pub async fn evaluations(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Res
     queue::of_submission(conn, id).await
 }
 
+/// Entries with the weights of this one (the same file, where it has none), each with its phase: of this team, and of teams in
+/// other challenges that a member of it is in. Nobody hears of others' copies this way.
+pub async fn same_model(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<Vec<(SubmissionId, PhaseId)>> {
+    let rows = sqlx::query!(
+        r#"select other.id as "id: SubmissionId", other.phase_id as "phase: PhaseId"
+           from submission s
+           left join fingerprint f on f.submission_id = s.id
+           join submission other on other.model_sha256 = s.model_sha256
+                or other.id in (select submission_id from fingerprint where weights_sha256 = f.weights_sha256)
+           where s.id = $1 and other.withdrawn_at is null
+             and other.team_id in (
+                 select s.team_id union
+                 select theirs.team_id from membership ours join membership theirs using (account_id)
+                 where ours.team_id = s.team_id)
+           order by other.id desc"#,
+        id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.phase)).collect())
+}
+
 /// Takes an entry off the board, for good. What it cost of the quota stays spent.
 pub async fn withdraw(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<()> {
     sqlx::query!(

@@ -23,7 +23,7 @@ use tower_http::{
 };
 use tracing::Level;
 
-use super::{App, Error, error::AsItIs};
+use super::{App, Error, error::AsItIs, share::Framable};
 use crate::{db, queue};
 
 /// No inline script or style, nothing from elsewhere, in nobody's frame.
@@ -66,13 +66,16 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> HttpResponse<axum::body::Body> 
 
 async fn secure(State(app): State<App>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    let framable = response.extensions_mut().remove::<Framable>().is_some();
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     };
     set(header::CONTENT_SECURITY_POLICY, POLICY);
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(header::X_FRAME_OPTIONS, "DENY");
+    if !framable {
+        set(header::X_FRAME_OPTIONS, "DENY");
+    }
     set(header::REFERRER_POLICY, "same-origin");
     set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");

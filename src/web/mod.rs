@@ -30,6 +30,7 @@ mod pages;
 mod plot;
 mod rules;
 pub mod server;
+mod share;
 mod sight;
 mod steps;
 pub mod studies;

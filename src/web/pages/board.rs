@@ -37,6 +37,8 @@ use crate::{
 #[template(path = "board.html")]
 struct BoardPage {
     page: Page,
+    /// Of this server, as others reach it; empty: it was not told.
+    url: String,
     challenge: Challenge,
     phase: PhaseView,
     tabs: Vec<Tab>,
@@ -307,6 +309,8 @@ async fn page(
         .collect();
     Ok(render(&BoardPage {
         page: Page::of(format!("{} · {}", challenge.title, phase.title), &viewer),
+        // Not what a `Host` says: the page is kept for all.
+        url: app.settings.public_url.clone().unwrap_or_default(),
         tabs: tabs
             .into_iter()
             .map(|p| Tab { here: p.id == phase.id, href: format!("/challenges/{}/{}", challenge.slug, p.slug), title: p.title })

@@ -8,6 +8,7 @@ mod docs;
 mod download;
 mod home;
 mod phase;
+mod standing;
 mod study;
 pub mod submission;
 mod submit;
@@ -21,7 +22,7 @@ use axum::{
 };
 use tower_http::timeout::TimeoutLayer;
 
-use super::{App, organizer};
+use super::{App, organizer, share};
 pub use account::again;
 pub use download::stream;
 pub use phase::{current, until};
@@ -46,6 +47,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/challenges/{slug}/{phase}/study", get(study::show))
         .route("/challenges/{slug}/{phase}/submit", get(submit::show))
         .route("/submissions/{id}", get(submission::show))
+        .route("/submissions/{id}/model", get(standing::of_model))
         .route("/submissions/{id}/cancel", post(submission::cancel))
         .route("/submissions/{id}/withdraw", post(submission::withdraw))
         .route("/submissions/{id}/choose", post(submission::choose))
@@ -67,6 +69,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/tokens", post(team::make_token))
         .route("/tokens/{id}/revoke", post(team::revoke_token))
         .route("/team", get(team::show))
+        .route("/teams/{id}", get(standing::of_team))
         .route("/teams/{id}/rename", post(team::rename))
         .route("/teams/{id}/leave", post(team::leave))
         .route("/teams/{id}/invitations", post(team::invite))
@@ -76,6 +79,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/invitation", get(team::show_invitation).post(team::accept_invitation))
         .route("/join/{slug}", get(team::show_join).post(team::join))
         .route("/api/docs", get(docs::show))
+        .merge(share::router())
         .merge(organizer::router())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.settings.request_timeout));
     // An upload has a deadline and a limit of its own.
