@@ -71,11 +71,7 @@ pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<B
 
 /// [`ranking`] by what was known at a time: the rules, scores, marks and withdrawals of then ([`phase::as_of`]). Names of teams
 /// and fact sheets are those of now. `None`: now.
-pub async fn ranking_at(
-    conn: &mut PgConnection,
-    phase: &Phase,
-    at: Option<DateTime<Utc>>,
-) -> anyhow::Result<Board> {
+pub async fn ranking_at(conn: &mut PgConnection, phase: &Phase, at: Option<DateTime<Utc>>) -> anyhow::Result<Board> {
     let past = match at {
         Some(at) => Some(phase::as_of(conn, phase, at).await?),
         None => None,
@@ -192,7 +188,7 @@ pub async fn ranking_at(
                      from valued) v
                group by id)
            select p.id as "id: SubmissionId", team_id as "team_id: TeamId", name, created_at,
-                  organizer_status as "organizer_status: OrganizerStatus", organizer_reason,
+                  organizer_status as "organizer_status!: OrganizerStatus", organizer_reason,
                   baseline as "baseline!", psnr, ssim, params, macs, activations, convs,
                   flops as "flops!", memory_bytes, baseline_memory_bytes, runtime_noisy, runtime_ms, runtime_ci_low,
                   runtime_ci_high, ratio, ratio_ci_low, ratio_ci_high, verdict, max_abs, complete as "complete!",

@@ -141,7 +141,8 @@ pub const NAMES: [&str; 9] = ["track", "sort", "dir", "verified", "extra", "devi
 const LONGEST: usize = 200;
 
 /// What stands in a query as it is, beside letters and digits.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b',').remove(b':');
+const ESCAPED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b',').remove(b':');
 
 impl Selection {
     /// Takes one parameter of an address; an empty value asks for nothing. The error says what may stand there; nothing is
@@ -222,7 +223,10 @@ impl Selection {
     /// `sort=psnr&q=nju`; empty: the board as it is.
     pub fn query(&self) -> String {
         let pairs = self.pairs().into_iter();
-        pairs.map(|(name, value)| format!("{name}={}", utf8_percent_encode(&value, ESCAPED))).collect::<Vec<_>>().join("&")
+        pairs
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(&value, ESCAPED)))
+            .collect::<Vec<_>>()
+            .join("&")
     }
 
     pub fn shows(&self, column: Column) -> bool {
@@ -404,19 +408,36 @@ mod tests {
             assert_eq!(read(query).map(|s| s.query()).as_deref(), Ok(query));
         }
         // The same view has one address.
-        assert_eq!(read("dir=desc&sort=psnr&track=main&q=&cols=params&cols=psnr").map(|s| s.query()).as_deref(), Ok("sort=psnr&cols=psnr,params"));
+        assert_eq!(
+            read("dir=desc&sort=psnr&track=main&q=&cols=params&cols=psnr").map(|s| s.query()).as_deref(),
+            Ok("sort=psnr&cols=psnr,params")
+        );
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused_in_words() {
-        for (query, word) in [("sort=speed", "memory_mib"), ("dir=up", "asc"), ("verified=1", "yes"), ("cols=psnr,x", "convs"), ("q=%00", "one line"), ("at=yesterday", "UTC"), ("at=99999-01-01", "UTC")] {
+        for (query, word) in [
+            ("sort=speed", "memory_mib"),
+            ("dir=up", "asc"),
+            ("verified=1", "yes"),
+            ("cols=psnr,x", "convs"),
+            ("q=%00", "one line"),
+            ("at=yesterday", "UTC"),
+            ("at=99999-01-01", "UTC"),
+        ] {
             assert!(read(query).expect_err(query).contains(word), "{query}");
         }
     }
 
     #[test]
     fn a_moment_is_read_as_people_and_forms_write_it() {
-        for text in ["2026-11-20T12:00Z", "2026-11-20T12:00", "2026-11-20T12:00:00Z", "2026-11-20T13:00:00+01:00", "2026-11-20T13:00:00 01:00"] {
+        for text in [
+            "2026-11-20T12:00Z",
+            "2026-11-20T12:00",
+            "2026-11-20T12:00:00Z",
+            "2026-11-20T13:00:00+01:00",
+            "2026-11-20T13:00:00 01:00",
+        ] {
             assert_eq!(moment(text).map(written).as_deref(), Some("2026-11-20T12:00Z"), "{text}");
         }
         assert_eq!(moment("2026-11-20").map(written).as_deref(), Some("2026-11-20T00:00Z"));

@@ -73,7 +73,9 @@ async fn an_address_chooses_order_entries_and_columns() {
     let part = web.get(&format!("{api}?verified=yes&sort=psnr")).await.json();
     assert_eq!(part["selected"], serde_json::json!({ "only": ["verified"], "order": "psnr descending" }));
     assert_ne!(part["hash"], whole["hash"]);
-    for (query, words) in [("sort=speed", "runtime_ratio"), ("dir=up", "asc"), ("extra=1", "yes"), ("cols=a", "memory_mib")] {
+    for (query, words) in
+        [("sort=speed", "runtime_ratio"), ("dir=up", "asc"), ("extra=1", "yes"), ("cols=a", "memory_mib")]
+    {
         let refused = web.get(&format!("{api}?{query}")).await;
         assert_eq!((refused.status.as_u16(), refused.code().as_str()), (400, "bad_query"), "{query}");
         assert!(refused.text.contains(words), "{query}: {}", refused.text);
@@ -110,9 +112,12 @@ async fn what_the_timing_does_not_resolve_is_shown_and_may_share_a_rank() {
         };
         let phase = web.app.phase_with(|_| {}, edit).await;
         // The second is told apart from neither the first nor the third.
-        for (name, ratio, interval) in
-            [("a", 0.30, [0.29, 0.31]), ("b", 0.32, [0.305, 0.335]), ("c", 0.33, [0.32, 0.34]), ("d", 0.9, [0.89, 0.91])]
-        {
+        for (name, ratio, interval) in [
+            ("a", 0.30, [0.29, 0.31]),
+            ("b", 0.32, [0.305, 0.335]),
+            ("c", 0.33, [0.32, 0.34]),
+            ("d", 0.9, [0.89, 0.91]),
+        ] {
             let mut m = measurement();
             let runtime = m.runtime.baseline.as_mut().expect("a baseline");
             (runtime.ratio, runtime.ratio_ci95) = (ratio, interval);
@@ -132,8 +137,10 @@ async fn what_the_timing_does_not_resolve_is_shown_and_may_share_a_rank() {
         let page = web.get(&format!("/challenges/{}/{}", phase.challenge_slug, phase.slug)).await.text;
         assert_eq!(page.matches("class=\"open\"").count(), 3, "the last is resolved");
         assert_eq!(page.contains("does not tell apart share a rank"), ties == Ties::Interval);
-        let csv = web.get(&format!("/api/v1/challenges/{}/phases/{}/leaderboard?format=csv", phase.challenge_slug, phase.slug));
-        assert!(csv.await.text.contains(",1,3,false,,\""), "best and worst rank, verified, extra data, device");
+        let csv = web
+            .get(&format!("/api/v1/challenges/{}/phases/{}/leaderboard?format=csv", phase.challenge_slug, phase.slug))
+            .await;
+        assert!(csv.text.contains(",1,3,false,,\""), "best and worst rank, verified, extra data, device");
     }
 }
 
@@ -144,7 +151,8 @@ async fn a_board_can_be_seen_as_it_stood() {
     let phase = web.app.phase_with(|_| {}, |rules| rules.ranking.entry = EntryRule::Chosen).await;
     let app = &web.app;
     let now = async || {
-        let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(&app.pool).await.expect("a time");
+        let now: DateTime<Utc> =
+            sqlx::query_scalar("select clock_timestamp()").fetch_one(&app.pool).await.expect("a time");
         now.to_rfc3339_opts(SecondsFormat::Micros, true)
     };
     let measured = |ratio: f64| {
@@ -185,8 +193,11 @@ async fn a_board_can_be_seen_as_it_stood() {
     let page = format!("/challenges/{}/{}", phase.challenge_slug, phase.slug);
     let words = |board: &serde_json::Value| {
         let rows = |of: &str| board[of].as_array().expect("rows").clone();
-        let ranked = rows("ranked").into_iter().map(|r| format!("{}{}", r["team"].as_str().expect("a name"), r["runtime_ratio"]));
-        let mut out: Vec<_> = rows("unranked").iter().map(|r| format!("({})", r["team"].as_str().expect("a name"))).collect();
+        let ranked = rows("ranked")
+            .into_iter()
+            .map(|r| format!("{}{}", r["team"].as_str().expect("a name"), r["runtime_ratio"]));
+        let mut out: Vec<_> =
+            rows("unranked").iter().map(|r| format!("({})", r["team"].as_str().expect("a name"))).collect();
         out.sort();
         ranked.chain(out).collect::<Vec<_>>().join(" ")
     };

@@ -2,7 +2,6 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use fantoccini::Locator;
 use tokio_util::sync::CancellationToken;
 
 use upscore::{

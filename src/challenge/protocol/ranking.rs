@@ -337,7 +337,9 @@ impl Ranking {
         self.rule.vet()?;
         let races = std::iter::once(&self.rule).chain(self.sub_tracks.iter().map(|t| &t.rule)).any(Rule::is_race);
         if self.ties == Ties::Interval && !races {
-            return Err("only runtimes have intervals that ranks can be shared by, and no track is ordered by runtime".into());
+            return Err(
+                "only runtimes have intervals that ranks can be shared by, and no track is ordered by runtime".into()
+            );
         }
         if self.sub_tracks.len() > MOST {
             return Err(format!("there are at most {MOST} sub-tracks"));
@@ -434,7 +436,10 @@ mod tests {
             rule: Rule::Score(terms),
             entry: EntryRule::Chosen,
             ties: Ties::Interval,
-            sub_tracks: vec![SubTrack::new("small", "Small", sum), SubTrack::new("a", "A", Rule::Metric(Metric::Runtime))],
+            sub_tracks: vec![
+                SubTrack::new("small", "Small", sum),
+                SubTrack::new("a", "A", Rule::Metric(Metric::Runtime)),
+            ],
         };
         let written = serde_json::to_string(&ranking).expect("JSON");
         assert_eq!(read(&written), Ok(ranking));

@@ -313,7 +313,11 @@ async fn page(
         url: app.settings.public_url.clone().unwrap_or_default(),
         tabs: tabs
             .into_iter()
-            .map(|p| Tab { here: p.id == phase.id, href: format!("/challenges/{}/{}", challenge.slug, p.slug), title: p.title })
+            .map(|p| Tab {
+                here: p.id == phase.id,
+                href: format!("/challenges/{}/{}", challenge.slug, p.slug),
+                title: p.title,
+            })
             .collect(),
         tracks: tracks(&board, &asked),
         protocol: board.protocol.clone(),
@@ -325,7 +329,9 @@ async fn page(
         ),
         device,
         closed_book: (!shown).then_some(match asked.selection.at {
-            Some(_) if sees_board_at(&viewer, phase, None) => "The figures of this phase were not public at that time.",
+            Some(_) if sees_board_at(&viewer, phase, None) => {
+                "The figures of this phase were not public at that time."
+            }
             _ => "Entries are accepted, checked and measured; the organizers publish the figures of this phase.",
         }),
         at: board.at.map(When::new),
@@ -384,7 +390,8 @@ fn submissions(board: &Board) -> BTreeSet<SubmissionId> {
 }
 
 fn filters(board: &Board, definitions: &[Definition], selection: &Selection) -> Filters {
-    let devices: BTreeSet<_> = board.traits().filter_map(|t| t.device.clone()).chain(selection.device.clone()).collect();
+    let devices: BTreeSet<_> =
+        board.traits().filter_map(|t| t.device.clone()).chain(selection.device.clone()).collect();
     let column = |d: &Definition| Some((d.id, d.name, selection.shows(Column::named(d.id)?)));
     Filters {
         devices: if devices.len() > 1 { devices.into_iter().collect() } else { Vec::new() },
@@ -523,16 +530,15 @@ impl Table<'_> {
             kind,
         };
         let ranked = board.ranked.iter().map(|r| point(&r.team, self.href(r.submission), &r.figures, Kind::Ranked));
-        let unranked = board.unranked.iter().map(|r| point(&r.team, self.href(r.submission), &r.figures, Kind::Unranked));
+        let unranked =
+            board.unranked.iter().map(|r| point(&r.team, self.href(r.submission), &r.figures, Kind::Unranked));
         let base = board.baseline.iter().filter_map(|b| {
             let figures = b.figures.as_ref()?;
             Some(point(&b.team, b.submission.and_then(|id| self.href(id)), figures, Kind::Baseline))
         });
         let points: Vec<Point> = ranked.chain(base).chain(unranked).collect();
         let axis = cost.axis(against);
-        plot::scatter(&points, frame, |p| {
-            format!("{}: {:.2} dB, {axis} {}", p.label, p.y, fixed(p.x, 2))
-        })
+        plot::scatter(&points, frame, |p| format!("{}: {:.2} dB, {axis} {}", p.label, p.y, fixed(p.x, 2)))
     }
 }
 

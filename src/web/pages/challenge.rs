@@ -129,8 +129,11 @@ fn rules_view(phase: &Phase, gate: Option<GateView>) -> RulesView {
         EntryRule::Best => "Of each team, its best entry stands.",
         EntryRule::Chosen => "Of each team, the entry stands that it chose; without a choice, its best.",
     };
-    let ranking =
-        format!("By {}. {} {entry}", metrics::ranked_by(&rules.ranking.rule, against), metrics::ties(rules.ranking.ties));
+    let ranking = format!(
+        "By {}. {} {entry}",
+        metrics::ranked_by(&rules.ranking.rule, against),
+        metrics::ties(rules.ranking.ties)
+    );
     let limits = format!(
         "{:.0} GiB of memory and {} for the whole evaluation; past them it fails.",
         rules.limits.memory_bytes as f64 / f64::from(1 << 30),

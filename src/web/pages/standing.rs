@@ -128,9 +128,7 @@ pub async fn of_team(
         badges.push(Badge { title: phase.title.clone(), picture, markdown });
     }
     let own = match &viewer.0 {
-        Some(signed) => {
-            viewer.organizes(challenge.id) || team::is_member(&mut conn, id, signed.account.id).await?
-        }
+        Some(signed) => viewer.organizes(challenge.id) || team::is_member(&mut conn, id, signed.account.id).await?,
         None => false,
     };
     drop(conn);
@@ -174,7 +172,8 @@ pub async fn of_model(State(app): State<App>, at: SubmissionAt) -> Result<Respon
         crumbs: vec![("/".into(), "Challenges".into()), entry],
         heading: submission.team_name,
         thin: "model",
-        intro: "Entries of the same people with the same weights as this one, where they stand on public boards.".into(),
+        intro: "Entries of the same people with the same weights as this one, where they stand on public boards."
+            .into(),
         definitions: definitions(first.as_ref()),
         rows,
         badges: Vec::new(),

@@ -59,7 +59,8 @@ impl Default for Asked {
 const MOST: usize = 100;
 
 /// Any site may frame it; it holds no form and no script.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors *; form-action 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors *; form-action 'none'";
 
 /// The figures that a small table has.
 const COLUMNS: [&str; 5] = ["score", "psnr", "runtime_ratio", "params", "flops"];

@@ -124,7 +124,8 @@ fn plot(board: &Board, against: bool) -> Option<Scatter> {
 
 /// As a PNG.
 fn draw(svg: &str) -> anyhow::Result<Vec<u8>> {
-    let options = usvg::Options { font_family: "DejaVu Sans".into(), fontdb: FONTS.clone(), ..usvg::Options::default() };
+    let options =
+        usvg::Options { font_family: "DejaVu Sans".into(), fontdb: FONTS.clone(), ..usvg::Options::default() };
     let tree = usvg::Tree::from_str(svg, &options).context("the picture's SVG")?;
     let mut pixels = tiny_skia::Pixmap::new(SIZE[0], SIZE[1]).context("an empty picture")?;
     resvg::render(&tree, tiny_skia::Transform::identity(), &mut pixels.as_mut());
