@@ -62,7 +62,7 @@ async fn the_board_sorts_filters_and_keeps_its_address() {
 
     fill(&browser, "#q", "pixel").await;
     browser.until("it is found", async |b: &Browser| b.texts("#count").await == ["1 of 12 entries"]).await;
-    assert_eq!(browser.texts("tbody th.team").await, ["MSRResNet baseline", "XPixel"]);
+    assert_eq!(browser.texts("tbody th.team").await, ["XPixel", "MSRResNet baseline"]);
     fill(&browser, "#q", "nobody").await;
     browser.until("that is said", async |b: &Browser| b.texts("#board-view .empty h2").await.len() == 1).await;
     browser.find("#q").await.clear().await.expect("cleared");

@@ -116,11 +116,21 @@ impl Browser {
     }
 
     pub async fn texts(&self, css: &str) -> Vec<String> {
-        let mut texts = Vec::new();
-        for element in self.client.find_all(Locator::Css(css)).await.expect("a list") {
-            texts.push(element.text().await.expect("a text"));
+        // A page that replaces its parts may do it between two of them: then they are read again.
+        for _ in 0..20 {
+            let mut texts = Vec::new();
+            for element in self.client.find_all(Locator::Css(css)).await.expect("a list") {
+                match element.text().await {
+                    Ok(text) => texts.push(Some(text)),
+                    Err(error) if error.is_stale_element_reference() => texts.push(None),
+                    Err(error) => panic!("{css}: {error}"),
+                }
+            }
+            if let Some(texts) = texts.into_iter().collect() {
+                return texts;
+            }
         }
-        texts
+        panic!("{css}: never still");
     }
 
     /// Until `holds` does.
