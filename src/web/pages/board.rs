@@ -329,9 +329,7 @@ async fn page(
         ),
         device,
         closed_book: (!shown).then_some(match asked.selection.at {
-            Some(_) if sees_board_at(&viewer, phase, None) => {
-                "The figures of this phase were not public at that time."
-            }
+            Some(_) if sees_board_at(&viewer, phase, None) => "The figures of this phase were not public at that time.",
             _ => "Entries are accepted, checked and measured; the organizers publish the figures of this phase.",
         }),
         at: board.at.map(When::new),
