@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use fantoccini::Locator;
 use tokio_util::sync::CancellationToken;
 
 use upscore::{
