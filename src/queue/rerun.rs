@@ -44,6 +44,20 @@ pub enum RerunError {
     Database(#[from] sqlx::Error),
 }
 
+impl RerunError {
+    /// Stable word for the situation; `None`: a fault of ours.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            RerunError::Nothing => Some("nothing_to_rerun"),
+            RerunError::StillRunning(_) => Some("rerun_running"),
+            RerunError::Decided(_) => Some("rerun_decided"),
+            RerunError::NothingScored => Some("rerun_not_scored"),
+            RerunError::NotFound => Some("rerun_not_found"),
+            RerunError::Database(_) => None,
+        }
+    }
+}
+
 /// What an organizer said of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "lowercase")]

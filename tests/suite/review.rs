@@ -380,3 +380,36 @@ async fn an_entry_becomes_the_baseline_by_a_noted_word() {
     let expected = [("submission.baseline", "[false,true]"), ("submission.unbaseline", "[true,false]")];
     assert_eq!(acts, expected.map(|(action, details)| (action, details.to_owned())));
 }
+
+/// What the command line says in JSON.
+fn shell(app: &App, args: &[&str]) -> serde_json::Value {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_upscore"));
+    command.args(["admin", "--json"]).args(args);
+    command.env("DATABASE_URL", app.database_url()).env("UPSCORE_DATA_DIR", app.folder.path());
+    let done = command.output().expect("it runs");
+    serde_json::from_slice(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&done.stderr)))
+}
+
+#[tokio::test]
+async fn the_shell_measures_again_and_decides() {
+    let app = App::start().await;
+    let phase = app.phase().await;
+    let team = app.team(&phase, "a").await;
+    let entry = app.enter_as(&phase, team, measured(29.1, 40.0)).await;
+    app.drain_queue().await;
+    app.evaluator.plan(&app.storage, entry, Plan::Measures(Box::new(measured(29.1, 60.0))));
+    let of = ["--challenge", phase.challenge_slug.as_str(), "--phase", "validation"];
+    let with = |command: &'static str, rest: &[&'static str]| [&["rerun", command][..], &of, rest].concat();
+    let begun = shell(&app, &with("start", &["--reason", "a new machine"]));
+    assert_eq!(begun["queued"], json!([entry]), "{begun}");
+    let id = begun["id"].as_str().expect("an id");
+    let early = shell(&app, &[&with("make-official", &["--reason", "looked"])[..], &[id]].concat());
+    assert_eq!(early["errors"][0]["code"], "rerun_running", "{early}");
+    app.drain_queue().await;
+    let report = shell(&app, &[&with("show", &[])[..], &[id]].concat());
+    assert_eq!((&report["rows"][0]["team"], &report["rows"][0]["moved"]), (&json!("a"), &json!(true)), "{report}");
+    let made = shell(&app, &[&with("make-official", &["--reason", "looked"])[..], &[id]].concat());
+    assert_eq!((&made["decision"], &made["changed"]), (&json!("official"), &json!(true)), "{made}");
+    assert_eq!(ranked(&app, &phase).await, [row("a", 60.0)]);
+    assert_eq!(shell(&app, &with("list", &[]))[0]["decision"], "official");
+}

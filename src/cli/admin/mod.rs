@@ -5,6 +5,7 @@ mod challenge;
 mod dataset;
 mod file;
 mod organizer;
+mod rerun;
 
 use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
@@ -14,6 +15,7 @@ use self::{
     account::{AccountCommand, TeamCommand, TokenCommand},
     challenge::{ChallengeCommand, PhaseCommand},
     dataset::DatasetCommand,
+    rerun::RerunCommand,
 };
 use super::Outcome;
 use crate::{problem::Problem, record::Signer, storage::Storage};
@@ -38,6 +40,9 @@ enum Command {
     /// Images that phases are measured on.
     #[command(subcommand)]
     Dataset(DatasetCommand),
+    /// Measuring entries again, and what becomes of it.
+    #[command(subcommand)]
+    Rerun(RerunCommand),
     /// People.
     #[command(subcommand)]
     Account(AccountCommand),
@@ -71,6 +76,7 @@ pub async fn run(args: Args, pool: &PgPool, storage: &Storage) -> Outcome {
         Command::Challenge(command) => challenge::challenge(command, pool, storage).await,
         Command::Phase(command) => challenge::phase(command, pool, storage).await,
         Command::Dataset(command) => dataset::dataset(command, pool, storage).await,
+        Command::Rerun(command) => rerun::run(command, pool).await,
         Command::Account(command) => account::account_command(command, pool).await,
         Command::Team(command) => account::team_command(command, pool).await,
         Command::Token(command) => account::token_command(command, pool).await,
