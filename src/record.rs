@@ -148,10 +148,31 @@ impl Signer {
         &self.public
     }
 
+    /// A signature of words that are to come back through somebody's browser as they were given. (No record begins like them.)
+    pub fn seal(&self, words: &str) -> String {
+        hex(self.pair.sign(sealed(words).as_bytes()).as_ref())
+    }
+
+    /// Whether these words were given out under this seal.
+    pub fn has_sealed(&self, words: &str, seal: &str) -> bool {
+        let key = UnparsedPublicKey::new(&ED25519, self.pair.public_key().as_ref());
+        key.verify(sealed(words).as_bytes(), &unhex(seal)).is_ok()
+    }
+
     /// The whole document round a record.
     pub fn sign(&self, record: &str) -> String {
         assemble(record, &self.public, &hex(self.pair.sign(record.as_bytes()).as_ref()))
     }
+}
+
+/// Of hexadecimal digits; what is none is left out.
+fn unhex(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks(2);
+    pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
+fn sealed(words: &str) -> String {
+    format!("upscore seal\n{words}")
 }
 
 /// Writes a new key so that two processes that do it at once end up with the same one.
@@ -216,15 +237,8 @@ pub fn verify(document: &[u8]) -> Result<Verified, Problem> {
     if assemble(record, public_key, signature) != text {
         return Err(malformed("its parts are not in their places"));
     }
-    let bytes = |digits: &str| -> Vec<u8> {
-        digits
-            .as_bytes()
-            .chunks(2)
-            .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect()
-    };
-    UnparsedPublicKey::new(&ED25519, bytes(public_key))
-        .verify(record.as_bytes(), &bytes(signature))
+    UnparsedPublicKey::new(&ED25519, unhex(public_key))
+        .verify(record.as_bytes(), &unhex(signature))
         .map_err(|_| Problem::new("record_signature", "the signature is not by this key, or of another record"))?;
     let parsed: Value = serde_json::from_str(record).map_err(|error| malformed(&format!("it is no JSON: {error}")))?;
     if parsed["format"] != FORMAT {

@@ -116,6 +116,8 @@ pub enum Error {
     NotOctets,
     /// A situation that its own module describes.
     Refused(StatusCode, Problem),
+    /// Several things that are wrong with what was sent.
+    Problems(StatusCode, Vec<Problem>),
     Rejected(Rejection),
 }
 
@@ -219,15 +221,11 @@ impl From<ObjectionError> for Error {
 
 impl From<RerunError> for Error {
     fn from(error: RerunError) -> Self {
-        let message = sentence(&error.to_string());
-        let refused = |status, code| Error::Refused(status, Problem::new(code, message));
+        let problem = Problem::new(error.code().unwrap_or("internal"), sentence(&error.to_string()));
         match error {
-            RerunError::Nothing => refused(StatusCode::CONFLICT, "nothing_to_rerun"),
-            RerunError::StillRunning(_) => refused(StatusCode::CONFLICT, "rerun_running"),
-            RerunError::Decided(_) => refused(StatusCode::CONFLICT, "rerun_decided"),
-            RerunError::NothingScored => refused(StatusCode::CONFLICT, "rerun_not_scored"),
-            RerunError::NotFound => refused(StatusCode::NOT_FOUND, "rerun_not_found"),
             RerunError::Database(error) => error.into(),
+            RerunError::NotFound => Error::Refused(StatusCode::NOT_FOUND, problem),
+            _ => Error::Refused(StatusCode::CONFLICT, problem),
         }
     }
 }
@@ -441,6 +439,9 @@ impl Error {
                 (415, Problem::new("unsupported_media_type", "A piece is sent as `application/offset+octet-stream`."))
             }
             Error::Refused(status, problem) => (status.as_u16(), problem.clone()),
+            Error::Problems(status, problems) => {
+                return Fault { status: *status, problems: problems.clone(), retry_after: None, quota: None };
+            }
             Error::Rejected(rejection) => return Fault::of(rejection),
         };
         Fault {

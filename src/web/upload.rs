@@ -92,7 +92,7 @@ pub struct Incoming {
 
 /// What the watched body and its reader tell each other.
 #[derive(Default)]
-struct Gauge {
+pub(super) struct Gauge {
     /// Whether a part's bytes are being read, or what stands between parts.
     in_part: AtomicBool,
     between: AtomicU64,
@@ -185,10 +185,7 @@ impl Incoming {
 }
 
 async fn next<'a>(multipart: &'a mut Multipart, gauge: &Gauge, parts: &mut usize) -> Result<Option<Field<'a>>, Error> {
-    gauge.in_part.store(false, Ordering::Relaxed);
-    gauge.between.store(0, Ordering::Relaxed);
-    let field = multipart.next_field().await.map_err(|_| gauge.error())?;
-    gauge.in_part.store(true, Ordering::Relaxed);
+    let field = gauge.next(multipart).await?;
     *parts += usize::from(field.is_some());
     if *parts > MAX_PARTS { Err(Error::TooManyParts) } else { Ok(field) }
 }
@@ -208,7 +205,12 @@ async fn text(field: &mut Field<'_>, gauge: &Gauge) -> Result<String, Error> {
     })
 }
 
-async fn file(field: &mut Field<'_>, gauge: &Gauge, storage: &Storage, limit: u64) -> Result<TempBlob, Error> {
+pub(super) async fn file(
+    field: &mut Field<'_>,
+    gauge: &Gauge,
+    storage: &Storage,
+    limit: u64,
+) -> Result<TempBlob, Error> {
     let mut writer = storage.writer(limit).await?;
     while let Some(chunk) = field.chunk().await.map_err(|_| gauge.error())? {
         writer.write(&chunk).await?;
@@ -234,8 +236,17 @@ fn unexpected(name: &str) -> Error {
 }
 
 impl Gauge {
+    /// The next part.
+    pub(super) async fn next<'a>(&self, multipart: &'a mut Multipart) -> Result<Option<Field<'a>>, Error> {
+        self.in_part.store(false, Ordering::Relaxed);
+        self.between.store(0, Ordering::Relaxed);
+        let field = multipart.next_field().await.map_err(|_| self.error())?;
+        self.in_part.store(true, Ordering::Relaxed);
+        Ok(field)
+    }
+
     /// Why reading failed; the multipart reader's own error does not say.
-    fn error(&self) -> Error {
+    pub(super) fn error(&self) -> Error {
         if self.slow.load(Ordering::Relaxed) {
             return Error::UploadTooSlow;
         }
@@ -279,7 +290,7 @@ impl Piece {
 struct CutOff;
 
 /// The body, cut off where it is too slow, too long, or has too much between its parts.
-fn watch(
+pub(super) fn watch(
     body: Body,
     gauge: Arc<Gauge>,
     whole: u64,

@@ -340,7 +340,10 @@ async fn the_openapi_document_describes_what_is_there() {
     let paths = document["paths"].as_object().expect("paths");
     let expected = [
         ("/api/v1/challenges", "get"),
+        ("/api/v1/challenges", "post"),
         ("/api/v1/challenges/{slug}", "get"),
+        ("/api/v1/challenges/{slug}/file", "get"),
+        ("/api/v1/challenges/{slug}/file", "put"),
         ("/api/v1/challenges/{slug}/phases/{phase}/leaderboard", "get"),
         ("/api/v1/challenges/{slug}/phases/{phase}/submissions", "get"),
         ("/api/v1/challenges/{slug}/phases/{phase}/compare", "get"),

@@ -2,13 +2,15 @@
 
 use std::{fs, path::Path};
 
+use axum::http::{Method, StatusCode, header};
 use upscore::{
     audit::{self, Actor},
     challenge::{
         self,
         create::{self, NewChallenge, PhaseFiles},
         dataset,
-        file::{self, Applied, ChallengeFile, How, Reach, Source},
+        file::{self, Applied, ChallengeFile, How, Of, Reach, Source},
+        organizers,
         phase::{self, Phase, Visibility},
         protocol::ReproductionRule,
     },
@@ -18,11 +20,11 @@ use upscore::{
 use crate::support::{
     app::App,
     files::{png, tiny_model, zipped},
-    web::Web,
+    web::{Reply, Visitor, Web, request},
 };
 
 pub fn how(actor: &Actor) -> How<'_> {
-    How { dry_run: false, measure_again: false, actor, reason: "", reach: Reach::All, of: None }
+    How { dry_run: false, measure_again: false, actor, reason: "", reach: Reach::All, of: Of::Any }
 }
 
 pub async fn apply(app: &App, file: &ChallengeFile, folder: &Path) -> Result<Applied, Vec<Problem>> {
@@ -45,7 +47,7 @@ async fn phases(app: &App, slug: &str) -> Vec<Phase> {
 }
 
 /// The shipped example with two small images a set.
-fn example() -> (tempfile::TempDir, ChallengeFile) {
+pub fn example() -> (tempfile::TempDir, ChallengeFile) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/aim2020-esr");
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("pages")).expect("a folder");
@@ -282,4 +284,115 @@ async fn entries_keep_their_phase_and_scale_and_follow_a_new_dataset_on_request(
     assert_eq!(app.evaluation(entry).await.number, 2);
     let kept = sqlx::query_scalar::<_, i64>("select count(*) from score").fetch_one(&app.pool).await.expect("a count");
     assert_eq!(kept, 2, "the old score stays");
+}
+
+/// Sends a file, or a zip of one, as a script would.
+async fn send(who: &mut Visitor<'_>, method: Method, path: &str, body: &[u8]) -> Reply {
+    let head = request(method, path, None).header(header::CONTENT_TYPE, "application/octet-stream");
+    who.send_head(head, body.to_vec().into()).await
+}
+
+/// A folder as a zip, below a folder of this name.
+pub fn packed(folder: &Path, below: &str) -> Vec<u8> {
+    fn collect(folder: &Path, at: &str, found: &mut Vec<(String, Vec<u8>)>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = format!("{at}{}", path.file_name().and_then(|name| name.to_str()).expect("a name"));
+            match path.is_dir() {
+                true => collect(&path, &format!("{name}/"), found),
+                false => found.push((name, fs::read(&path).expect("a file"))),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(folder, below, &mut found);
+    zipped(&found.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn a_challenge_is_made_changed_and_read_by_rest() {
+    let web = Web::start().await;
+    let (mut olga, mut carla) = (web.organizer().await, web.person("Carla").await);
+    let (folder, file) = example();
+    fs::write(folder.path().join("challenge.toml"), file::format::write(&file).expect("TOML")).expect("written");
+    let zip = packed(folder.path(), "aim2020-esr/");
+    const ALL: &str = "/api/v1/challenges";
+    const ONE: &str = "/api/v1/challenges/aim2020-esr/file";
+
+    assert_eq!(send(&mut carla, Method::POST, ALL, &zip).await.status, StatusCode::NOT_FOUND);
+    let planned = send(&mut olga, Method::POST, &format!("{ALL}?dry_run=true"), &zip).await;
+    assert_eq!(planned.status, StatusCode::OK, "{}", planned.text);
+    let planned = planned.json();
+    assert_eq!((&planned["created"], &planned["dry_run"]), (&true.into(), &true.into()));
+    assert!(planned["changes"].as_array().is_some_and(|all| all.iter().any(|c| c["what"] == "phase validation")));
+    assert_eq!(web.get("/challenges/aim2020-esr").await.status, StatusCode::NOT_FOUND, "only said");
+    let made = send(&mut olga, Method::POST, &format!("{ALL}?reason=the%20season"), &zip).await;
+    assert_eq!((made.status, made.header("location")), (StatusCode::CREATED, "/api/v1/challenges/aim2020-esr"));
+    assert_eq!(made.json()["changes"], planned["changes"]);
+    let again = send(&mut olga, Method::POST, ALL, &zip).await;
+    assert_eq!((again.status, again.code().as_str()), (StatusCode::CONFLICT, "slug_taken"));
+
+    // Carla runs this one, and no other.
+    let by = Actor::Shell;
+    let id = phases(&web.app, "aim2020-esr").await[0].challenge;
+    organizers::add(&mut *web.app.conn().await, id, "Carla", &by).await.expect("an organizer");
+    let text = carla.get(ONE).await.text;
+    for body in [text.as_bytes(), &zip] {
+        let same = send(&mut carla, Method::PUT, ONE, body).await;
+        assert_eq!((same.status, &same.json()["changes"]), (StatusCode::OK, &serde_json::json!([])), "{}", same.text);
+    }
+    let other = text.replace("title = \"AIM 2020 Efficient Super-Resolution\"", "title = \"AIM\"");
+    let changed = send(&mut carla, Method::PUT, &format!("{ONE}?reason=shorter"), other.as_bytes()).await.json();
+    assert_eq!(changed["changes"][0]["words"], "AIM 2020 Efficient Super-Resolution → AIM", "{changed}");
+    let acts = audit::list(&mut *web.app.conn().await, None, None, 10).await.expect("the log");
+    let acts: Vec<_> = acts.iter().map(|a| (a.actor.as_str(), a.action.as_str(), a.reason.as_str())).collect();
+    let last = ("Carla", "challenge.change", "shorter");
+    assert_eq!((acts[0], acts[2]), (last, ("Olga Organizer", "challenge.create", "the season")), "{acts:?}");
+
+    // What is another's stays another's, and every problem is said at once.
+    let hidden = web.app.phase().await.challenge_slug;
+    for (from, to, code) in [
+        ("slug = \"aim2020-esr\"", format!("slug = \"{hidden}\""), "another_challenge"),
+        ("dataset = \"div2k-valid@1\"", format!("dataset = \"{hidden}@1\""), "dataset_not_found"),
+        ("title = \"AIM 2020", "titel = \"AIM 2020".into(), "bad_file"),
+        ("description = ", "description = { file = \"../../secret\" }\nx = ".into(), "bad_file"),
+    ] {
+        let tried = send(&mut carla, Method::PUT, ONE, text.replacen(from, &to, 1).as_bytes()).await;
+        assert_eq!((tried.status, tried.code().as_str()), (StatusCode::UNPROCESSABLE_ENTITY, code), "{}", tried.text);
+    }
+    let outside = zipped(&[("challenge.toml", b"slug = \"aim2020-esr\"\ntitle = \"A\"\ndescription = { file = \"/etc/passwd\" }\n[joining]\nterms = { file = \"../x\" }\n")]);
+    let tried = send(&mut carla, Method::PUT, ONE, &outside).await.json();
+    let codes: Vec<_> = tried["errors"].as_array().expect("a list").iter().map(|p| p["code"].clone()).collect();
+    assert_eq!(codes, ["path_outside", "path_outside"]);
+    for (zip, code) in [
+        (zipped(&[("../challenge.toml", b"")]), "zip_unsafe_path"),
+        (zipped(&[("a.md", b"")]), "bad_file"),
+        (zipped(&[("a/challenge.toml", b""), ("b/challenge.toml", b"")]), "bad_file"),
+        (b"\xff\xfe".to_vec(), "bad_file"),
+    ] {
+        assert_eq!(send(&mut carla, Method::PUT, ONE, &zip).await.code(), code);
+    }
+    let left = fs::read_dir(web.app.folder.path().join("tmp")).expect("a folder").count();
+    assert_eq!(left, 0, "what was unpacked is removed");
+}
+
+#[tokio::test]
+async fn rules_that_only_judge_leave_every_score_where_it_is() {
+    let app = App::start().await;
+    let (folder, mut file) = small(PHASE);
+    apply(&app, &file, folder.path()).await.expect("made");
+    let dev = phases(&app, "c").await.remove(0);
+    let team = app.team(&dev, "a").await;
+    app.enter(&dev, team).await;
+    app.drain_queue().await;
+    for (rules, ranked, said) in [
+        ("ranking.metric = \"params\"", 1, "all scores stand"),
+        ("ranking.metric = \"params\"\ntiming.runs = 7", 0, "measure the 1 entry again"),
+    ] {
+        file.phases[0].rules = Some(rules.parse().expect("a table"));
+        let done = apply(&app, &file, folder.path()).await.expect("changed");
+        assert!(done.changes[0].note.as_deref().is_some_and(|note| note.contains(said)), "{:?}", done.changes);
+        assert_eq!(app.board(&dev).await.ranked.len(), ranked, "{rules}");
+        assert!(done.words().ends_with("\n1 change made to c."), "{}", done.words());
+    }
 }

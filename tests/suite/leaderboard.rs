@@ -559,10 +559,6 @@ async fn every_format_tells_the_same() {
 /// The table of a board with all that LaTeX trips over, set by a LaTeX engine.
 #[tokio::test]
 async fn the_table_compiles() {
-    let Some(engine) = ["pdflatex", "xelatex", "lualatex"].into_iter().find(|e| which(e)) else {
-        eprintln!("SKIPPED: no LaTeX engine; that the exported table compiles was NOT checked");
-        return;
-    };
     let app = App::start().await;
     let edit = |rules: &mut Rules| *rules = Rules::preset("ntire2022", 4).expect("a preset");
     let phase = app.phase_with(|_| {}, edit).await;
@@ -576,7 +572,15 @@ async fn the_table_compiles() {
         app.enter_as(&phase, team, measured(psnr, ratio, 433_448)).await;
     }
     app.drain_queue().await;
-    let table = app.board(&phase).await.to_latex(chrono::Utc::now()).expect("LaTeX");
+    typeset(&app.board(&phase).await.to_latex(chrono::Utc::now()).expect("LaTeX"));
+}
+
+/// A table as a page of a paper, in PDF; `None`: it was not checked, since what that needs is not here.
+pub fn typeset(table: &str) -> Option<Vec<u8>> {
+    let Some(engine) = ["pdflatex", "xelatex", "lualatex"].into_iter().find(|e| which(e)) else {
+        eprintln!("SKIPPED: no LaTeX engine; that the exported table compiles was NOT checked");
+        return None;
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let document = format!(
         "\\documentclass[twocolumn]{{article}}\n\\usepackage{{booktabs,graphicx}}\n\\begin{{document}}\n{table}\\end{{document}}\n"
@@ -588,12 +592,13 @@ async fn the_table_compiles() {
     let said = String::from_utf8_lossy(&done.stdout);
     if said.contains(".sty' not found") {
         eprintln!("SKIPPED: {engine} has no booktabs or graphicx; that the exported table compiles was NOT checked");
-        return;
+        return None;
     }
     assert!(done.status.success(), "{said}\n{table}");
     if let Some(kept) = std::env::var_os("UPSCORE_TEST_PDF") {
         std::fs::copy(folder.path().join("board.pdf"), kept).expect("kept");
     }
+    Some(std::fs::read(folder.path().join("board.pdf")).expect("the PDF"))
 }
 
 fn which(program: &str) -> bool {

@@ -68,7 +68,8 @@ fn measured(&(_, psnr, ms, params, verdict): &Row) -> Measurement {
     m
 }
 
-async fn sign_in(url: &str, name: &str, browser: &Browser) {
+/// Signs somebody in whom [`Web::person`] made.
+pub async fn sign_in(url: &str, name: &str, browser: &Browser) {
     browser.goto(&format!("{url}/signin")).await;
     fill(browser, "#name", name).await;
     fill(browser, "#password", PASSWORD).await;

@@ -84,6 +84,9 @@ const ROUTES: &[(&str, For)] = &[
     ("DELETE /api/v1/account/sessions/{id}", Its),
     ("GET /api/v1/challenges", Everybody),
     ("GET /api/v1/challenges/{slug}", Everybody),
+    ("POST /api/v1/challenges", Administrators),
+    ("GET /api/v1/challenges/{slug}/file", Organizers),
+    ("PUT /api/v1/challenges/{slug}/file", Organizers),
     ("GET /api/v1/challenges/{slug}/join", Everybody),
     ("POST /api/v1/challenges/{slug}/join", Accounts),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/leaderboard", Everybody),
@@ -175,8 +178,14 @@ const ROUTES: &[(&str, For)] = &[
     ("POST /join/{slug}", Accounts),
     ("GET /metrics", Everybody),
     ("GET /organizer", AnyOrganizer),
+    ("GET /organizer/new", Administrators),
+    ("POST /organizer/new", Administrators),
     ("POST /organizer/reset", Administrators),
     ("GET /organizer/{slug}", Organizers),
+    ("GET /organizer/{slug}/challenge.toml", Organizers),
+    ("GET /organizer/{slug}/settings", Organizers),
+    ("POST /organizer/{slug}/settings", Organizers),
+    ("GET /organizer/{slug}/settings.zip", Organizers),
     ("GET /organizer/{slug}/participants", Organizers),
     ("GET /organizer/{slug}/review", Organizers),
     ("GET /organizer/{slug}/review/{submission}", Organizers),
@@ -506,8 +515,8 @@ async fn world(
     let problem = upscore::problem::Problem::new("zip_crc", "a checksum");
     web.app.evaluator.plan(&web.app.storage, submission, Plan::Fails(problem));
     web.app.drain_queue().await;
-    // Its files, and the phase's LR images, which are there only in name so far.
-    for bytes in [submission.to_string().as_bytes(), b"lr"] {
+    // Its files, and the phase's LR images and baseline, which are there only in name so far.
+    for bytes in [submission.to_string().as_bytes(), b"lr", b"baseline"] {
         web.app.storage.put(bytes).await.expect("a blob");
     }
     let made = owner.json(Method::POST, "/api/v1/tokens", serde_json::json!({ "name": "ci", "scope": "read" })).await;

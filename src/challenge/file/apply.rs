@@ -39,8 +39,17 @@ pub struct How<'a> {
     /// In the organizer's words, for the audit log.
     pub reason: &'a str,
     pub reach: Reach,
-    /// The challenge that the file must be of; `None`: that of its slug, or a new one.
-    pub of: Option<ChallengeId>,
+    pub of: Of,
+}
+
+/// Which challenge a file must be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// That of its slug, or a new one.
+    Any,
+    /// One that is not there yet.
+    New,
+    This(ChallengeId),
 }
 
 /// What applying a file does, or did.
@@ -61,13 +70,16 @@ impl Applied {
     /// In lines for a terminal.
     pub fn words(&self) -> String {
         let mut lines: Vec<String> = self.changes.iter().map(Change::to_string).collect();
-        if self.measured_again > 0 {
-            lines.push(format!("{} entries are measured again.", self.measured_again));
+        match self.measured_again {
+            0 => {}
+            1 => lines.push("1 entry is measured again.".into()),
+            n => lines.push(format!("{n} entries are measured again.")),
         }
-        match (lines.is_empty(), self.dry_run) {
-            (true, _) => return "Nothing to change.".into(),
-            (_, true) => lines.push("Nothing was changed: this is what the file asks for.".into()),
-            (_, false) => lines.push(format!("{} changes made to {}.", self.changes.len(), self.challenge)),
+        match (lines.is_empty(), self.dry_run, self.changes.len()) {
+            (true, ..) => return "Nothing to change.".into(),
+            (_, true, _) => lines.push("Nothing was changed: this is what the file asks for.".into()),
+            (_, false, 1) => lines.push(format!("1 change made to {}.", self.challenge)),
+            (_, false, n) => lines.push(format!("{n} changes made to {}.", self.challenge)),
         }
         lines.join("\n")
     }
@@ -82,6 +94,19 @@ pub async fn apply(
     source: &Source,
     how: How<'_>,
 ) -> anyhow::Result<Result<Applied, Vec<Problem>>> {
+    let done = apply_and_look(pool, storage, file, source, how, async |_: &mut PgConnection, _| ()).await?;
+    Ok(done.map(|(applied, ())| applied))
+}
+
+/// As [`apply`]; `look` sees the challenge as it is after the changes, before they are kept or, in a dry run, forgotten.
+pub async fn apply_and_look<T>(
+    pool: &PgPool,
+    storage: &Storage,
+    file: &ChallengeFile,
+    source: &Source,
+    how: How<'_>,
+    look: impl AsyncFnOnce(&mut PgConnection, &Challenge) -> T,
+) -> anyhow::Result<Result<(Applied, T), Vec<Problem>>> {
     let mut conn = pool.acquire().await?;
     // What takes long, reading images, comes before the transaction; what is decided by, is read again in it.
     let found = challenge::by_slug(&mut conn, &file.slug).await?;
@@ -97,7 +122,12 @@ pub async fn apply(
         Err(problems) => return Ok(Err(problems)),
     };
     let mut tx = conn.begin().await?;
-    let current = match locked(&mut tx, &file.slug).await? {
+    let found = locked(&mut tx, &file.slug).await?;
+    // Somebody may have made or removed it meanwhile.
+    if let Err(problem) = allowed(found.as_ref(), &how, file) {
+        return Ok(Err(vec![problem]));
+    }
+    let current = match found {
         Some(found) => Some(Current::load(&mut tx, &found).await?),
         None => None,
     };
@@ -112,22 +142,31 @@ pub async fn apply(
         Err(Refused::Other(error)) => return Err(error),
     };
     let created = current.is_none();
+    let made = challenge::by_slug(&mut tx, &wanted.slug).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let seen = look(&mut tx, &made).await;
     if how.dry_run {
         // All of it was tried, so that what the database refuses is said now and not at the second try.
         tx.rollback().await?;
     } else {
         tx.commit().await?;
     }
-    Ok(Ok(Applied { challenge: wanted.slug, dry_run: how.dry_run, created, changes, measured_again }))
+    Ok(Ok((Applied { challenge: wanted.slug, dry_run: how.dry_run, created, changes, measured_again }, seen)))
 }
 
-/// Whether the file is of a challenge that whoever applies it may change, or make.
+/// Whether the file is of a challenge that whoever applies it may change, or make. Codes: `slug_taken`, `another_challenge`.
 fn allowed(found: Option<&Challenge>, how: &How<'_>, file: &ChallengeFile) -> Result<(), Problem> {
-    let (reached, same) = match found {
-        Some(found) => (how.reach.covers(found.id), how.of.is_none_or(|of| of == found.id)),
-        None => (matches!(how.reach, Reach::All), how.of.is_none()),
+    let may = match (found, how.of) {
+        // To those who make any challenge, that there is one is no secret.
+        (Some(_), Of::New) if matches!(how.reach, Reach::All) => {
+            let problem = Problem::new("slug_taken", "there is a challenge with this slug").at(&file.slug);
+            return Err(problem.hint("Take another, or change that challenge."));
+        }
+        (Some(_), Of::New) | (None, Of::This(_)) => false,
+        (Some(found), Of::This(id)) => found.id == id && how.reach.covers(id),
+        (Some(found), Of::Any) => how.reach.covers(found.id),
+        (None, Of::Any | Of::New) => matches!(how.reach, Reach::All),
     };
-    if reached && same {
+    if may {
         return Ok(());
     }
     let problem = Problem::new("another_challenge", "the file is of another challenge than this one").at(&file.slug);

@@ -1,6 +1,12 @@
 //! A challenge of the database as its file: applied again, it changes nothing.
 
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+};
+
 use sqlx::PgConnection;
+use zip::{ZipWriter, write::SimpleFileOptions};
 
 use super::{
     format::{
@@ -10,7 +16,10 @@ use super::{
     rules,
     setup::{Current, CurrentPhase, PhaseSetup},
 };
-use crate::{challenge::Challenge, storage::BlobHash};
+use crate::{
+    challenge::Challenge,
+    storage::{BlobHash, Storage},
+};
 
 /// The file, and what lies beside it.
 #[derive(Debug, Clone)]
@@ -21,6 +30,25 @@ pub struct Exported {
     pub texts: Vec<(String, String)>,
     /// Models by name, as `msrresnet.onnx`.
     pub models: Vec<(String, BlobHash)>,
+}
+
+impl Exported {
+    /// All of it as a zip with one folder.
+    pub fn zip(&self, storage: &Storage, folder: &str, to: impl Write) -> io::Result<()> {
+        let options = SimpleFileOptions::default();
+        let mut zip = ZipWriter::new_stream(BufWriter::with_capacity(64 << 10, to));
+        zip.start_file(format!("{folder}/challenge.toml"), options)?;
+        zip.write_all(self.toml.as_bytes())?;
+        for (name, words) in &self.texts {
+            zip.start_file(format!("{folder}/{name}"), options)?;
+            zip.write_all(words.as_bytes())?;
+        }
+        for (name, hash) in &self.models {
+            zip.start_file(format!("{folder}/{name}"), options)?;
+            io::copy(&mut File::open(storage.path(hash))?, &mut zip)?;
+        }
+        zip.finish()?.into_inner().flush()
+    }
 }
 
 /// With `beside`, long texts and baselines' models are files of their own; else the one file says all, and names models by hash.

@@ -9,15 +9,17 @@
 mod apply;
 mod export;
 pub mod format;
+mod parcel;
 mod plan;
 mod resolve;
 mod rules;
 mod setup;
 mod source;
 
-pub use apply::{Applied, How, apply};
+pub use apply::{Applied, How, Of, apply, apply_and_look};
 pub use export::{Exported, export};
 pub use format::{ChallengeFile, parse};
+pub use parcel::{Parcel, open};
 pub use plan::{Change, plan};
 pub use resolve::resolve;
 pub use setup::{Current, CurrentPhase, DatasetChoice, Images, PhaseSetup, Setup};

@@ -141,7 +141,9 @@ fn general(before: &Setup, after: &Setup) -> Vec<Change> {
         changes.push(short("joining.policy", &word(old.policy), &word(new.policy)));
     }
     changes.extend(text("joining.terms", &old.terms, &new.terms).map(|mut change| {
-        change.note = Some("who accepted the terms of before stays in; who joins from now on accepts these".into());
+        if !plain(&old.terms).is_empty() {
+            change.note = Some("who accepted the terms of before stays in; who joins from now on accepts these".into());
+        }
         change
     }));
     if old.max_members != new.max_members {
@@ -233,7 +235,10 @@ fn changed_phase(before: &PhaseSetup, about: &CurrentPhase, after: &PhaseSetup) 
             false => format!("{} → another version of {} ({differ})", about.protocol, after.protocol),
         };
         let mut change = Change::new(what("protocol"), json!(before.rules), json!(after.rules), words);
-        change.note = measured_before(about.submissions, &format!("by {}", about.protocol));
+        change.note = match before.rules.measure_as(&after.rules) {
+            true => (about.submissions > 0).then(|| "entries are measured as before: all scores stand".into()),
+            false => measured_before(about.submissions, &format!("by {}", about.protocol)),
+        };
         changes.push(change);
     }
     if before.gate_psnr != after.gate_psnr {

@@ -51,6 +51,28 @@ pub struct Rules {
     pub device: DeviceClass,
 }
 
+impl Rules {
+    /// Whether an entry that was measured by these rules counts under `other`: they differ at most in how entries are judged.
+    /// The same as [`Protocol::measuring_sha256`], which the database makes.
+    pub fn measure_as(&self, other: &Rules) -> bool {
+        let Rules {
+            fidelity,
+            operators,
+            timing,
+            limits,
+            device,
+            ranked_images,
+            gate: _,
+            ranking: _,
+            reproduction: _,
+            verification: _,
+            flops: _,
+        } = self;
+        (fidelity, operators, timing, limits, device, ranked_images)
+            == (&other.fidelity, &other.operators, &other.timing, &other.limits, &other.device, &other.ranked_images)
+    }
+}
+
 /// How a PSNR is compared with the gate. Rules of real challenges left this open, and entries fell between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -10,7 +10,7 @@ use crate::{
     audit::Actor,
     challenge::{
         self, bundle,
-        file::{self, How, Reach, Source},
+        file::{self, How, Of, Reach, Source},
     },
     problem::Problem,
     storage::Storage,
@@ -34,7 +34,7 @@ pub async fn apply(
         Err(problem) => return Ok(Err(vec![problem])),
     };
     let source = Source::shell(path.parent().unwrap_or(Path::new("")));
-    let how = How { dry_run, measure_again, actor: &Actor::Shell, reason, reach: Reach::All, of: None };
+    let how = How { dry_run, measure_again, actor: &Actor::Shell, reason, reach: Reach::All, of: Of::Any };
     Ok(match file::apply(pool, storage, &file, &source, how).await? {
         Ok(applied) => Ok(Made::new(applied.words(), &applied)?),
         Err(problems) => Err(problems),

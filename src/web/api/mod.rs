@@ -6,6 +6,7 @@ mod announcements;
 pub mod challenges;
 pub mod compare;
 mod events;
+mod file;
 mod leaderboard;
 mod organizer;
 mod protocol;
@@ -61,6 +62,7 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
     let quick = OpenApiRouter::new()
         .routes(routes!(challenges::list))
         .routes(routes!(challenges::show))
+        .routes(routes!(file::show))
         .routes(routes!(leaderboard::show))
         .routes(routes!(protocol::preview))
         .routes(routes!(protocol::save))
@@ -118,7 +120,11 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(account::reset_link))
         .routes(routes!(uploads::list, uploads::create, uploads::options))
         .routes(routes!(uploads::offset, uploads::terminate));
-    let slow = OpenApiRouter::new().routes(routes!(submissions::submit)).routes(routes!(uploads::append));
+    let slow = OpenApiRouter::new()
+        .routes(routes!(submissions::submit))
+        .routes(routes!(uploads::append))
+        .routes(routes!(file::create))
+        .routes(routes!(file::apply));
     (quick, slow)
 }
 

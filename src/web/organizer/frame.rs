@@ -23,6 +23,7 @@ pub enum Tab {
     Announcements,
     Audit,
     Exports,
+    Settings,
 }
 
 pub struct Frame {
@@ -64,6 +65,7 @@ impl Frame {
             tab("/announcements", "Announcements", 0, self.tab == Tab::Announcements),
             tab("/audit", "Audit log", 0, self.tab == Tab::Audit),
             tab("/exports", "Exports", 0, self.tab == Tab::Exports),
+            tab("/settings", "Settings", 0, self.tab == Tab::Settings),
         ]);
         tabs
     }

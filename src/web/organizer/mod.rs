@@ -6,6 +6,7 @@
 
 mod announcements;
 pub mod audit;
+mod editor;
 mod entry;
 pub mod exports;
 mod frame;
@@ -16,10 +17,12 @@ mod pictures;
 mod protocol;
 mod reruns;
 mod review;
+mod settings;
 mod workers;
 
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     routing::{get, post},
 };
 
@@ -31,11 +34,15 @@ pub fn router() -> Router<App> {
     Router::new()
         .route("/organizer", get(home::show))
         .route("/organizer/reset", post(home::reset_link))
+        .route("/organizer/new", get(settings::show_new))
         .route("/organizer/workers", get(workers::show))
         .route("/organizer/audit", get(audit::show_all))
         .route("/organizer/audit.csv", get(audit::csv_all))
         .route("/organizer/audit.json", get(audit::json_all))
         .route("/organizer/{slug}", get(overview::show))
+        .route("/organizer/{slug}/settings", get(settings::show))
+        .route("/organizer/{slug}/challenge.toml", get(settings::text))
+        .route("/organizer/{slug}/settings.zip", get(settings::zip))
         .route("/organizer/{slug}/{phase}/publish", post(overview::publish))
         .route("/organizer/{slug}/audit", get(audit::show))
         .route("/organizer/{slug}/audit.csv", get(audit::csv))
@@ -62,4 +69,12 @@ pub fn router() -> Router<App> {
         .route("/organizer/{slug}/{phase}/reruns/{batch}", get(reruns::show).post(reruns::decide))
         .route("/organizer/{slug}/organizers", post(participants::add_organizer))
         .route("/organizer/{slug}/organizers/{account}/remove", post(participants::remove_organizer))
+}
+
+/// What takes files: each has a deadline and limits of its own.
+pub fn uploads() -> Router<App> {
+    Router::new()
+        .route("/organizer/new", post(settings::create))
+        .route("/organizer/{slug}/settings", post(settings::apply))
+        .layer(DefaultBodyLimit::disable())
 }

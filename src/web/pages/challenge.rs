@@ -40,6 +40,21 @@ struct ChallengePage {
     phases: Vec<PhaseView>,
     rules: Option<RulesView>,
     part: Part,
+    /// Not there yet: without ways on.
+    preview: bool,
+}
+
+/// What stands below the title.
+#[derive(Template)]
+#[template(path = "challenge.html", block = "body")]
+struct Body(ChallengePage);
+
+impl std::ops::Deref for Body {
+    type Target = ChallengePage;
+
+    fn deref(&self) -> &ChallengePage {
+        &self.0
+    }
 }
 
 /// An announcement.
@@ -76,29 +91,44 @@ struct Rule {
 pub async fn show(State(app): State<App>, viewer: Viewer, Path(slug): Path<String>) -> Result<Response, Error> {
     let mut conn = app.db().await?;
     let challenge = challenge::by_slug(&mut conn, &slug).await?.ok_or(Error::ChallengeNotFound)?;
-    let phases = phase::of_challenge(&mut conn, challenge.id).await?;
+    Ok(render(&view(&app, &mut conn, challenge, &viewer).await?))
+}
+
+/// The page below its title, in HTML, as it is on this connection: with changes that are not kept yet.
+pub async fn preview(app: &App, conn: &mut PgConnection, challenge: &Challenge) -> Result<String, Error> {
+    let page = view(app, conn, challenge.clone(), &Viewer(None)).await?;
+    Ok(Body(ChallengePage { preview: true, ..page }).render()?)
+}
+
+async fn view(
+    app: &App,
+    conn: &mut PgConnection,
+    challenge: Challenge,
+    viewer: &Viewer,
+) -> Result<ChallengePage, Error> {
+    let phases = phase::of_challenge(conn, challenge.id).await?;
     let mut views = Vec::new();
     let mut rules = None;
     let now = current(&phases).map(|p| p.id);
     for phase in &phases {
-        let gate = leaderboard::gate_view(&mut conn, phase).await?;
-        views.push(PhaseView::load(&app, &mut conn, phase, gate).await?);
+        let gate = leaderboard::gate_view(conn, phase).await?;
+        views.push(PhaseView::load(app, conn, phase, gate).await?);
         if now == Some(phase.id) {
             rules = Some(rules_view(phase, gate));
         }
     }
-    let sections = page::list(&mut conn, challenge.id).await?;
+    let sections = page::list(conn, challenge.id).await?;
     let sections = sections.into_iter().map(|page| (page.title, markdown(&page.body))).collect();
-    let part = part(&mut conn, &viewer, &challenge).await?;
-    let news = announcement::list(&mut conn, challenge.id, false).await?.into_iter().map(|one| News {
+    let part = part(conn, viewer, &challenge).await?;
+    let news = announcement::list(conn, challenge.id, false).await?.into_iter().map(|one| News {
         title: one.title,
         text: markdown(&one.body),
         when: When::new(one.created_at),
     });
     let news = news.collect();
-    let page = Page::of(&challenge.title, &viewer);
+    let page = Page::of(&challenge.title, viewer);
     let about = markdown(&challenge.description);
-    Ok(render(&ChallengePage { page, challenge, about, sections, news, phases: views, rules, part }))
+    Ok(ChallengePage { page, challenge, about, sections, news, phases: views, rules, part, preview: false })
 }
 
 async fn part(conn: &mut PgConnection, viewer: &Viewer, challenge: &Challenge) -> Result<Part, Error> {

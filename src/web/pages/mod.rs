@@ -2,7 +2,7 @@
 
 mod account;
 mod board;
-mod challenge;
+pub mod challenge;
 mod compare;
 mod docs;
 mod download;
@@ -86,5 +86,5 @@ pub fn router(app: &App) -> Router<App> {
     let uploads = Router::new()
         .route("/challenges/{slug}/{phase}/submit", post(submit::accept))
         .layer(DefaultBodyLimit::disable());
-    quick.merge(uploads)
+    quick.merge(uploads).merge(organizer::uploads())
 }

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod browser;
 pub mod files;
+pub mod html;
 pub mod models;
 pub mod proxy;
 pub mod scratch;
