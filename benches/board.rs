@@ -71,6 +71,8 @@ async fn bench() -> anyhow::Result<()> {
         boards: Arc::default(),
         pages: Arc::default(),
         studies: Arc::default(),
+        samples: Default::default(),
+        builds: Default::default(),
         turns: web::Turns::default(),
         stop: stop.clone(),
     };
@@ -191,6 +193,7 @@ async fn furnish(pool: &PgPool, teams: i32, entries: i32) -> anyhow::Result<Phas
         closes_at: None,
         limits: QuotaLimits::default(),
         visibility: Visibility::Live,
+        frozen_at: None,
         gate_psnr: Some(29.0),
         baseline_name: "MSRResNet".into(),
         baseline_model: Some((BlobHash::of(b"baseline"), 8)),

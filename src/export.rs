@@ -119,6 +119,7 @@ pub fn write(
     zip.write_all(if first { b"[]\n" } else { b"\n]\n" })?;
 
     for phase in rows.with(async |conn| phase::of_challenge(conn, challenge.id).await)? {
+        let phase = phase.whole();
         let board = rows.with(async |conn| leaderboard::ranking(conn, &phase).await)?;
         let (json, now) = (serde_json::to_string_pretty(&board)?, Utc::now());
         let formats =

@@ -54,6 +54,8 @@ id! {
     PhaseId
     ProtocolId
     DatasetId
+    /// Of a dataset that is being made.
+    BuildId
     TeamId
     InvitationId
     SubmissionId

@@ -42,6 +42,9 @@ function sortable(table) {
 }
 document.querySelectorAll("table[data-sortable]").forEach(sortable);
 
+// What moves on by itself is looked at again.
+if (document.querySelector("[data-again]")) window.setTimeout(() => window.location.reload(), 2000);
+
 for (const button of document.querySelectorAll("button[data-confirm]")) {
   button.addEventListener("click", (event) => {
     if (!window.confirm(button.dataset.confirm)) event.preventDefault();

@@ -144,12 +144,13 @@ pub async fn images_of(conn: &mut PgConnection, phase: &Phase, board: &Board) ->
            cross join lateral
                (select id from evaluation where submission_id = s.id and official and state = 'scored'
                   and protocol_id in (select id from protocol where measuring_sha256 = $2)
-                  and dataset_id = $3 order by number desc limit 1) e
+                  and dataset_id = $3 and ($4::timestamptz is null or evaluation_counted_by(evaluation, $4)) order by number desc limit 1) e
            join image_score i on i.evaluation_id = e.id
            where s.id = any($1) group by s.id"#,
         &ids,
         phase.protocol.measuring_sha256,
-        phase.dataset.0
+        phase.dataset.0,
+        phase.as_of
     )
     .fetch_all(conn)
     .await?;

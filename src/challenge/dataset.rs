@@ -12,7 +12,7 @@ use super::images;
 use crate::{
     audit::{self, Act, Actor},
     evaluation::{DatasetHashes, results::Expected, sha256},
-    ids::DatasetId,
+    ids::{ChallengeId, DatasetId},
     problem::Problem,
     storage::{BlobHash, Storage},
 };
@@ -51,6 +51,19 @@ pub struct PublicImage {
     pub size: [u32; 2],
     pub bytes: u64,
     pub sha256: BlobHash,
+}
+
+impl Summary {
+    pub fn full_name(&self) -> String {
+        full_name(&self.name, self.version)
+    }
+
+    /// Whether the organizers of a challenge may use it: one of theirs, or one that a phase of theirs uses. Hidden images of
+    /// others are none of theirs.
+    pub fn is_of(&self, challenge: &str) -> bool {
+        let here = |phase: &String| phase.split('/').next() == Some(challenge);
+        self.challenge.as_deref() == Some(challenge) || self.used_by.iter().any(here)
+    }
 }
 
 impl Dataset {
@@ -93,6 +106,8 @@ pub struct Summary {
     pub images: i64,
     /// Over the scale and all images; see [`sha256_of`].
     pub sha256: String,
+    /// Slug of the challenge whose organizers may use it, whether or not a phase of theirs does.
+    pub challenge: Option<String>,
     /// Phases that use it, as `aim2020-esr/validation`.
     pub used_by: Vec<String>,
     pub created_at: DateTime<Utc>,
@@ -172,18 +187,26 @@ pub async fn read(
     }
 }
 
-/// As [`ensure`], by an organizer.
+/// As [`ensure`], by an organizer; for those of a challenge, where one is given. Call it in a transaction.
 pub async fn create(
     conn: &mut PgConnection,
     actor: &Actor,
+    challenge: Option<ChallengeId>,
     name: &str,
     scale: u32,
     images: &[Image],
 ) -> sqlx::Result<Summary> {
     let id = ensure(conn, name, scale, images).await?;
+    sqlx::query!(
+        "update dataset set challenge_id = $2 where id = $1 and challenge_id is null",
+        id.0,
+        challenge.map(|id| id.0)
+    )
+    .execute(&mut *conn)
+    .await?;
     let made = summary(conn, id).await?.ok_or(sqlx::Error::RowNotFound)?;
     let act = Act {
-        challenge: None,
+        challenge,
         action: "dataset.create",
         object: &full_name(&made.name, made.version),
         reason: "",
@@ -211,6 +234,7 @@ async fn select(
 ) -> sqlx::Result<Vec<Summary>> {
     let rows = sqlx::query!(
         r#"select d.id as "id: DatasetId", d.name, d.version, d.scale, d.sha256, d.created_at,
+                  (select slug from challenge where id = d.challenge_id) as challenge,
                   (select count(*) from dataset_image i where i.dataset_id = d.id) as "images!",
                   array(select c.slug || '/' || p.slug from phase p join challenge c on c.id = p.challenge_id
                         where p.dataset_id = d.id order by 1) as "used_by!"
@@ -230,6 +254,7 @@ async fn select(
         version: r.version,
         scale: r.scale as u32,
         images: r.images,
+        challenge: r.challenge,
         sha256: r.sha256,
         used_by: r.used_by,
         created_at: r.created_at,

@@ -31,16 +31,29 @@ pub async fn ingest(
     lr: Option<&Path>,
     scale: u32,
 ) -> anyhow::Result<Result<Vec<Image>, Vec<Problem>>> {
+    ingest_telling(storage, hr, lr, scale, &|_, _| {}).await
+}
+
+/// As [`ingest`], telling after each image how many are read, and how many there are.
+pub async fn ingest_telling(
+    storage: &Storage,
+    hr: &Path,
+    lr: Option<&Path>,
+    scale: u32,
+    tell: &(dyn Fn(usize, usize) + Sync),
+) -> anyhow::Result<Result<Vec<Image>, Vec<Problem>>> {
     let (hr, lr) = (open(storage, hr).await?, opt(storage, lr).await?);
     let (hr, lr) = match (hr, lr.transpose()) {
         (Ok(hr), Ok(lr)) => (hr, lr),
         (hr, lr) => return Ok(Err([hr.err(), lr.err()].into_iter().flatten().collect())),
     };
-    let pairs = match pairs(&hr.path, lr.as_ref().map(|lr| lr.path.as_path()), scale)? {
+    let pairs = match pairs(&hr, lr.as_ref(), scale)? {
         Ok(pairs) => pairs,
         Err(problems) => return Ok(Err(problems)),
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (total, mut done) = (pairs.len(), 0);
+    tell(done, total);
     let read: Vec<Result<Image, Problem>> = stream::iter(pairs)
         .map(|pair| async move {
             let prepared = tokio::task::spawn_blocking(move || pair.prepare(scale)).await??;
@@ -50,6 +63,10 @@ pub async fn ingest(
             })
         })
         .buffered(cores)
+        .inspect(|_| {
+            done += 1;
+            tell(done, total);
+        })
         .try_collect()
         .await?;
     let (images, problems): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
@@ -63,6 +80,8 @@ pub async fn ingest(
 /// A folder of images; an unpacked one is removed with it.
 struct Folder {
     path: PathBuf,
+    /// What it is called in a problem.
+    shown: String,
     _unpacked: Option<TempDir>,
 }
 
@@ -76,7 +95,7 @@ async fn opt(storage: &Storage, path: Option<&Path>) -> anyhow::Result<Option<Re
 /// The folder itself, or what a zip unpacks to: the one folder in it that has PNGs.
 async fn open(storage: &Storage, path: &Path) -> anyhow::Result<Result<Folder, Problem>> {
     if !path.is_file() {
-        return Ok(Ok(Folder { path: path.to_owned(), _unpacked: None }));
+        return Ok(Ok(Folder { path: path.to_owned(), shown: path.display().to_string(), _unpacked: None }));
     }
     let limits = Limits::default();
     let room = Room { entries: limits.dataset_files, bytes: limits.dataset_bytes };
@@ -101,7 +120,7 @@ async fn open(storage: &Storage, path: &Path) -> anyhow::Result<Result<Folder, P
         }
         (first, _) => {
             let path = scratch.path().join(first.unwrap_or(Path::new("")));
-            Ok(Ok(Folder { path, _unpacked: Some(scratch) }))
+            Ok(Ok(Folder { path, shown: "the zip".into(), _unpacked: Some(scratch) }))
         }
     }
 }
@@ -121,15 +140,10 @@ struct Prepared {
 }
 
 /// Pairs both folders by name, or says what does not pair.
-fn pairs(hr: &Path, lr: Option<&Path>, scale: u32) -> anyhow::Result<Result<Vec<Pair>, Vec<Problem>>> {
-    let hrs = match pngs(hr, scale)? {
-        Ok(files) => files,
-        Err(problem) => return Ok(Err(vec![problem])),
-    };
-    let mut lrs = match lr.map(|lr| pngs(lr, scale)).transpose()? {
-        Some(Ok(files)) => Some(files),
-        Some(Err(problem)) => return Ok(Err(vec![problem])),
-        None => None,
+fn pairs(hr: &Folder, lr: Option<&Folder>, scale: u32) -> anyhow::Result<Result<Vec<Pair>, Vec<Problem>>> {
+    let (hrs, mut lrs) = match (pngs(hr, scale)?, lr.map(|lr| pngs(lr, scale)).transpose()?.transpose()) {
+        (Ok(hrs), Ok(lrs)) => (hrs, lrs),
+        (hrs, lrs) => return Ok(Err([hrs.err(), lrs.err()].into_iter().flatten().flatten().collect())),
     };
     let mut problems = Vec::new();
     let mut pairs = Vec::new();
@@ -149,16 +163,16 @@ fn pairs(hr: &Path, lr: Option<&Path>, scale: u32) -> anyhow::Result<Result<Vec<
 }
 
 /// The PNGs of a folder by image id: `0901.png` and `0901x4.png` are both `0901`.
-fn pngs(folder: &Path, scale: u32) -> anyhow::Result<Result<BTreeMap<String, PathBuf>, Problem>> {
-    let shown = folder.display().to_string();
-    let entries = match fs::read_dir(folder) {
+fn pngs(folder: &Folder, scale: u32) -> anyhow::Result<Result<BTreeMap<String, PathBuf>, Vec<Problem>>> {
+    let shown = &folder.shown;
+    let entries = match fs::read_dir(&folder.path) {
         Ok(entries) => entries,
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Err(Problem::new("no_such_folder", format!("{shown} is not a folder")).at(&shown)));
+            return Ok(Err(vec![Problem::new("no_such_folder", format!("{shown} is not a folder")).at(shown)]));
         }
         Err(e) => return Err(e).with_context(|| format!("reading {shown}")),
     };
-    let mut files = BTreeMap::new();
+    let (mut files, mut problems) = (BTreeMap::new(), Vec::new());
     for entry in entries {
         let path = entry?.path();
         if !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png")) {
@@ -169,17 +183,18 @@ fn pngs(folder: &Path, scale: u32) -> anyhow::Result<Result<BTreeMap<String, Pat
         let bad = name.is_empty() || name.len() > 80 || !name.bytes().all(|b| b.is_ascii_graphic());
         if bad {
             let problem = Problem::new("bad_image_name", "an image's name has 1 to 80 printable ASCII characters");
-            return Ok(Err(problem.at(&stem)));
+            problems.push(problem.at(&stem));
+            continue;
         }
         if let Some(other) = files.insert(name, path) {
             let problem = Problem::new("duplicate_image", "two files are the same image");
-            return Ok(Err(problem.at(other.display().to_string())));
+            problems.push(problem.at(other.file_name().unwrap_or_default().to_string_lossy()));
         }
     }
-    if files.is_empty() {
-        return Ok(Err(Problem::new("no_images", format!("there are no PNGs in {shown}")).at(&shown)));
+    if files.is_empty() && problems.is_empty() {
+        problems.push(Problem::new("no_images", "there are no PNGs in it").at(shown));
     }
-    Ok(Ok(files))
+    Ok(if problems.is_empty() { Ok(files) } else { Err(problems) })
 }
 
 impl Pair {

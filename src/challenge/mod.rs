@@ -1,6 +1,7 @@
 //! Challenges: their phases, datasets and protocols.
 
 pub mod announcement;
+pub mod build;
 pub mod bundle;
 pub mod create;
 pub mod dataset;
@@ -13,6 +14,7 @@ pub mod page;
 pub mod phase;
 pub mod protocol;
 pub mod publishing;
+pub mod sample;
 
 use serde::Serialize;
 use sqlx::PgConnection;

@@ -27,7 +27,15 @@ pub struct Phase {
     pub state: PhaseState,
     pub limits: QuotaLimits,
     pub visibility: Visibility,
+    /// From when on the board stands still; of [`Visibility::Frozen`] only.
+    pub frozen_at: Option<DateTime<Utc>>,
     pub published_at: Option<DateTime<Utc>>,
+    /// Whether everybody sees every figure. By the database's clock, when this was read.
+    pub shows_all: bool,
+    /// Boards and what is made of them are as they stood then; `None`: as they are. Where the board stands still now, this is
+    /// when it stopped, so that whoever forgets who asks shows too little; see [`Phase::whole`].
+    #[serde(skip)]
+    pub as_of: Option<DateTime<Utc>>,
     pub gate: GateFigure,
     pub baseline: Baseline,
     /// Moves whenever the board may have changed.
@@ -44,17 +52,35 @@ pub enum PhaseState {
     Closed,
 }
 
-/// Who sees figures.
+/// Who sees figures before an organizer publishes them: then everybody sees all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
+#[sqlx(type_name = "text", rename_all = "kebab-case")]
 pub enum Visibility {
     /// Everybody, at once.
     Live,
-    /// A team its own; all when published.
+    /// A team its own.
     Own,
-    /// Organizers only, until published.
+    /// Everybody, at once, until `frozen_at`; from then until the phase ends, the board as it stood then, and a team its own.
+    Frozen,
+    /// Organizers only until the phase ends, then everybody.
+    AfterEnd,
+    /// Organizers only.
     Hidden,
+}
+
+/// Which board: a phase's, as of a time.
+pub type BoardOf = (PhaseId, Option<DateTime<Utc>>);
+
+impl Phase {
+    pub fn board(&self) -> BoardOf {
+        (self.id, self.as_of)
+    }
+
+    /// With the board as it is, for those who run the challenge.
+    pub fn whole(self) -> Phase {
+        Phase { as_of: None, ..self }
+    }
 }
 
 /// How much a team may send in. A completed evaluation costs one of the quota, and a queued or running one does until it
@@ -113,6 +139,8 @@ pub struct NewPhase {
     pub closes_at: Option<DateTime<Utc>>,
     pub limits: QuotaLimits,
     pub visibility: Visibility,
+    /// With [`Visibility::Frozen`], and only then.
+    pub frozen_at: Option<DateTime<Utc>>,
     /// dB.
     pub gate_psnr: Option<f64>,
     pub baseline_name: String,
@@ -139,7 +167,9 @@ struct Row {
     total_quota: Option<i32>,
     daily_attempts: i32,
     visibility: Visibility,
+    frozen_at: Option<DateTime<Utc>>,
     published_at: Option<DateTime<Utc>>,
+    shows_all: bool,
     gate_psnr: Option<f64>,
     baseline_submission_id: Option<SubmissionId>,
     baseline_name: String,
@@ -177,7 +207,10 @@ impl From<Row> for Phase {
                 daily_attempts: r.daily_attempts as u32,
             },
             visibility: r.visibility,
+            frozen_at: r.frozen_at,
             published_at: r.published_at,
+            shows_all: r.shows_all,
+            as_of: r.frozen_at.filter(|_| !r.shows_all),
             gate: GateFigure { stated: r.gate_psnr, follows: r.baseline_submission_id },
             baseline: Baseline {
                 name: r.baseline_name,
@@ -234,8 +267,8 @@ async fn select(
                   r.name as protocol_name, r.rules as "rules: _", r.measuring_sha256, p.opens_at, p.closes_at,
                   coalesce(now() < p.opens_at, false) as "upcoming!",
                   coalesce(now() >= p.closes_at, false) as "closed!",
-                  p.daily_quota, p.total_quota, p.daily_attempts, p.visibility as "visibility: _", p.published_at,
-                  p.gate_psnr, p.baseline_submission_id as "baseline_submission_id: _", p.baseline_name,
+                  p.daily_quota, p.total_quota, p.daily_attempts, p.visibility as "visibility: _", p.frozen_at,
+                  p.published_at, phase_shows_all(p) as "shows_all!", p.gate_psnr, p.baseline_submission_id as "baseline_submission_id: _", p.baseline_name,
                   p.baseline_model_sha256 as "baseline_model_sha256: _", p.baseline_model_bytes, v.version as board_version
            from phase p join challenge c on c.id = p.challenge_id join protocol r on r.id = p.protocol_id
            join board_version v on v.phase_id = p.id
@@ -278,6 +311,7 @@ pub async fn insert(conn: &mut PgConnection, new: &NewPhase) -> sqlx::Result<Pha
         closes_at,
         limits,
         visibility,
+        frozen_at,
         gate_psnr,
         baseline_name,
         baseline_model,
@@ -285,9 +319,9 @@ pub async fn insert(conn: &mut PgConnection, new: &NewPhase) -> sqlx::Result<Pha
     sqlx::query!(
         "insert into phase (id, challenge_id, slug, title, position, dataset_id, protocol_id, opens_at, closes_at,
              daily_quota, total_quota, daily_attempts, visibility, gate_psnr, baseline_name, baseline_model_sha256,
-             baseline_model_bytes)
+             baseline_model_bytes, frozen_at)
          values ($1, $2, $3, $4, (select count(*) + 1 from phase where challenge_id = $2), $5, $6, $7, $8, $9, $10, $11,
-             $12, $13, $14, $15, $16)",
+             $12, $13, $14, $15, $16, $17)",
         id.0,
         challenge.0,
         slug,
@@ -303,7 +337,8 @@ pub async fn insert(conn: &mut PgConnection, new: &NewPhase) -> sqlx::Result<Pha
         *gate_psnr,
         baseline_name,
         baseline_model.as_ref().map(|(hash, _)| hash.as_str()),
-        baseline_model.as_ref().map(|(_, bytes)| *bytes as i64)
+        baseline_model.as_ref().map(|(_, bytes)| *bytes as i64),
+        *frozen_at
     )
     .execute(conn)
     .await?;
@@ -322,6 +357,7 @@ pub async fn change(conn: &mut PgConnection, id: PhaseId, new: &NewPhase) -> sql
         closes_at,
         limits,
         visibility,
+        frozen_at,
         gate_psnr,
         baseline_name,
         baseline_model,
@@ -329,7 +365,7 @@ pub async fn change(conn: &mut PgConnection, id: PhaseId, new: &NewPhase) -> sql
     sqlx::query!(
         "update phase set title = $2, dataset_id = $3, protocol_id = $4, opens_at = $5, closes_at = $6, daily_quota = $7,
              total_quota = $8, daily_attempts = $9, visibility = $10, gate_psnr = $11, baseline_name = $12,
-             baseline_model_sha256 = $13, baseline_model_bytes = $14
+             baseline_model_sha256 = $13, baseline_model_bytes = $14, frozen_at = $15
          where id = $1",
         id.0,
         title,
@@ -344,7 +380,8 @@ pub async fn change(conn: &mut PgConnection, id: PhaseId, new: &NewPhase) -> sql
         *gate_psnr,
         baseline_name,
         baseline_model.as_ref().map(|(hash, _)| hash.as_str()),
-        baseline_model.as_ref().map(|(_, bytes)| *bytes as i64)
+        baseline_model.as_ref().map(|(_, bytes)| *bytes as i64),
+        *frozen_at
     )
     .execute(conn)
     .await?;

@@ -1,6 +1,6 @@
 //! `upscore serve`: the web server, with a worker in the same process where asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use sqlx::PgPool;
@@ -40,6 +40,9 @@ pub struct Args {
     /// The address that participants use, as `https://sr.example.org`: for links in snippets, and secure cookies.
     #[arg(long, env = "UPSCORE_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    /// Folder with images, as folders or zips, that administrators may make datasets of in the browser. Nothing outside it.
+    #[arg(long, env = "UPSCORE_DATASETS_DIR", value_name = "DIR")]
+    datasets_dir: Option<PathBuf>,
     #[command(flatten)]
     people: PeopleOptions,
     #[command(flatten)]
@@ -111,7 +114,9 @@ async fn serve(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()
     info!(url = %format_args!("http://{address}"), worker = args.with_worker, "Upscore is up");
     tokio::spawn(sweep_uploads(store.pool.clone(), store.storage.clone(), stop.clone()));
     let webhooks = Allowed::new(&args.people.webhook_allow)?;
-    let settings = web::Settings { mailer, webhooks, ..settings(args.public_url.as_deref(), &args.people, limits) };
+    let datasets_dir = args.datasets_dir.clone().filter(|folder| !folder.as_os_str().is_empty());
+    let settings =
+        web::Settings { mailer, webhooks, datasets_dir, ..settings(args.public_url.as_deref(), &args.people, limits) };
     web::server::serve(app(store, settings, stop)?, listener).await?;
     if let Some(work) = work {
         work.await.context("the worker's task ended")??;
@@ -152,6 +157,8 @@ pub fn app(store: &Store, settings: web::Settings, stop: CancellationToken) -> a
         boards: Arc::default(),
         pages: Arc::default(),
         studies: Arc::default(),
+        samples: Default::default(),
+        builds: Default::default(),
         turns: web::Turns::default(),
         stop,
     })
@@ -164,6 +171,7 @@ pub fn settings(public_url: Option<&str>, people: &PeopleOptions, limits: &Limit
         trusted_proxies: people.trusted_proxies.clone(),
         results_bytes: limits.results_bytes,
         model_bytes: limits.model_bytes,
+        dataset_bytes: limits.dataset_bytes,
         uploads: limits.uploads(),
         ..web::Settings::default()
     }

@@ -16,7 +16,7 @@ use self::{
     archive::{Archive, Entry, Fault},
     names::Contents,
 };
-pub use readme::{Device, Readme};
+pub use readme::{Device, Readme, TEMPLATE as README_TEMPLATE};
 
 use super::images::{self, Rgb8};
 use crate::problem::Problem;

@@ -9,7 +9,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{Board, devices, ranking, ranking_at};
-use crate::{challenge::phase::Phase, ids::PhaseId};
+use crate::{
+    challenge::phase::{BoardOf, Phase},
+    ids::PhaseId,
+};
 
 type Slot = Arc<tokio::sync::Mutex<Option<Known>>>;
 
@@ -21,11 +24,11 @@ struct Known {
     devices: Arc<[String]>,
 }
 
-/// One board a phase, good as long as the phase's version has not moved on. Whoever asks while one is being ranked waits for
-/// it, so that many who ask cost no more than one.
+/// One board a phase and time that it is of, good as long as the phase's version has not moved on. Whoever asks while one is
+/// being ranked waits for it, so that many who ask cost no more than one.
 #[derive(Debug, Default)]
 pub struct Boards {
-    now: Mutex<HashMap<PhaseId, Slot>>,
+    now: Mutex<HashMap<BoardOf, Slot>>,
     /// Boards of the past that somebody asked for last. The lock is held while one is ranked: they are ranked one after another,
     /// whoever asks.
     past: tokio::sync::Mutex<VecDeque<Past>>,
@@ -57,7 +60,7 @@ impl Boards {
         Ok(board)
     }
 
-    /// The board of a phase, as of when `phase` was read or later.
+    /// The board of a phase, as of `phase.as_of`, else of when `phase` was read or later.
     pub async fn of(&self, conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<Arc<Board>> {
         Ok(self.known(conn, phase).await?.board)
     }
@@ -68,7 +71,7 @@ impl Boards {
     }
 
     async fn known(&self, conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<Known> {
-        let slot = self.now.lock().unwrap_or_else(PoisonError::into_inner).entry(phase.id).or_default().clone();
+        let slot = self.now.lock().unwrap_or_else(PoisonError::into_inner).entry(phase.board()).or_default().clone();
         let mut slot = slot.lock().await;
         if let Some(known) = &*slot
             && known.version >= phase.board_version

@@ -9,9 +9,9 @@ use crate::{
     scoring::{Gate, GateState},
 };
 
-/// Where the gate of a phase stands now.
+/// Where the gate of a phase stands, as of `phase.as_of`.
 pub async fn gate(conn: &mut PgConnection, phase: &Phase) -> sqlx::Result<GateState> {
-    gate_at(conn, phase, None).await
+    gate_at(conn, phase, phase.as_of).await
 }
 
 /// Where it stood at a time, by the rules of `phase`; `None`: now.
@@ -30,8 +30,7 @@ pub(super) async fn gate_at(
                  where e.submission_id = $1 and e.state = 'scored' and e.official
                    and e.protocol_id in (select id from protocol where measuring_sha256 = $2)
                    and e.dataset_id = $3
-                   and ($4::timestamptz is null or e.finished_at <= $4
-                        and (e.rerun_id is null or exists (select from rerun r where r.id = e.rerun_id and r.decided_at <= $4)))
+                   and ($4::timestamptz is null or evaluation_counted_by(e, $4))
                  order by e.number desc limit 1",
                 baseline.0,
                 phase.protocol.measuring_sha256,
@@ -65,12 +64,14 @@ pub async fn devices(conn: &mut PgConnection, phase: &Phase) -> sqlx::Result<Vec
     sqlx::query_scalar!(
         r#"select distinct c.provenance ->> 'device_name' as "name!"
            from score c join evaluation e on e.id = c.evaluation_id join submission s on s.id = e.submission_id
-           where s.phase_id = $1 and s.withdrawn_at is null and e.official
+           where s.phase_id = $1 and (s.withdrawn_at is null or s.withdrawn_at > $4) and e.official
              and e.protocol_id in (select id from protocol where measuring_sha256 = $2) and e.dataset_id = $3
+             and ($4::timestamptz is null or evaluation_counted_by(e, $4))
            order by 1"#,
         phase.id.0,
         phase.protocol.measuring_sha256,
-        phase.dataset.0
+        phase.dataset.0,
+        phase.as_of
     )
     .fetch_all(conn)
     .await

@@ -63,15 +63,22 @@ fn kind(rule: &Rule) -> &'static str {
 /// A sum of ranks depends on who else stands. There a team's entry is the one it chose, else its newest that passes the gate.
 /// One entry of a team stands in all tracks, and the sub-tracks rank whom the main track ranks.
 ///
+/// Where `phase.as_of` says so, by what was known then.
+///
 /// Scores are summed and compared as logarithms: exp(2x) leaves the range of a double at x > 354.89, and Postgres' exp()
 /// refuses what is too large or too small.
 pub async fn ranking(conn: &mut PgConnection, phase: &Phase) -> anyhow::Result<Board> {
-    ranking_at(conn, phase, None).await
+    ranking_at(conn, phase, phase.as_of).await
 }
 
 /// [`ranking`] by what was known at a time: the rules, scores, marks and withdrawals of then ([`phase::as_of`]). Names of teams
 /// and fact sheets are those of now. `None`: now.
 pub async fn ranking_at(conn: &mut PgConnection, phase: &Phase, at: Option<DateTime<Utc>>) -> anyhow::Result<Board> {
+    // A board that stands still has no later ones.
+    let at = match (at, phase.as_of) {
+        (Some(at), Some(stop)) => Some(at.min(stop)),
+        (at, stop) => at.or(stop),
+    };
     let past = match at {
         Some(at) => Some(phase::as_of(conn, phase, at).await?),
         None => None,
@@ -125,8 +132,7 @@ pub async fn ranking_at(conn: &mut PgConnection, phase: &Phase, at: Option<DateT
                     where submission_id = s.id and state = 'scored' and official
                       and protocol_id in (select id from protocol where measuring_sha256 = $2)
                       and dataset_id = $16
-                      and ($15::timestamptz is null or finished_at <= $15
-                           and (rerun_id is null or exists (select from rerun r where r.id = rerun_id and r.decided_at <= $15)))
+                      and ($15::timestamptz is null or evaluation_counted_by(evaluation, $15))
                     order by number desc limit 1) e
                join score c on c.evaluation_id = e.id
                where (s.id = $3 or s.team_id is distinct from (select team_id from submission where id = $3))),

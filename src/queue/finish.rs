@@ -47,7 +47,7 @@ pub async fn finish(conn: &mut PgConnection, lease: Lease, measurement: &Measure
 async fn tell(conn: &mut PgConnection, evaluation: EvaluationId, measurement: &Measurement) -> sqlx::Result<()> {
     let row = sqlx::query!(
         r#"select p.challenge_id as "challenge: ChallengeId", p.slug as phase, t.name as team, s.id as submission,
-                  r.name as protocol, p.visibility = 'live' or p.published_at is not null as "public!"
+                  r.name as protocol, phase_shows_all(p) as "public!"
            from evaluation e join submission s on s.id = e.submission_id join phase p on p.id = s.phase_id
            join team t on t.id = s.team_id join protocol r on r.id = e.protocol_id where e.id = $1 and e.official"#,
         evaluation.0

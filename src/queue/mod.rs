@@ -95,6 +95,9 @@ pub struct Evaluation {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+    /// When it began to count: when it ended, or when the re-run that it is of was made official.
+    #[serde(skip)]
+    pub counts_since: Option<DateTime<Utc>>,
 }
 
 /// The official evaluations of a submission, newest first: the first one is its state.
@@ -102,8 +105,9 @@ pub async fn of_submission(conn: &mut PgConnection, submission: SubmissionId) ->
     let rows = sqlx::query!(
         r#"select e.id as "id: EvaluationId", e.number, p.name as protocol, e.state as "state: State", e.attempt,
                   e.cancel_requested, e.step, e.step_done, e.step_total, e.problems as "problems: Json<Vec<Problem>>",
-                  e.fault as "fault: Fault", e.created_at, e.started_at, e.finished_at
-           from evaluation e join protocol p on p.id = e.protocol_id
+                  e.fault as "fault: Fault", e.created_at, e.started_at, e.finished_at,
+                  greatest(e.finished_at, b.decided_at) as counts_since
+           from evaluation e join protocol p on p.id = e.protocol_id left join rerun b on b.id = e.rerun_id
            where e.submission_id = $1 and e.official order by e.number desc"#,
         submission.0
     )
@@ -123,6 +127,7 @@ pub async fn of_submission(conn: &mut PgConnection, submission: SubmissionId) ->
         created_at: r.created_at,
         started_at: r.started_at,
         finished_at: r.finished_at,
+        counts_since: r.counts_since,
     });
     Ok(evaluations.collect())
 }

@@ -50,8 +50,9 @@ pub struct Field {
 /// Of the standing entries, `board` being this phase's. `None`: there is no phase before, or too few teams are in both.
 pub async fn of_phase(conn: &mut PgConnection, phase: &Phase, board: &Board) -> anyhow::Result<Option<Field>> {
     let phases = phase::of_challenge(conn, phase.challenge).await?;
-    let Some(before) = phases.iter().rfind(|other| other.position < phase.position) else { return Ok(None) };
-    let development: HashMap<TeamId, f64> = standing(&leaderboard::ranking(conn, before).await?).collect();
+    let before = phases.into_iter().rfind(|other| other.position < phase.position).map(Phase::whole);
+    let Some(before) = before else { return Ok(None) };
+    let development: HashMap<TeamId, f64> = standing(&leaderboard::ranking(conn, &before).await?).collect();
     let both: Vec<_> =
         standing(board).filter_map(|(team, psnr)| Some((team, psnr - development.get(&team)?))).collect();
     Ok(judge(&before.slug, &both))

@@ -35,6 +35,7 @@ static ASSETS: LazyLock<BTreeMap<&'static str, Asset>> = assets! {
     "tus.min.js" "text/javascript; charset=utf-8"
     "upload.js" "text/javascript; charset=utf-8"
     "viewer.js" "text/javascript; charset=utf-8"
+    "send.js" "text/javascript; charset=utf-8"
     "favicon.svg" "image/svg+xml"
 };
 

@@ -44,7 +44,10 @@ pub enum Standing {
 impl Details {
     pub async fn load(boards: &Boards, conn: &mut PgConnection, at: &SubmissionAt) -> Result<Details, Error> {
         let SubmissionAt { submission, phase, sight, viewer } = at;
-        let evaluations = submission::evaluations(conn, submission.id).await?;
+        let mut evaluations = submission::evaluations(conn, submission.id).await?;
+        if let Some(until) = sight.until(phase) {
+            evaluations.retain(|e| e.counts_since.is_some_and(|at| at <= until));
+        }
         let position = queue::position(conn, submission.id).await?;
         let newest = evaluations.first();
         let steps = Steps::of(submission.state, newest.and_then(|e| e.progress), position);

@@ -86,6 +86,8 @@ pub enum Error {
     /// A member who is not the owner.
     OwnersOnly,
     NoTeam,
+    /// The sample submission takes longer to make than a request may wait.
+    SampleInMaking,
     /// The phase's figures are not published.
     NotPublished,
     /// There is no result yet, or none any more.
@@ -319,6 +321,16 @@ impl Error {
                     status: StatusCode::TOO_MANY_REQUESTS,
                     problems: vec![problem],
                     retry_after: Some(*seconds),
+                    quota: None,
+                };
+            }
+            Error::SampleInMaking => {
+                let problem =
+                    Problem::new("sample_in_making", "The sample submission is being made, once for everybody.");
+                return Fault {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    problems: vec![problem.hint("Come back in a minute.")],
+                    retry_after: Some(60),
                     quota: None,
                 };
             }

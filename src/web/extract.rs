@@ -14,7 +14,10 @@ use axum_extra::extract::{
     cookie::{Cookie, SameSite},
 };
 
-use super::{App, Error, sight::Sight};
+use super::{
+    App, Error,
+    sight::{Sight, seen_by},
+};
 use crate::{
     audit::Actor,
     challenge::{
@@ -242,7 +245,7 @@ impl FromRequestParts<App> for OrganizerPhaseAt {
         let Path(path) = path.map_err(|_| Error::PhaseNotFound)?;
         let slug = path.get("phase").ok_or(Error::PhaseNotFound)?;
         let phase = phase::by_slug(&mut *app.db().await?, &challenge.slug, slug).await?.ok_or(Error::PhaseNotFound)?;
-        Ok(OrganizerPhaseAt { challenge, phase, signed })
+        Ok(OrganizerPhaseAt { challenge, phase: phase.whole(), signed })
     }
 }
 
@@ -257,7 +260,7 @@ impl FromRequestParts<App> for ReviewAt {
         let id: SubmissionId = id.and_then(|id| id.parse().ok()).ok_or(Error::SubmissionNotFound)?;
         let mut conn = app.db().await?;
         let submission = submission::get(&mut conn, id).await?.ok_or(Error::SubmissionNotFound)?;
-        let phase = phase::get(&mut conn, submission.phase).await?.ok_or(Error::SubmissionNotFound)?;
+        let phase = phase::get(&mut conn, submission.phase).await?.ok_or(Error::SubmissionNotFound)?.whole();
         let elsewhere = path.get("slug").is_some_and(|slug| *slug != submission.challenge_slug);
         if elsewhere || !signed.account.organizes(phase.challenge) {
             return Err(Error::SubmissionNotFound);
@@ -359,6 +362,7 @@ impl FromRequestParts<App> for SubmissionAt {
         let mut conn = app.db().await?;
         let submission = submission::get(&mut conn, id).await?.ok_or(Error::SubmissionNotFound)?;
         let phase = phase::get(&mut conn, submission.phase).await?.ok_or(Error::SubmissionNotFound)?;
+        let phase = seen_by(&viewer, phase);
         let sight =
             Sight::of(&app.boards, &mut conn, &viewer, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
         Ok(SubmissionAt { submission, phase, sight, viewer })

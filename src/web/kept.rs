@@ -12,6 +12,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use chrono::{DateTime, Utc};
 use lru::LruCache;
 
 use super::{App, Error, etag, extract::Viewer, lang::Lang};
@@ -34,6 +35,8 @@ struct Key {
     address: String,
     version: i64,
     state: PhaseState,
+    /// A board that begins to stand still has the version that it had.
+    as_of: Option<DateTime<Utc>>,
     lang: Lang,
 }
 
@@ -87,7 +90,8 @@ impl Pages {
         make: impl Future<Output = Result<Response, Error>>,
     ) -> Result<Response, Error> {
         let Some(Anybody { address, known }) = asker else { return make.await };
-        let key = Key { address, version: phase.board_version, state: phase.state, lang: Lang::now() };
+        let key =
+            Key { address, version: phase.board_version, state: phase.state, as_of: phase.as_of, lang: Lang::now() };
         let slot = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(key, Slot::default).clone();
         let mut slot = slot.lock().await;
         let page = match &*slot {

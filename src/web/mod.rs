@@ -40,7 +40,7 @@ mod turns;
 mod upload;
 mod view;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -55,8 +55,15 @@ pub use kept::Pages;
 pub use turns::Turns;
 
 use crate::{
-    config, leaderboard::Boards, mail::Mailer, queue::Feed, record::Signer, storage::Storage,
-    submission::uploads::Allowance, webhook::Allowed,
+    challenge::{build::Builds, sample::Samples},
+    config,
+    leaderboard::Boards,
+    mail::Mailer,
+    queue::Feed,
+    record::Signer,
+    storage::Storage,
+    submission::uploads::Allowance,
+    webhook::Allowed,
 };
 
 /// What every handler works with; cheap to clone.
@@ -71,6 +78,8 @@ pub struct App {
     pub boards: Arc<Boards>,
     pub pages: Arc<Pages>,
     pub studies: Arc<studies::Studies>,
+    pub samples: Samples,
+    pub builds: Builds,
     /// Which request is writing which resumable upload.
     pub turns: Turns,
     /// Cancelled when the server is to stop, so that streams end.
@@ -114,6 +123,10 @@ pub struct Settings {
     pub results_bytes: u64,
     /// Bytes of a model.
     pub model_bytes: u64,
+    /// Bytes of a dataset's zip.
+    pub dataset_bytes: u64,
+    /// Where images lie that who runs the server may make datasets of without an upload; `None`: nowhere.
+    pub datasets_dir: Option<PathBuf>,
     /// Resumable uploads that an account may have open: a few entries at once, and no more disk than they need.
     pub uploads: Allowance,
     /// The whole body of an upload.
@@ -140,6 +153,8 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(30),
             results_bytes: config::Limits::default().results_bytes,
             model_bytes: config::Limits::default().model_bytes,
+            dataset_bytes: config::Limits::default().dataset_bytes,
+            datasets_dir: None,
             uploads: config::Limits::default().uploads(),
             upload_deadline: Duration::from_secs(600),
             upload_window: Duration::from_secs(20),

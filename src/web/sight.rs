@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Error, extract::Viewer};
+use super::{Error, extract::Viewer, view::When};
 use crate::{
     challenge::phase::{Phase, PhaseState, Visibility},
     leaderboard::Boards,
@@ -40,7 +40,8 @@ impl Sight {
             return Ok(Some(Sight::Own));
         }
         let may_stand = submission.state == State::Scored && submission.withdrawn_at.is_none();
-        if !may_stand || !is_public(phase) {
+        // A board that stands still may hold what was withdrawn, or measured anew, since.
+        if !is_public(phase) || !may_stand && phase.as_of.is_none() {
             return Ok(None);
         }
         let board = boards.of(conn, phase).await?;
@@ -63,11 +64,47 @@ impl Sight {
             Sight::Public => is_public(phase),
         }
     }
+
+    /// Up to when evaluations are told of: everybody else's eyes see a board that stands still.
+    pub fn until(self, phase: &Phase) -> Option<DateTime<Utc>> {
+        phase.as_of.filter(|_| self == Sight::Public)
+    }
 }
 
-/// Whether everybody sees the figures of a phase.
+/// Whether everybody sees the figures of a phase, be they of now or of when its board stopped.
 pub fn is_public(phase: &Phase) -> bool {
-    phase.visibility == Visibility::Live || phase.published_at.is_some()
+    phase.shows_all || phase.visibility == Visibility::Frozen
+}
+
+/// The phase as this viewer may see its board: who runs the challenge sees it as it is, also where it stands still for others.
+pub fn seen_by(viewer: &Viewer, phase: Phase) -> Phase {
+    if viewer.organizes(phase.challenge) { phase.whole() } else { phase }
+}
+
+/// Who sees the figures of a phase now, in words for organizers.
+pub fn seen_by_words(phase: &Phase) -> String {
+    let at = |time: Option<DateTime<Utc>>| time.map_or_else(String::new, |at| When::new(at).utc);
+    match phase.visibility {
+        _ if phase.published_at.is_some() => "everybody, published".into(),
+        Visibility::Live => "everybody, live".into(),
+        Visibility::Own => "each team its own".into(),
+        Visibility::Frozen if phase.as_of.is_some() => {
+            format!("everybody, as of {}; each team its own", at(phase.frozen_at))
+        }
+        Visibility::Frozen if phase.state == PhaseState::Closed => "everybody, as the phase has closed".into(),
+        Visibility::Frozen => format!("everybody, live until {}", at(phase.frozen_at)),
+        Visibility::AfterEnd if phase.shows_all => "everybody, as the phase has closed".into(),
+        Visibility::AfterEnd => "organizers only, until the phase closes".into(),
+        Visibility::Hidden => "organizers only".into(),
+    }
+}
+
+/// Why nobody but organizers sees the figures of a phase, and until when.
+pub fn hidden_words(phase: &Phase) -> &'static str {
+    match phase.visibility {
+        Visibility::AfterEnd => "everybody sees the figures when this phase closes.",
+        _ => "the organizers publish the figures of this phase.",
+    }
 }
 
 /// Whether somebody sees figures of single images of others' entries: while a phase is open they would help to find out what
@@ -78,7 +115,16 @@ pub fn sees_images(viewer: &Viewer, phase: &Phase) -> bool {
 
 /// Whether somebody sees the board of a phase as it stood at a moment: what was hidden then stays so.
 pub fn sees_board_at(viewer: &Viewer, phase: &Phase, at: Option<DateTime<Utc>>) -> bool {
-    let was_public = |at| phase.visibility == Visibility::Live || phase.published_at.is_some_and(|since| since <= at);
+    let since = |time: Option<DateTime<Utc>>, at| time.is_some_and(|since| since <= at);
+    let was_public = |at| {
+        since(phase.published_at, at)
+            || match phase.visibility {
+                Visibility::Live => true,
+                Visibility::Frozen => phase.frozen_at.is_some_and(|stop| at <= stop) || since(phase.closes_at, at),
+                Visibility::AfterEnd => since(phase.closes_at, at),
+                Visibility::Own | Visibility::Hidden => false,
+            }
+    };
     sees_board(viewer, phase) && (at.is_none_or(was_public) || viewer.organizes(phase.challenge))
 }
 

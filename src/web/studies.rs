@@ -12,14 +12,13 @@ use tokio::sync::Mutex;
 use super::Error;
 use crate::{
     analysis::{self, Study},
-    challenge::phase::Phase,
-    ids::PhaseId,
+    challenge::phase::{BoardOf, Phase},
     leaderboard::{self, Board},
 };
 
 /// One study takes up to a second of a core. The lock is held meanwhile, so that many who ask cost no more than one.
 #[derive(Debug, Default)]
-pub struct Studies(Mutex<HashMap<PhaseId, (u64, Arc<Study>)>>);
+pub struct Studies(Mutex<HashMap<BoardOf, (u64, Arc<Study>)>>);
 
 impl Studies {
     pub async fn of(&self, conn: &mut PgConnection, phase: &Phase, board: Arc<Board>) -> Result<Arc<Study>, Error> {
@@ -27,7 +26,7 @@ impl Studies {
         hasher.write(&serde_json::to_vec(&*board).map_err(anyhow::Error::from)?);
         let fingerprint = hasher.finish();
         let mut known = self.0.lock().await;
-        if let Some((of, study)) = known.get(&phase.id)
+        if let Some((of, study)) = known.get(&phase.board())
             && *of == fingerprint
         {
             return Ok(study.clone());
@@ -36,7 +35,7 @@ impl Studies {
         let gate = leaderboard::gate(conn, phase).await?;
         let made = tokio::task::spawn_blocking(move || analysis::study(&board, &images, gate));
         let study = Arc::new(made.await.map_err(anyhow::Error::from)?);
-        known.insert(phase.id, (fingerprint, study.clone()));
+        known.insert(phase.board(), (fingerprint, study.clone()));
         Ok(study)
     }
 }

@@ -2,6 +2,7 @@
 //! on what stands between parts, and on slowness. A part may also name a file that came in by a resumable upload.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -80,6 +81,13 @@ pub struct Files {
     /// Resumable uploads that stand for files.
     pub uploads: Vec<(Part, UploadId)>,
     pub fact_sheet: FactSheet,
+}
+
+/// A form that arrived, by the fields' names.
+#[derive(Debug, Default)]
+pub struct Form {
+    pub texts: BTreeMap<String, String>,
+    pub files: BTreeMap<&'static str, TempBlob>,
 }
 
 /// An upload that is coming in.
@@ -166,6 +174,34 @@ impl Incoming {
         Ok(files)
     }
 
+    /// A form with files and texts by name: each file streams to the storage, at most once and as long as `limits` says of it;
+    /// what was left empty is left out.
+    pub async fn form(&mut self, storage: &Storage, limits: &[(&'static str, u64)]) -> Result<Form, Error> {
+        let mut form = Form::default();
+        while let Some(mut field) = next(&mut self.multipart, &self.gauge, &mut self.parts).await? {
+            let name = field.name().unwrap_or_default().to_owned();
+            let Some(file_name) = field.file_name().map(str::to_owned) else {
+                let words = text(&mut field, &self.gauge).await?.trim().to_owned();
+                if !words.is_empty() && form.texts.insert(name.clone(), words).is_some() {
+                    return Err(twice(&name));
+                }
+                continue;
+            };
+            let Some(&(known, limit)) = limits.iter().find(|(known, _)| *known == name) else {
+                let problem = Problem::new("unexpected_file", "The upload has a file that is not asked for.");
+                return Err(Error::BadUpload(problem.at(name)));
+            };
+            let file = file(&mut field, &self.gauge, storage, limit).await?;
+            if file.bytes == 0 && file_name.is_empty() {
+                continue;
+            }
+            if form.files.insert(known, file).is_some() {
+                return Err(twice(known));
+            }
+        }
+        Ok(form)
+    }
+
     /// Reads on for a moment after a refusal: a browser that is still sending would see a lost connection instead of the
     /// answer.
     pub async fn drain(mut self) {
@@ -221,6 +257,10 @@ pub(super) async fn file(
 fn duplicate(name: &str) -> Error {
     let hint = "Send one `results` file, and one `model` or the two files that it consists of.";
     Error::BadUpload(Problem::new("duplicate_part", "The upload has this part too often.").at(name).hint(hint))
+}
+
+fn twice(name: &str) -> Error {
+    Error::BadUpload(Problem::new("duplicate_part", "The upload has this part too often.").at(name))
 }
 
 fn upload_id(name: &str, words: &str) -> Result<UploadId, Error> {

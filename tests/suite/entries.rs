@@ -276,6 +276,7 @@ async fn nothing_that_a_participant_can_get_holds_a_hidden_figure_or_a_byte_of_h
         format!("{page}?cost=params"),
         format!("{page}/submit"),
         format!("{page}/lr.zip"),
+        format!("{page}/sample.zip"),
         "/metrics".into(),
         "/healthz".into(),
         "/readyz".into(),
@@ -322,9 +323,22 @@ async fn nothing_that_a_participant_can_get_holds_a_hidden_figure_or_a_byte_of_h
         }
         leaks
     };
-    for (asker, who) in [(Some(&*token), "the team"), (Some(&*foreign), "another team"), (None, "anybody")] {
-        assert_eq!(leaks(asker).await, Vec::<String>::new(), "{who}");
+    // And whether the team sees its own.
+    for (visibility, own) in [("hidden", false), ("after-end", false), ("own", true), ("frozen", true)] {
+        let set = "update phase set visibility = $1, closes_at = now() + interval '1 hour',
+                       frozen_at = case $1 when 'frozen' then now() - interval '1 day' end";
+        sqlx::query(set).bind(visibility).execute(&web.app.pool).await.expect("set");
+        for (asker, who) in [(Some(&*token), "the team"), (Some(&*foreign), "another team"), (None, "anybody")] {
+            let leaks = leaks(asker).await;
+            assert_eq!(leaks.is_empty(), !(own && who == "the team"), "{visibility}, {who}: {leaks:?}");
+            assert!(
+                !leaks.iter().any(|l| l.contains("HR bytes") || l.contains("leaderboard")),
+                "{visibility}: {leaks:?}"
+            );
+        }
     }
+    let set = "update phase set visibility = 'hidden', closes_at = null, frozen_at = null";
+    sqlx::query(set).execute(&web.app.pool).await.expect("hidden");
     let seen = web.get_as(&token, &format!("/submissions/{scored}")).await.text;
     assert!(seen.contains("Accepted and measured"), "the team is told that it is measured");
     let board = web.get_as(&token, &format!("{api}/leaderboard?format=csv")).await;

@@ -91,6 +91,14 @@ const ROUTES: &[(&str, For)] = &[
     ("POST /api/v1/challenges/{slug}/join", Accounts),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/leaderboard", Everybody),
     ("POST /api/v1/challenges/{slug}/phases/{phase}/submissions", Accounts),
+    ("GET /api/v1/datasets", AnyOrganizer),
+    ("POST /api/v1/datasets", AnyOrganizer),
+    ("GET /api/v1/datasets/builds/{id}", Organizers),
+    ("GET /organizer/datasets", AnyOrganizer),
+    ("POST /organizer/datasets", AnyOrganizer),
+    ("GET /organizer/datasets/builds/{id}", Organizers),
+    ("GET /api/v1/challenges/{slug}/phases/{phase}/lr.zip", Everybody),
+    ("GET /api/v1/challenges/{slug}/phases/{phase}/sample.zip", Everybody),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/compare", Everybody),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/study", Everybody),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/review", Organizers),
@@ -161,6 +169,7 @@ const ROUTES: &[(&str, For)] = &[
     ("GET /challenges/{slug}", Everybody),
     ("GET /challenges/{slug}/{phase}", Everybody),
     ("GET /challenges/{slug}/{phase}/lr.zip", Everybody),
+    ("GET /challenges/{slug}/{phase}/sample.zip", Everybody),
     ("GET /challenges/{slug}/{phase}/compare", Everybody),
     ("GET /challenges/{slug}/{phase}/embed", Everybody),
     ("GET /challenges/{slug}/{phase}/feed.atom", Everybody),
@@ -280,7 +289,7 @@ impl World {
             let phase = if real { &self.numbers["phases"] } else { "999999" };
             return path.replace("{id}", number).replace("{phase}", phase).replace("{key}", key);
         }
-        let object = ["/submissions/", "/teams/", "/tokens/", "/uploads/", "/sessions/", "/announcements/"];
+        let object = ["/submissions/", "/teams/", "/tokens/", "/uploads/", "/sessions/", "/announcements/", "/builds/"];
         let object = object.iter().find(|kind| path.contains(*kind)).copied().unwrap_or("");
         let never = uuid::Uuid::now_v7().to_string();
         let id = if real { self.names.get(object).unwrap_or(&never) } else { &never };
@@ -478,9 +487,8 @@ async fn every_route_answers_those_alone_whom_it_is_for() {
         for who in may {
             let reply = ask(who, &method, &address, "same-origin").await;
             let codabench = path.starts_with("/api/") && !path.starts_with("/api/v1/");
-            let strict = order(route) == 1
-                && !(address.contains("/uploads") || route.contains("/submi") || codabench)
-                && whom != Everybody;
+            let files = ["/uploads", "/submi", "/datasets"].iter().any(|part| route.contains(part));
+            let strict = order(route) == 1 && !(files || codabench) && whom != Everybody;
             match strict {
                 true => assert_eq!(
                     reply.status,
@@ -519,6 +527,22 @@ async fn world(
     for bytes in [submission.to_string().as_bytes(), b"lr", b"baseline"] {
         web.app.storage.put(bytes).await.expect("a blob");
     }
+    let sample = web.app.storage.put(b"a sample").await.expect("a blob");
+    sqlx::query("insert into dataset_sample (dataset_id, sha256, bytes) values ($1, $2, 8)")
+        .bind(phase.dataset)
+        .bind(sample.as_str())
+        .execute(&web.app.pool)
+        .await
+        .expect("a sample");
+    let build = uuid::Uuid::now_v7();
+    sqlx::query(
+        "insert into dataset_build (id, account_name, challenge_id, name, scale) values ($1, 'Carla', $2, 'd', 4)",
+    )
+    .bind(build)
+    .bind(phase.challenge)
+    .execute(&web.app.pool)
+    .await
+    .expect("a build");
     let made = owner.json(Method::POST, "/api/v1/tokens", serde_json::json!({ "name": "ci", "scope": "read" })).await;
     let token = made.json()["id"].as_str().expect("an id").to_owned();
     let mut elsewhere = web.visitor();
@@ -580,6 +604,7 @@ async fn world(
         ("/reset", key(reset["link"].as_str().expect("a link"))),
         ("/announcements/", announced["id"].as_str().expect("an id").to_owned()),
         ("/submissions/", submission.to_string()),
+        ("/builds/", build.to_string()),
         ("/teams/", TeamId::to_string(&own.id)),
         ("/tokens/", token),
         ("/uploads/", upload.header("location").rsplit('/').next().expect("an id").to_owned()),

@@ -195,6 +195,35 @@ async fn names_and_words_of_others_are_shown_as_text() {
 }
 
 #[tokio::test]
+async fn the_sample_submission_is_accepted_as_it_is() {
+    let web = Web::start().await;
+    let phase = web.app.real_phase().await;
+    let page = format!("/challenges/{}/{}", phase.challenge_slug, phase.slug);
+    let api = format!("/api/v1/challenges/{}/phases/{}/sample.zip", phase.challenge_slug, phase.slug);
+    let bytes = async |path: &str| {
+        let ask = request(Method::GET, path, None).body(Body::empty()).expect("a request");
+        let response = tower::ServiceExt::oneshot(web.router.clone(), ask).await.expect("an answer");
+        let named = response.headers()[header::CONTENT_DISPOSITION].to_str().expect("text").to_owned();
+        assert_eq!(named, "attachment; filename=\"real-validation-sample.zip\"");
+        axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body")
+    };
+    // Two at once make it once.
+    let path = format!("{page}/sample.zip");
+    let (sample, again) = futures::join!(bytes(&path), bytes(&api));
+    assert!(sample == again);
+    let token = web.token(web.app.team(&phase, "a").await).await;
+    let parts = [Part("results", Some("r.zip"), &sample), Part("model", Some("m.onnx"), &tiny_model())];
+    let made = web.submit(&token, &phase, &parts).await;
+    assert_eq!(made.status, StatusCode::ACCEPTED, "{}", made.text);
+    let path = format!("/api/v1/submissions/{}", made.json()["id"].as_str().expect("an id"));
+    let told = web.get_as(&token, &path).await.json();
+    assert_eq!(told["fact_sheet"], serde_json::json!({}), "the readme says nothing before it is filled in");
+    for path in [format!("/challenges/{}", phase.challenge_slug), format!("{page}/submit")] {
+        assert!(web.get(&path).await.text.contains(&format!("{page}/sample.zip")), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn the_lr_images_come_as_a_zip_and_the_hr_has_no_route() {
     let web = Web::start().await;
     let phase = web.app.real_phase().await;

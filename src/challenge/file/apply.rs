@@ -279,6 +279,7 @@ async fn phases(
             closes_at: setup.closes_at,
             limits: setup.limits,
             visibility: setup.visibility,
+            frozen_at: setup.frozen_at,
             gate_psnr: setup.gate_psnr,
             baseline_name: setup.baseline_name.clone(),
             baseline_model: setup.baseline_model.clone(),

@@ -111,6 +111,7 @@ fn of_phase(phase: &PhaseSetup, about: &CurrentPhase) -> anyhow::Result<PhaseFil
         opens: phase.opens_at.map(Moment::At),
         closes: phase.closes_at.map(Moment::At),
         visibility: phase.visibility,
+        frozen_at: phase.frozen_at.map(Moment::At),
         artifacts: vec![Artifact::Results, Artifact::Model],
         dataset: Some(phase.dataset.words()),
         hr: None,

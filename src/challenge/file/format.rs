@@ -108,9 +108,14 @@ pub struct PhaseFile {
     /// Absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closes: Option<Moment>,
-    /// `live`: everybody sees figures at once; `own`: a team its own until published; `hidden`: organizers until published.
+    /// Who sees figures until an organizer publishes them. `live`: everybody, at once; `own`: a team its own; `frozen`: everybody,
+    /// but from `frozen_at` until the phase closes the board stands still and a team sees its own; `after-end`: organizers until
+    /// the phase closes, then everybody; `hidden`: organizers.
     #[serde(default = "live")]
     pub visibility: Visibility,
+    /// From when on the board stands still: with `visibility = "frozen"`, and only then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen_at: Option<Moment>,
     /// What an upload must hold: `results` and `model`, the zip of images and the ONNX model. Both are measured, so both.
     #[serde(default = "both")]
     pub artifacts: Vec<Artifact>,
@@ -156,6 +161,7 @@ impl PhaseFile {
             opens: None,
             closes: None,
             visibility: live(),
+            frozen_at: None,
             artifacts: both(),
             dataset: None,
             hr: None,

@@ -171,7 +171,9 @@ fn new_phase(phase: &PhaseSetup) -> Change {
         channel(phase),
         phase.opens_at.map_or("open at once".to_owned(), time),
         phase.closes_at.map_or("open end".to_owned(), time),
-        visibility(phase.visibility),
+        phase.frozen_at.map_or(visibility(phase.visibility).to_owned(), |at| {
+            format!("{} from {}", visibility(phase.visibility), time(at))
+        }),
         gate(phase.gate_psnr),
         phase.baseline_name,
         if phase.baseline_model.is_some() { ", timed beside each entry" } else { ", not timed" },
@@ -207,10 +209,14 @@ fn changed_phase(before: &PhaseSetup, about: &CurrentPhase, after: &PhaseSetup) 
     }
     if before.visibility != after.visibility {
         let mut change = short(&what("visibility"), visibility(before.visibility), visibility(after.visibility));
-        if after.visibility == Visibility::Live && about.submissions > 0 {
+        if matches!(after.visibility, Visibility::Live | Visibility::Frozen) && about.submissions > 0 {
             change.note = Some(format!("the figures of {} are public from then on", entries(about.submissions)));
         }
         changes.push(change);
+    }
+    if before.frozen_at != after.frozen_at {
+        let words = |at: Option<DateTime<Utc>>| at.map_or("never".to_owned(), time);
+        changes.push(short(&what("board stands still from"), &words(before.frozen_at), &words(after.frozen_at)));
     }
     let (old, new) = (&before.dataset, &after.dataset);
     if (&old.name, &old.sha256) != (&new.name, &new.sha256) {
@@ -313,6 +319,8 @@ fn visibility(of: Visibility) -> &'static str {
     match of {
         Visibility::Live => "figures live",
         Visibility::Own => "figures to each team its own until published",
+        Visibility::Frozen => "figures live, board standing still before the end",
+        Visibility::AfterEnd => "figures hidden until the phase closes",
         Visibility::Hidden => "figures hidden until published",
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         images,
         joining::Joining,
         page::Page,
+        phase::Visibility,
     },
     evaluation::model,
     problem::Problem,
@@ -99,6 +100,17 @@ impl Resolver<'_> {
             })
         };
         let (opens_at, closes_at) = (time(phase.opens, "opens"), time(phase.closes, "closes"));
+        let frozen_at = time(phase.frozen_at, "frozen_at");
+        let unseen = match phase.visibility {
+            Visibility::Frozen if phase.frozen_at.is_none() => Some("a `frozen` phase states `frozen_at`"),
+            Visibility::Frozen => None,
+            _ if phase.frozen_at.is_some() => Some("`frozen_at` is for `visibility = \"frozen\"`"),
+            Visibility::AfterEnd if phase.closes.is_none() => Some("an `after-end` phase states when it `closes`"),
+            _ => None,
+        };
+        if let Some(message) = unseen {
+            problems.push(Problem::new("bad_visibility", message).at(format!("{place}.visibility")));
+        }
         if ![Artifact::Results, Artifact::Model].iter().all(|a| phase.artifacts.contains(a)) {
             let message = "an upload holds results and model: both are measured";
             problems.push(Problem::new("bad_artifacts", message).at(format!("{place}.artifacts")));
@@ -134,6 +146,7 @@ impl Resolver<'_> {
             closes_at,
             limits: phase.quota.limits(),
             visibility: phase.visibility,
+            frozen_at,
             dataset,
             protocol: phase.protocol.clone(),
             rules,
@@ -189,8 +202,7 @@ impl Resolver<'_> {
 
     fn may_use(&self, dataset: &Summary) -> bool {
         let Reach::Only(_) = self.reach else { return true };
-        let own = |phase: &String| phase.split('/').next() == self.current.map(|c| c.setup.slug.as_str());
-        dataset.used_by.iter().any(own)
+        self.current.is_some_and(|current| dataset.is_of(&current.setup.slug))
     }
 
     async fn model(

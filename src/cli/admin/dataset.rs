@@ -41,7 +41,7 @@ pub async fn dataset(command: DatasetCommand, pool: &PgPool, storage: &Storage) 
                 Err(problems) => return Ok(Err(problems)),
             };
             let mut tx = conn.begin().await?;
-            let made = dataset::create(&mut tx, &Actor::Shell, &name, scale, &images).await?;
+            let made = dataset::create(&mut tx, &Actor::Shell, None, &name, scale, &images).await?;
             tx.commit().await?;
             let full = full_name(&made.name, made.version);
             Ok(Ok(Made::new(format!("{full}: {} images, ×{scale}, {}", made.images, made.sha256), &made)?))

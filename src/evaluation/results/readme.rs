@@ -24,6 +24,12 @@ pub enum Device {
     Gpu,
 }
 
+/// A readme to fill in: as it is, it says nothing.
+pub const TEMPLATE: &str = "runtime per image [s] : \n\
+    CPU[1] / GPU[0] : \n\
+    Extra Data [1] / No Extra Data [0] : \n\
+    Other description : \n";
+
 /// Characters of a description that are kept.
 const MAX_DESCRIPTION: usize = 2000;
 

@@ -72,6 +72,8 @@ pub struct PhaseDetail {
     pub baseline: BaselineName,
     /// Whether everybody sees the figures.
     pub public: bool,
+    /// Since when the board stands still for everybody but organizers; `null`: it does not.
+    pub stands_still_since: Option<DateTime<Utc>>,
     pub scale: u32,
     /// What the model gets; a results zip holds one image for each.
     pub images: Vec<PublicImage>,
@@ -99,6 +101,8 @@ pub struct PhaseLinks {
     pub leaderboard: String,
     pub submit: String,
     pub lr: String,
+    /// A results zip to look at, or to send in as it is.
+    pub sample: String,
 }
 
 /// List the challenges
@@ -158,10 +162,12 @@ async fn detail(app: &App, conn: &mut PgConnection, phase: Phase, team: Option<&
             leaderboard: format!("/api/v1/challenges/{challenge}/phases/{slug}/leaderboard"),
             submit: format!("/api/v1/challenges/{challenge}/phases/{slug}/submissions"),
             lr: format!("/challenges/{challenge}/{slug}/lr.zip"),
+            sample: format!("/challenges/{challenge}/{slug}/sample.zip"),
         },
         definitions: metrics::definitions(&phase.protocol.rules),
         baseline: BaselineName { name: phase.baseline.name.clone() },
         public: is_public(&phase),
+        stands_still_since: phase.as_of,
         scale: dataset.scale,
         images: dataset.public(),
         limits: UploadLimits { results: limits.results, model: limits.model },

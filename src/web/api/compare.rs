@@ -12,7 +12,7 @@ use super::super::{
     App, Error,
     error::Errors,
     extract::{PhaseAt, Viewer},
-    sight::{sees_board, sees_images},
+    sight::{seen_by, sees_board, sees_images},
 };
 use crate::{
     analysis::{self, Paired},
@@ -20,7 +20,7 @@ use crate::{
     evaluation::OperatorCost,
     ids::SubmissionId,
     leaderboard::{Board, Figures, Ranks},
-    queue::{self, State as RunState},
+    queue::{self, Evaluation, State as RunState},
     submission,
 };
 
@@ -107,6 +107,7 @@ pub async fn show(
     if !sees_board(&viewer, &phase) {
         return Err(Error::NotPublished);
     }
+    let phase = seen_by(&viewer, phase);
     let mut conn = app.db().await?;
     let board = app.boards.of(&mut conn, &phase).await?;
     let made = compare(&mut conn, &phase, &board, &chosen, sees_images(&viewer, &phase)).await?;
@@ -128,7 +129,8 @@ pub async fn compare(
     for id in &ids {
         let Some(mut entry) = on_board(board, *id) else { return Ok(None) };
         let evaluations = submission::evaluations(conn, *id).await?;
-        let scored = evaluations.iter().find(|e| e.state == RunState::Scored).map(|e| e.id);
+        let counted = |e: &&Evaluation| phase.as_of.is_none_or(|until| e.counts_since.is_some_and(|at| at <= until));
+        let scored = evaluations.iter().filter(counted).find(|e| e.state == RunState::Scored).map(|e| e.id);
         if let Some(id) = scored
             && let Some(measured) = queue::score::get(conn, id).await?
         {

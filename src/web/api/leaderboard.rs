@@ -14,7 +14,7 @@ use super::super::{
     App, Error,
     error::Errors,
     extract::{PhaseAt, Viewer},
-    sight::sees_board_at,
+    sight::{seen_by, sees_board_at},
 };
 use crate::leaderboard::{Board, MAIN, NAMES, Selection};
 
@@ -105,7 +105,10 @@ pub async fn show(
 ) -> Result<Response, Error> {
     let Query(asked) = asked.map_err(|_| Error::BadQuery("`format` is json, csv, md or tex.".into()))?;
     let format = asked.format;
-    let selection = asked.selection()?;
+    let mut selection = asked.selection()?;
+    let phase = seen_by(&viewer, phase);
+    // Of later there is nothing to see.
+    selection.at.take_if(|at| phase.as_of.is_some_and(|stop| *at >= stop));
     if !sees_board_at(&viewer, &phase, selection.at) {
         return Err(Error::NotPublished);
     }

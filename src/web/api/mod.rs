@@ -5,6 +5,7 @@ mod account;
 mod announcements;
 pub mod challenges;
 pub mod compare;
+pub mod datasets;
 mod events;
 mod file;
 mod leaderboard;
@@ -35,7 +36,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{App, error::Errors};
+use super::{App, error::Errors, pages::download};
 
 #[derive(OpenApi)]
 #[openapi(info(title = "Upscore"), components(schemas(Errors)), modifiers(&Bearer))]
@@ -63,6 +64,10 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(challenges::list))
         .routes(routes!(challenges::show))
         .routes(routes!(file::show))
+        .routes(routes!(datasets::list))
+        .routes(routes!(datasets::build))
+        .routes(routes!(download::lr))
+        .routes(routes!(download::sample))
         .routes(routes!(leaderboard::show))
         .routes(routes!(protocol::preview))
         .routes(routes!(protocol::save))
@@ -124,7 +129,8 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(submissions::submit))
         .routes(routes!(uploads::append))
         .routes(routes!(file::create))
-        .routes(routes!(file::apply));
+        .routes(routes!(file::apply))
+        .routes(routes!(datasets::create));
     (quick, slow)
 }
 

@@ -6,7 +6,7 @@ use super::super::{
     App, Error,
     error::Errors,
     extract::{PhaseAt, Viewer},
-    sight::sees_board,
+    sight::{seen_by, sees_board},
 };
 use crate::analysis::Study;
 
@@ -29,6 +29,7 @@ pub async fn show(
     if !sees_board(&viewer, &phase) {
         return Err(Error::NotPublished);
     }
+    let phase = seen_by(&viewer, phase);
     let mut conn = app.db().await?;
     let board = app.boards.of(&mut conn, &phase).await?;
     let study = app.studies.of(&mut conn, &phase, board).await?;

@@ -25,7 +25,7 @@ use super::{
     details::Details,
     extract::{Signed, SubmissionAt, Submitter, Viewer},
     metrics::{self, Better},
-    sight::{Sight, sees_board},
+    sight::{Sight, seen_by, sees_board},
     upload::{Limits, Piece},
     view::markdown,
 };
@@ -381,6 +381,7 @@ async fn at(app: &App, number: i64, asker: Asker) -> Result<SubmissionAt, Error>
     let id: SubmissionId = numbers::submission(&mut conn, number).await?.ok_or(Error::SubmissionNotFound)?;
     let submission = submission::get(&mut conn, id).await?.ok_or(Error::SubmissionNotFound)?;
     let phase = phase::get(&mut conn, submission.phase).await?.ok_or(Error::SubmissionNotFound)?;
+    let phase = seen_by(&asker.0, phase);
     let sight =
         Sight::of(&app.boards, &mut conn, &asker.0, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
     Ok(SubmissionAt { submission, phase, sight, viewer: asker.0 })
@@ -468,6 +469,7 @@ async fn board(State(app): State<App>, Path(number): Path<i64>, asker: Asker) ->
     if !sees_board(&asker.0, &phase) {
         return Err(Error::NotPublished);
     }
+    let phase = seen_by(&asker.0, phase);
     let ranking = app.boards.of(&mut conn, &phase).await?;
     let mut rows = Vec::new();
     for row in &ranking.ranked {

@@ -62,6 +62,8 @@ pub struct PhaseForm {
     pub opens: String,
     pub closes: String,
     pub visibility: String,
+    /// From when on the board stands still, where `visibility` is `frozen`.
+    pub frozen_at: String,
     /// `div2k-valid@2`
     pub dataset: String,
     /// Name of a preset; empty: the rules that the phase has.
@@ -269,6 +271,7 @@ impl Form {
                     "opens" => &mut phase.opens,
                     "closes" => &mut phase.closes,
                     "visibility" => &mut phase.visibility,
+                    "frozen_at" => &mut phase.frozen_at,
                     "dataset" => &mut phase.dataset,
                     "rules" => &mut phase.rules,
                     "device" => &mut phase.device,
@@ -372,6 +375,7 @@ impl PhaseForm {
             opens: shown(phase.opens, zone),
             closes: shown(phase.closes, zone),
             visibility: word(&phase.visibility),
+            frozen_at: shown(phase.frozen_at, zone),
             dataset: phase.dataset.clone().unwrap_or_default(),
             rules: String::new(),
             device: String::new(),
@@ -411,6 +415,7 @@ impl PhaseForm {
         };
         let opens = time(&self.opens, before.and_then(|b| b.opens), "opens");
         let closes = time(&self.closes, before.and_then(|b| b.closes), "closes");
+        let frozen_at = time(&self.frozen_at, before.and_then(|b| b.frozen_at), "board stands still from");
         let gate = self.gate.trim();
         let present = before.and_then(|b| b.gate.as_ref());
         let gate = match gate {
@@ -457,6 +462,8 @@ impl PhaseForm {
             opens,
             closes,
             visibility: read(&self.visibility, &place("visibility"), problems).unwrap_or(Visibility::Hidden),
+            // What is left over of another choice is no time to refuse.
+            frozen_at: frozen_at.filter(|_| self.visibility == "frozen"),
             artifacts: vec![Artifact::Results, Artifact::Model],
             dataset,
             hr: None,

@@ -6,6 +6,7 @@
 
 mod announcements;
 pub mod audit;
+pub mod datasets;
 mod editor;
 mod entry;
 pub mod exports;
@@ -36,6 +37,8 @@ pub fn router() -> Router<App> {
         .route("/organizer/reset", post(home::reset_link))
         .route("/organizer/new", get(settings::show_new))
         .route("/organizer/workers", get(workers::show))
+        .route("/organizer/datasets", get(datasets::show))
+        .route("/organizer/datasets/builds/{id}", get(datasets::build))
         .route("/organizer/audit", get(audit::show_all))
         .route("/organizer/audit.csv", get(audit::csv_all))
         .route("/organizer/audit.json", get(audit::json_all))

@@ -16,6 +16,7 @@ use super::{
         error::render,
         extract::{OrganizerAt, Signed, Viewer},
         pages::{again, until},
+        sight::seen_by_words,
         view::{Page, When},
     },
     Frame, Tab,
@@ -24,7 +25,7 @@ use crate::{
     challenge::{
         Challenge,
         overview::{self, Entries},
-        phase::{self, PhaseState, Visibility},
+        phase::{self, PhaseState},
     },
     ids::ChallengeId,
     problem::Problem,
@@ -50,7 +51,7 @@ pub struct PhaseLine {
     pub until_word: &'static str,
     pub protocol: String,
     /// Who sees figures now.
-    pub seen_by: &'static str,
+    pub seen_by: String,
     pub entries: Entries,
     /// Whether everybody sees the figures by an organizer's word; `None`: they see them anyway.
     pub published: Option<bool>,
@@ -63,22 +64,16 @@ impl PhaseLine {
             let none = Entries { phase: phase.id, all: 0, scored: 0, live: 0, failed: 0, teams: 0 };
             let entries = counts.iter().find(|count| count.phase == phase.id).copied().unwrap_or(none);
             let (until, until_word) = until(&phase);
-            let seen_by = match (phase.visibility, phase.published_at) {
-                (Visibility::Live, _) => "everybody, live",
-                (_, Some(_)) => "everybody, published",
-                (Visibility::Own, None) => "each team its own",
-                (Visibility::Hidden, None) => "organizers only",
-            };
-            let published = (phase.visibility != Visibility::Live).then_some(phase.published_at.is_some());
+            let is_published = phase.published_at.is_some();
             PhaseLine {
-                published,
+                published: (is_published || !phase.shows_all).then_some(is_published),
+                seen_by: seen_by_words(&phase),
                 slug: phase.slug,
                 title: phase.title,
                 state: phase.state,
                 until,
                 until_word,
                 protocol: phase.protocol.name,
-                seen_by,
                 entries,
             }
         });

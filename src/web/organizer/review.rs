@@ -19,7 +19,7 @@ use super::{
     Frame, Tab,
 };
 use crate::{
-    challenge::phase,
+    challenge::phase::{self, Phase},
     ids::{RerunId, SubmissionId},
     queue::rerun::{self, Rerun},
     review::{
@@ -116,6 +116,7 @@ pub async fn show(
     let Query(Asked { phase, state }) = asked.map_err(|error| Error::BadQuery(error.body_text()))?;
     let mut conn = app.db().await?;
     let phases = phase::of_challenge(&mut conn, challenge.id).await?;
+    let phases: Vec<_> = phases.into_iter().map(Phase::whole).collect();
     let named = phases.iter().find(|p| p.slug == phase);
     let shown = match named.or_else(|| pages::current(&phases)) {
         None => None,

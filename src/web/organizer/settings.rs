@@ -171,8 +171,7 @@ async fn settings(
 /// The datasets that somebody may choose for a challenge: hidden images of others are none of an organizer's.
 async fn choosable(conn: &mut PgConnection, challenge: &Challenge, signed: &Signed) -> Result<Vec<Summary>, Error> {
     let mut datasets = dataset::list(conn).await?;
-    let own = |phase: &String| phase.split('/').next() == Some(challenge.slug.as_str());
-    datasets.retain(|dataset| signed.account.is_organizer || dataset.used_by.iter().any(own));
+    datasets.retain(|dataset| signed.account.is_organizer || dataset.is_of(&challenge.slug));
     Ok(datasets)
 }
 

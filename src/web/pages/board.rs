@@ -17,7 +17,7 @@ use super::{
         kept,
         metrics::{self, Cell, Definition},
         plot::{self, Frame, Kind, Point, Scatter},
-        sight::sees_board_at,
+        sight::{hidden_words, seen_by, sees_board_at},
         view::{Page, When, fixed},
     },
     phase::{PhaseView, gate_words},
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     challenge::{
         Challenge,
-        phase::{self, Phase},
+        phase::{self, Phase, PhaseState},
         protocol::Rule,
     },
     evaluation::Verdict,
@@ -52,7 +52,11 @@ struct BoardPage {
     /// Of which moment this is, where it is not now.
     at: Option<When>,
     /// Why there is nothing to see.
-    closed_book: Option<&'static str>,
+    closed_book: Option<String>,
+    /// Since when the board stands still for this viewer.
+    stands: Option<When>,
+    /// From when on it will.
+    will_stand: Option<When>,
     definitions: Vec<Definition>,
     heads: Vec<Head>,
     /// The filters, as the form shows them.
@@ -239,6 +243,7 @@ pub async fn show(
     pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Response, Error> {
     let asked = Asked::read(&pairs.map(|Query(pairs)| pairs).unwrap_or_default());
+    let phase = seen_by(&viewer, phase);
     app.pages.serve(asker, &phase, page(&app, viewer, challenge, &phase, asked)).await
 }
 
@@ -252,7 +257,7 @@ async fn page(
     let mut conn = app.db().await?;
     let board = app.boards.of(&mut conn, phase).await?;
     let devices = app.boards.devices(&mut conn, phase).await?;
-    asked.selection.at.take_if(|at| *at >= Utc::now());
+    asked.selection.at.take_if(|at| *at >= phase.as_of.unwrap_or_else(Utc::now));
     let shown = sees_board_at(&viewer, phase, asked.selection.at);
     // An entry that stands no more has no page for everybody.
     let mut linked = None;
@@ -328,11 +333,19 @@ async fn page(
             board.protocol
         ),
         device,
-        closed_book: (!shown).then_some(match asked.selection.at {
-            Some(_) if sees_board_at(&viewer, phase, None) => "The figures of this phase were not public at that time.",
-            _ => "Entries are accepted, checked and measured; the organizers publish the figures of this phase.",
+        closed_book: (!shown).then(|| match asked.selection.at {
+            Some(_) if sees_board_at(&viewer, phase, None) => {
+                "The figures of this phase were not public at that time.".to_owned()
+            }
+            _ => format!("Entries are accepted, checked and measured; {}", hidden_words(phase)),
         }),
-        at: board.at.map(When::new),
+        at: asked.selection.at.and(board.at).map(When::new),
+        stands: phase.as_of.filter(|_| asked.selection.at.is_none()).map(When::new),
+        will_stand: phase
+            .frozen_at
+            .filter(|_| phase.state == PhaseState::Open && phase.shows_all)
+            .filter(|_| phase.published_at.is_none())
+            .map(When::new),
         columns: heads.len() + 1,
         heads,
         definitions,

@@ -14,7 +14,7 @@ use super::super::{
     error::render,
     extract::{PhaseAt, Viewer},
     metrics::{self, Better, Cell, Definition},
-    sight::{sees_board, sees_images},
+    sight::{seen_by, sees_board, sees_images},
     view::{Page, fixed},
 };
 use crate::{challenge::Challenge, ids::SubmissionId};
@@ -90,6 +90,7 @@ pub async fn show(
     if !sees_board(&viewer, &phase) {
         return Err(Error::NotPublished);
     }
+    let phase = seen_by(&viewer, phase);
     let mut conn = app.db().await?;
     let board = app.boards.of(&mut conn, &phase).await?;
     // What cannot be read, or is not on the board any more, is as if nothing was chosen: the form is there.

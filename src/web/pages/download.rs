@@ -1,23 +1,37 @@
-//! The LR images of a phase as one zip, streamed. LR only: the HR has no route.
+//! The LR images of a phase as one zip, streamed, and the sample submission made of them. LR only: the HR has no route.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use axum::{
     body::{Body, Bytes},
-    extract::State,
-    http::header,
+    extract::{Request, State},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tower::ServiceExt;
+use tower_http::services::ServeFile;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::super::{App, Error, extract::PhaseAt};
+use super::super::{App, Error, error::Errors, extract::PhaseAt};
 use crate::{
     challenge::dataset::{self, Dataset},
     storage::Storage,
 };
 
+/// How long a request waits for a sample that is being made; a proxy may give up after half a minute.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Download the LR images of a phase
+#[utoipa::path(get, path = "/challenges/{slug}/phases/{phase}/lr.zip", tag = "challenges",
+    params(("slug" = String, Path, description = "The challenge"), ("phase" = String, Path, description = "The phase")),
+    responses(
+        (status = 200, description = "What the model gets, as `0901x4.png`", content_type = "application/zip", body = Vec<u8>),
+        (status = 404, description = "There is no such challenge or phase", body = Errors)))]
 pub async fn lr(State(app): State<App>, PhaseAt { challenge, phase }: PhaseAt) -> Result<Response, Error> {
     let dataset = dataset::get(&mut *app.db().await?, phase.dataset).await?;
     let name = format!("attachment; filename=\"{}-{}-lr-x{}.zip\"", challenge.slug, phase.slug, dataset.scale);
@@ -29,6 +43,30 @@ pub async fn lr(State(app): State<App>, PhaseAt { challenge, phase }: PhaseAt) -
         (header::CACHE_CONTROL, "public, max-age=300".to_owned()),
     ];
     Ok((head, body).into_response())
+}
+
+/// Download a sample submission: bicubic images under the names that are asked for, and a `readme.txt` to fill in
+#[utoipa::path(get, path = "/challenges/{slug}/phases/{phase}/sample.zip", tag = "challenges",
+    params(("slug" = String, Path, description = "The challenge"), ("phase" = String, Path, description = "The phase")),
+    responses(
+        (status = 200, description = "A results zip that is accepted as it is", content_type = "application/zip", body = Vec<u8>),
+        (status = 404, description = "There is no such challenge or phase", body = Errors),
+        (status = 503, description = "It is being made: try again in a minute", body = Errors)))]
+pub async fn sample(
+    State(app): State<App>,
+    PhaseAt { challenge, phase }: PhaseAt,
+    request: Request,
+) -> Result<Response, Error> {
+    let making = app.samples.of(&app.pool, &app.storage, phase.dataset);
+    let hash = tokio::time::timeout(PATIENCE, making).await.map_err(|_| Error::SampleInMaking)??;
+    let kind = "application/zip".parse().map_err(anyhow::Error::from)?;
+    let served = ServeFile::new_with_mime(app.storage.path(&hash), &kind).oneshot(request).await;
+    let mut response = served.map_err(anyhow::Error::from)?.map(Body::new);
+    let name = format!("attachment; filename=\"{}-{}-sample.zip\"", challenge.slug, phase.slug);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::try_from(name).map_err(anyhow::Error::from)?);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    Ok(response)
 }
 
 /// An answer's body out of what a thread writes, a few pieces ahead of the client.

@@ -11,7 +11,7 @@ use super::{
         extract::Viewer,
         lang::t,
         metrics,
-        sight::sees_board,
+        sight::{seen_by, sees_board},
         view::{Page, When},
     },
     phase::{current, until},
@@ -98,6 +98,7 @@ async fn card_phase(
     viewer: &Viewer,
     phase: &Phase,
 ) -> Result<CardPhase, Error> {
+    let phase = &seen_by(viewer, phase.clone());
     let board = boards.of(conn, phase).await?;
     let shown = sees_board(viewer, phase);
     let against = phase.baseline.model_sha256.is_some();

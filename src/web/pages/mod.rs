@@ -5,7 +5,7 @@ mod board;
 pub mod challenge;
 mod compare;
 mod docs;
-mod download;
+pub mod download;
 mod home;
 mod phase;
 mod standing;
@@ -44,6 +44,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/challenges/{slug}/{phase}", get(board::show))
         .route("/challenges/{slug}/{phase}/compare", get(compare::show))
         .route("/challenges/{slug}/{phase}/lr.zip", get(download::lr))
+        .route("/challenges/{slug}/{phase}/sample.zip", get(download::sample))
         .route("/challenges/{slug}/{phase}/study", get(study::show))
         .route("/challenges/{slug}/{phase}/submit", get(submit::show))
         .route("/submissions/{id}", get(submission::show))
@@ -85,6 +86,7 @@ pub fn router(app: &App) -> Router<App> {
     // An upload has a deadline and a limit of its own.
     let uploads = Router::new()
         .route("/challenges/{slug}/{phase}/submit", post(submit::accept))
+        .route("/organizer/datasets", post(organizer::datasets::create))
         .layer(DefaultBodyLimit::disable());
     quick.merge(uploads).merge(organizer::uploads())
 }

@@ -17,7 +17,7 @@ use super::super::{
     facts::{self, FactField},
     metrics::{self, Better},
     plot::{self, Strip},
-    sight::Sight,
+    sight::{Sight, hidden_words},
     steps::StepView,
     view::{Page, When, bytes, fixed, grouped},
 };
@@ -61,7 +61,7 @@ struct SubmissionPage {
     /// The fault is not the team's.
     ours: bool,
     /// Why its figures are not shown.
-    hidden: Option<&'static str>,
+    hidden: Option<(&'static str, &'static str)>,
     results: Option<Results>,
     /// Label and words.
     facts: Vec<(String, String)>,
@@ -212,6 +212,7 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
         Some(Verdict::Differs) => "Its model does not make the uploaded images.",
         None => "",
     });
+    let hidden = hidden.map(|verdict| (verdict, hidden_words(&at.phase)));
     let results = match (&details.measurement, &details.figures) {
         (Some(m), Some(figures)) => Some(results(&at, &details, m, figures)),
         _ => None,

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context;
 use askama::Template;
 use axum::{body::Bytes, extract::State, response::Response};
+use chrono::{DateTime, Utc};
 use resvg::{tiny_skia, usvg};
 
 use super::{board, public, short};
@@ -58,15 +59,15 @@ static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
     Arc::new(fonts)
 });
 
-/// The last picture of each phase, with the version of its board and whether its figures were public.
-type Kept = HashMap<PhaseId, (i64, bool, Bytes)>;
+/// The last picture of each phase, with the version of its board, whether its figures were public, and as of when.
+type Kept = HashMap<PhaseId, (i64, (bool, Option<DateTime<Utc>>), Bytes)>;
 static PICTURES: LazyLock<std::sync::Mutex<Kept>> = LazyLock::new(Default::default);
 /// One picture takes some tens of milliseconds of a core: one is drawn at a time.
 static DRAWING: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(1);
 
 pub async fn show(State(app): State<App>, PhaseAt { challenge, phase }: PhaseAt) -> Result<Response, Error> {
     let _turn = DRAWING.acquire().await.map_err(anyhow::Error::from)?;
-    let now = (phase.board_version, is_public(&phase));
+    let now = (phase.board_version, (is_public(&phase), phase.as_of));
     let kept = PICTURES.lock().unwrap_or_else(PoisonError::into_inner).get(&phase.id).cloned();
     let png = match kept.filter(|(version, public, _)| (*version, *public) == now) {
         Some((.., png)) => png,

@@ -112,6 +112,7 @@ impl App {
             closes_at: None,
             limits: QuotaLimits { daily: 1000, total: None, daily_attempts: 1000 },
             visibility: Visibility::Live,
+            frozen_at: None,
             gate_psnr: Some(29.0),
             baseline_name: "MSRResNet".into(),
             baseline_model: Some((BlobHash::of(b"baseline"), 8)),

@@ -72,6 +72,8 @@ impl Web {
             boards: Default::default(),
             pages: Default::default(),
             studies: Default::default(),
+            samples: Default::default(),
+            builds: Default::default(),
             turns: web::Turns::default(),
             stop: stop.clone(),
         };
