@@ -40,7 +40,8 @@ if (view && filters) {
     if (key) view.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
     const query = view.dataset.address;
     window.history.replaceState(null, "", query === "?" ? window.location.pathname : query);
-    view.dispatchEvent(new CustomEvent("board-shown"));
+    asked = address();
+    view.dispatchEvent(new CustomEvent("board-shown", { bubbles: true }));
   }
 
   view.addEventListener("click", (event) => {
@@ -51,16 +52,24 @@ if (view && filters) {
   });
 
   const address = () => `?${new URLSearchParams(new FormData(filters))}`;
+  let asked = address();
   let soon = 0;
-  filters.addEventListener("input", (event) => {
+  function ask() {
     window.clearTimeout(soon);
-    // Typing pauses between words; a choice is meant at once.
-    soon = window.setTimeout(() => show(address()), event.target.type === "search" ? 200 : 0);
+    // A search that was typed and then left has been asked for.
+    if (address() === asked) return;
+    asked = address();
+    show(asked);
+  }
+  filters.addEventListener("input", (event) => {
+    if (event.target.type !== "search") return;
+    window.clearTimeout(soon);
+    soon = window.setTimeout(ask, 200);
   });
+  filters.addEventListener("change", ask);
   filters.addEventListener("submit", (event) => {
     event.preventDefault();
-    window.clearTimeout(soon);
-    show(address());
+    ask();
   });
   filters.querySelector("[data-plain]").hidden = true;
 

@@ -32,6 +32,7 @@ static ASSETS: LazyLock<BTreeMap<&'static str, Asset>> = assets! {
     "app.js" "text/javascript; charset=utf-8"
     "board.js" "text/javascript; charset=utf-8"
     "live.js" "text/javascript; charset=utf-8"
+    "plot.js" "text/javascript; charset=utf-8"
     "tus.min.js" "text/javascript; charset=utf-8"
     "upload.js" "text/javascript; charset=utf-8"
     "viewer.js" "text/javascript; charset=utf-8"

@@ -342,11 +342,13 @@ impl FromRequestParts<App> for PhaseAt {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let path = Path::<(String, String)>::from_request_parts(parts, app).await;
-        let Path((challenge, phase)) = path.map_err(|_| Error::PhaseNotFound)?;
+        // By name: an address may have more parts.
+        let path = Path::<HashMap<String, String>>::from_request_parts(parts, app).await;
+        let Path(path) = path.map_err(|_| Error::PhaseNotFound)?;
+        let (slug, phase) = path.get("slug").zip(path.get("phase")).ok_or(Error::PhaseNotFound)?;
         let mut conn = app.db().await?;
-        let challenge = challenge::by_slug(&mut conn, &challenge).await?.ok_or(Error::ChallengeNotFound)?;
-        let phase = phase::by_slug(&mut conn, &challenge.slug, &phase).await?.ok_or(Error::PhaseNotFound)?;
+        let challenge = challenge::by_slug(&mut conn, slug).await?.ok_or(Error::ChallengeNotFound)?;
+        let phase = phase::by_slug(&mut conn, &challenge.slug, phase).await?.ok_or(Error::PhaseNotFound)?;
         Ok(PhaseAt { challenge, phase })
     }
 }

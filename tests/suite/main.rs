@@ -35,6 +35,7 @@ mod routes;
 mod rules;
 mod sandbox;
 mod settings;
+mod share;
 mod study;
 mod submit;
 mod support;

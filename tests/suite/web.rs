@@ -96,6 +96,15 @@ async fn the_board_shows_ranks_reasons_and_the_baseline() {
     assert!(text.contains("PSNR against runtime"));
     let other = web.get(&format!("/challenges/{}/{}?cost=params", shown.phase.challenge_slug, shown.phase.slug)).await;
     assert!(other.text.contains("PSNR against parameters"));
+    let bubbles = web
+        .get(&format!(
+            "/challenges/{}/{}?cost=params&y=ssim&scale=linear&size=memory",
+            shown.phase.challenge_slug, shown.phase.slug
+        ))
+        .await
+        .text;
+    assert!(bubbles.contains("SSIM against parameters") && bubbles.contains("The area of a mark is its memory MiB"));
+    assert!(bubbles.contains("The figures of this plot") && bubbles.contains("class=\"beaten\""), "{bubbles}");
     let odd = web.get(&format!("/challenges/{}/{}?cost=%00", shown.phase.challenge_slug, shown.phase.slug)).await;
     assert_eq!(odd.status, StatusCode::OK);
 }

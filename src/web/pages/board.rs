@@ -1,5 +1,7 @@
 //! `/challenges/{slug}/{phase}`: the leaderboard.
 
+mod chart;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use askama::Template;
@@ -16,9 +18,9 @@ use super::{
         extract::{PhaseAt, Viewer},
         kept,
         metrics::{self, Cell, Definition},
-        plot::{self, Frame, Kind, Point, Scatter},
+        plot::Scatter,
         sight::{hidden_words, seen_by, sees_board_at},
-        view::{Page, When, fixed},
+        view::{Page, When},
     },
     phase::{PhaseView, gate_words},
 };
@@ -32,6 +34,7 @@ use crate::{
     ids::SubmissionId,
     leaderboard::{Board, Column, Figures, Key, Place, RankedRow, Selection},
 };
+use chart::{Chart, Datum, Drawn};
 
 #[derive(Template)]
 #[template(path = "board.html")]
@@ -75,11 +78,17 @@ struct BoardPage {
     unranked: Vec<Row>,
     /// Entries beyond those that are shown; 0: all are.
     more: usize,
-    costs: Vec<Tab>,
+    /// Other plots, in groups with names.
+    charts: Vec<(&'static str, Vec<Tab>)>,
+    chart: Chart,
     cost_name: &'static str,
     cost_axis: &'static str,
     /// For a wide and for a narrow window.
     plots: Vec<(&'static str, Scatter)>,
+    data: Vec<Datum>,
+    /// Points that the plot leaves out.
+    left_out: usize,
+    size_axis: Option<&'static str>,
 }
 
 /// A link to another view of this page, or to another page.
@@ -130,17 +139,6 @@ struct Filters {
     columns: Vec<(&'static str, &'static str, bool)>,
 }
 
-/// What lies on the horizontal axis of the plot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CostAxis {
-    #[default]
-    Runtime,
-    Params,
-    Flops,
-    Activations,
-    Memory,
-}
-
 /// Entries of each kind that a board shows at first: more is more than anybody reads, and slow on a phone.
 const FIRST_ROWS: usize = 200;
 
@@ -148,7 +146,7 @@ const FIRST_ROWS: usize = 200;
 #[derive(Debug, Clone, Default)]
 struct Asked {
     selection: Selection,
-    cost: CostAxis,
+    chart: Chart,
     /// `rows=all`: every entry of a long board.
     all: bool,
 }
@@ -158,7 +156,7 @@ impl Asked {
         let mut asked = Asked::default();
         for (name, value) in pairs {
             match name.as_str() {
-                "cost" => asked.cost = CostAxis::ALL.into_iter().find(|c| c.slug() == value).unwrap_or_default(),
+                "cost" | "y" | "scale" | "size" => asked.chart.set(name, value),
                 "rows" => asked.all = value == "all",
                 _ => drop(asked.selection.set(name, value)),
             }
@@ -169,10 +167,10 @@ impl Asked {
     /// `?sort=psnr`, or `?` alone, which is this page without any.
     fn address(&self) -> String {
         let selection = self.selection.query();
-        let cost = (self.cost != CostAxis::default()).then(|| format!("cost={}", self.cost.slug()));
+        let chart = self.chart.pairs().into_iter().map(|(name, value)| format!("{name}={value}"));
         let rows = self.all.then(|| "rows=all".to_owned());
-        let parts = [Some(selection).filter(|q| !q.is_empty()), cost, rows];
-        format!("?{}", parts.into_iter().flatten().collect::<Vec<_>>().join("&"))
+        let parts = Some(selection).filter(|q| !q.is_empty()).into_iter().chain(chart).chain(rows);
+        format!("?{}", parts.collect::<Vec<_>>().join("&"))
     }
 
     fn with(&self, change: impl FnOnce(&mut Asked)) -> String {
@@ -213,9 +211,9 @@ impl Asked {
     /// What is no field of the form that filters.
     fn hidden(&self) -> Vec<(&'static str, String)> {
         let own = |(name, _): &(&str, String)| ["track", "sort", "dir"].contains(name);
-        let cost = (self.cost != CostAxis::default()).then(|| ("cost", self.cost.slug().to_owned()));
+        let chart = self.chart.pairs().into_iter().map(|(name, value)| (name, value.to_owned()));
         let rows = self.all.then(|| ("rows", "all".to_owned()));
-        self.selection.pairs().into_iter().filter(own).chain(cost).chain(rows).collect()
+        self.selection.pairs().into_iter().filter(own).chain(chart).chain(rows).collect()
     }
 
     /// For an option of a select.
@@ -300,18 +298,14 @@ async fn page(
         [one] => one.clone(),
         several => format!("{} devices: compare × baseline only", several.len()),
     };
-    let cost = asked.cost;
     let most = if asked.all { usize::MAX } else { FIRST_ROWS };
     let beyond = |entries: usize| entries.saturating_sub(most);
     let more = if shown { beyond(board.ranked.len()) + beyond(board.unranked.len()) } else { 0 };
     let found = board.ranked.len() + board.unranked.len();
     let heads = heads(&asked, &definitions, board.rule().is_race());
     let table = Table { board: &board, selection: &asked.selection, against, most, linked };
-    let plots = [("large", plot::FRAME), ("small", SMALL)]
-        .into_iter()
-        .filter(|_| shown)
-        .filter_map(|(class, frame)| Some((class, table.scatter(cost, frame)?)))
-        .collect();
+    let chart = asked.chart;
+    let drawn = if shown { table.chart(chart) } else { Drawn::default() };
     Ok(render(&BoardPage {
         page: Page::of(format!("{} · {}", challenge.title, phase.title), &viewer),
         // Not what a `Host` says: the page is kept for all.
@@ -360,17 +354,14 @@ async fn page(
         ranked: if shown { table.ranked() } else { Vec::new() },
         unranked: if shown { table.unranked() } else { Vec::new() },
         more,
-        costs: CostAxis::ALL
-            .into_iter()
-            .map(|axis| Tab {
-                href: asked.with(|asked| asked.cost = axis) + "#plot",
-                title: axis.title().into(),
-                here: axis == cost,
-            })
-            .collect(),
-        cost_name: cost.name(against),
-        cost_axis: cost.axis(against),
-        plots,
+        charts: charts(&asked),
+        cost_name: chart.cost.name(against),
+        cost_axis: chart.cost.axis(against),
+        size_axis: chart.size.map(|size| size.axis(against)),
+        chart,
+        plots: drawn.plots,
+        data: drawn.data,
+        left_out: drawn.left_out,
         phase: view,
         challenge,
         asked,
@@ -391,6 +382,15 @@ fn heads(asked: &Asked, definitions: &[Definition], race: bool) -> Vec<Head> {
     let rank = head(Key::Rank, "#", "", "rank", if race { rank.into() } else { "Rank".into() });
     let team = head(Key::Team, "Team", "", "team", "Team, by name".into());
     [rank, team].into_iter().chain(figures).collect()
+}
+
+fn charts(asked: &Asked) -> Vec<(&'static str, Vec<Tab>)> {
+    let tab = |(name, value, title, here): chart::Choice| Tab {
+        href: asked.with(|asked| asked.chart.set(name, value)) + "#plot",
+        title: title.to_owned(),
+        here,
+    };
+    asked.chart.choices().into_iter().map(|(group, choices)| (group, choices.into_iter().map(tab).collect())).collect()
 }
 
 /// All that stand on a board.
@@ -524,90 +524,5 @@ fn check(verdict: Verdict) -> Check {
         Verdict::Reproduced => Check { class: "good", text: "reproduced" },
         Verdict::WithinRounding => Check { class: "near", text: "within rounding" },
         Verdict::Differs => Check { class: "bad", text: "not reproduced" },
-    }
-}
-
-/// A figure for narrow windows, where the wide one's words would be too small to read.
-const SMALL: Frame = Frame { width: 360.0, height: 330.0, left: 48.0, right: 350.0, top: 18.0, bottom: 282.0 };
-
-impl Table<'_> {
-    fn scatter(&self, cost: CostAxis, frame: Frame) -> Option<Scatter> {
-        let (board, against) = (self.board, self.against);
-        let point = |team: &str, href, figures: &Figures, kind| Point {
-            x: cost.value(figures, against),
-            y: figures.psnr,
-            label: team.to_owned(),
-            href,
-            kind,
-        };
-        let ranked = board.ranked.iter().map(|r| point(&r.team, self.href(r.submission), &r.figures, Kind::Ranked));
-        let unranked =
-            board.unranked.iter().map(|r| point(&r.team, self.href(r.submission), &r.figures, Kind::Unranked));
-        let base = board.baseline.iter().filter_map(|b| {
-            let figures = b.figures.as_ref()?;
-            Some(point(&b.team, b.submission.and_then(|id| self.href(id)), figures, Kind::Baseline))
-        });
-        let points: Vec<Point> = ranked.chain(base).chain(unranked).collect();
-        let axis = cost.axis(against);
-        plot::scatter(&points, frame, |p| format!("{}: {:.2} dB, {axis} {}", p.label, p.y, fixed(p.x, 2)))
-    }
-}
-
-impl CostAxis {
-    const ALL: [CostAxis; 5] =
-        [CostAxis::Runtime, CostAxis::Params, CostAxis::Flops, CostAxis::Activations, CostAxis::Memory];
-
-    fn slug(self) -> &'static str {
-        match self {
-            CostAxis::Runtime => "runtime",
-            CostAxis::Params => "params",
-            CostAxis::Flops => "flops",
-            CostAxis::Activations => "activations",
-            CostAxis::Memory => "memory",
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            CostAxis::Runtime => "Runtime",
-            CostAxis::Params => "Params",
-            CostAxis::Flops => "FLOPs",
-            CostAxis::Activations => "Acts",
-            CostAxis::Memory => "Memory",
-        }
-    }
-
-    fn name(self, against: bool) -> &'static str {
-        match self {
-            CostAxis::Runtime if against => "runtime relative to the baseline",
-            CostAxis::Runtime => "runtime",
-            CostAxis::Params => "parameters",
-            CostAxis::Flops => "FLOPs",
-            CostAxis::Activations => "activations",
-            CostAxis::Memory => "peak memory",
-        }
-    }
-
-    fn axis(self, against: bool) -> &'static str {
-        match self {
-            CostAxis::Runtime if against => "runtime × baseline",
-            CostAxis::Runtime => "runtime ms",
-            CostAxis::Params => "params M",
-            CostAxis::Flops => "FLOPs G",
-            CostAxis::Activations => "acts M",
-            CostAxis::Memory => "memory MiB",
-        }
-    }
-
-    /// In the axis's unit; 0, and not plotted, where it is missing.
-    fn value(self, f: &Figures, against: bool) -> f64 {
-        match self {
-            CostAxis::Runtime if against => f.runtime_ratio.unwrap_or(0.0),
-            CostAxis::Runtime => f.runtime_ms,
-            CostAxis::Params => f.params as f64 / 1e6,
-            CostAxis::Flops => f.flops as f64 / 1e9,
-            CostAxis::Activations => f.activations as f64 / 1e6,
-            CostAxis::Memory => f.memory_mib,
-        }
     }
 }

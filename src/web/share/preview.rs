@@ -21,7 +21,7 @@ use crate::{
         App, Error,
         extract::PhaseAt,
         metrics,
-        plot::{self, Frame, Kind, Point, Scatter},
+        plot::{self, Frame, Kind, Point, Scale, Scatter},
         sight::is_public,
         view::fixed,
     },
@@ -114,13 +114,16 @@ fn plot(board: &Board, against: bool) -> Option<Scatter> {
     let point = |figures: &crate::leaderboard::Figures, kind| Point {
         x: figures.runtime_ratio.filter(|_| against).unwrap_or(figures.runtime_ms),
         y: figures.psnr,
+        size: None,
         label: String::new(),
         href: None,
+        id: String::new(),
         kind,
     };
     let ranked = board.ranked.iter().map(|r| point(&r.figures, Kind::Ranked));
     let baseline = board.baseline.iter().filter_map(|b| Some(point(b.figures.as_ref()?, Kind::Baseline)));
-    plot::scatter(&ranked.chain(baseline).collect::<Vec<_>>(), FRAME, |_| String::new())
+    let points = plot::few(&ranked.chain(baseline).collect::<Vec<_>>());
+    plot::scatter(&points, FRAME, Scale::Log, |_| String::new())
 }
 
 /// As a PNG.
