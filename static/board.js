@@ -8,13 +8,13 @@ const filters = document.getElementById("filters");
 if (view && filters) {
   let latest = 0;
 
-  async function show(address) {
+  async function show(to) {
     latest += 1;
     const mine = latest;
     view.setAttribute("aria-busy", "true");
     let next;
     try {
-      const answer = await fetch(address, { headers: { Accept: "text/html" } });
+      const answer = await fetch(to, { headers: { Accept: "text/html" } });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       next = answer.ok && page.getElementById("board-view");
     } catch {
@@ -23,7 +23,7 @@ if (view && filters) {
     if (mine !== latest) return;
     if (!next) {
       // The way it goes without script also says what is wrong.
-      window.location.assign(address);
+      window.location.assign(to);
       return;
     }
     const key = view.contains(document.activeElement) && document.activeElement.dataset.key;

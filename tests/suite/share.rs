@@ -132,6 +132,12 @@ async fn a_page_of_another_site_frames_the_board_and_a_plot_is_read_by_keyboard(
     let url = web.listen().await;
     let board = format!("{url}/challenges/{}/{}", shown.phase.challenge_slug, shown.phase.slug);
     let team = web.app.board(&shown.phase).await.ranked[0].team_id;
+    // Another site: its own port, its own name.
+    let page = format!("<!doctype html><iframe src='{board}/embed' width=600 height=400></iframe>");
+    let site = axum::Router::new().fallback(move || async move { axum::response::Html(page.clone()) });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let elsewhere = format!("http://localhost:{}/", listener.local_addr().expect("an address").port());
+    tokio::spawn(async move { axum::serve(listener, site).await });
     for look in [DESKTOP, PHONE.dark()] {
         let browser = Browser::open(look).await;
         for (name, path) in [("embed", format!("{board}/embed")), ("team-public", format!("{url}/teams/{team}"))] {
@@ -142,9 +148,7 @@ async fn a_page_of_another_site_frames_the_board_and_a_plot_is_read_by_keyboard(
             let widths = browser.script("return [document.documentElement.scrollWidth, innerWidth]").await;
             assert!(widths[0].as_u64() <= widths[1].as_u64(), "{name} scrolls sideways: {widths}");
         }
-        // `data:` is an origin of its own, as another site is.
-        let frame = format!("data:text/html,<iframe src='{board}/embed' width=600 height=400></iframe>");
-        browser.goto(&frame).await;
+        browser.goto(&elsewhere).await;
         browser.client.clone().enter_frame(0).await.expect("a frame");
         browser.until("the board is in it", async |b: &Browser| b.texts("tbody th.team").await.len() == 9).await;
         browser.client.clone().enter_parent_frame().await.expect("back");
