@@ -40,7 +40,6 @@ if (view && filters) {
     if (key) view.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
     const query = view.dataset.address;
     window.history.replaceState(null, "", query === "?" ? window.location.pathname : query);
-    asked = address();
     view.dispatchEvent(new CustomEvent("board-shown", { bubbles: true }));
   }
 
@@ -52,21 +51,20 @@ if (view && filters) {
   });
 
   const address = () => `?${new URLSearchParams(new FormData(filters))}`;
-  let asked = address();
   let soon = 0;
   function ask() {
     window.clearTimeout(soon);
-    // A search that was typed and then left has been asked for.
-    if (address() === asked) return;
-    asked = address();
-    show(asked);
+    show(address());
   }
   filters.addEventListener("input", (event) => {
     if (event.target.type !== "search") return;
     window.clearTimeout(soon);
     soon = window.setTimeout(ask, 200);
   });
-  filters.addEventListener("change", ask);
+  // What is typed was asked for already when the field is left.
+  filters.addEventListener("change", (event) => {
+    if (event.target.type !== "search") ask();
+  });
   filters.addEventListener("submit", (event) => {
     event.preventDefault();
     ask();
