@@ -28,7 +28,7 @@ use crate::{
     scoring::{Gate, GateState},
 };
 use front::Point;
-use stability::{Bar, Entry, Key};
+use stability::{Bar, Entry, Key, Order};
 
 /// A cost that entries are compared by; lower is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -71,7 +71,7 @@ pub struct Study {
     /// Of runtime with each other cost.
     pub correlations: Vec<Correlation>,
     pub fronts: Vec<Front>,
-    /// In the board's order; empty where per-image figures are missing, and where more than one figure ranks.
+    /// In the board's order; empty where per-image figures are missing, and where a score has no measured baseline.
     pub stability: Vec<Stability>,
     /// Those that decide most first.
     pub images: Vec<ImageWeight>,
@@ -209,9 +209,8 @@ pub fn study(board: &Board, images: &ImageTable, gate: GateState) -> Study {
 }
 
 fn stability_of(board: &Board, images: &ImageTable, ratios: bool, bar: Option<&Bar>) -> Vec<Stability> {
-    // A rank by a sum of ranks or a score hangs on more than this draws.
-    let Rule::Metric(metric) = board.ranking.rule else { return Vec::new() };
-    let key = |f: &Figures| match metric {
+    let rule = &board.ranking.rule;
+    let key = |f: &Figures, metric: Metric| match metric {
         Metric::Runtime => match (f.runtime_ratio, f.runtime_ratio_ci95) {
             (Some(ratio), Some(interval)) if ratios => Key::timed(ratio, interval),
             _ => Key::timed(f.runtime_ms, f.runtime_ci95_ms),
@@ -223,15 +222,46 @@ fn stability_of(board: &Board, images: &ImageTable, ratios: bool, bar: Option<&B
         Metric::Psnr => Key::Psnr,
         Metric::Ssim => Key::Fixed(-f.ssim),
     };
+    let baseline = board.baseline.as_ref().and_then(|b| b.figures);
+    // A score is of figures over the baseline's; a ratio is that already.
+    let over = |f: &Figures, metric: Metric, baseline: &Figures| {
+        let unit = match metric {
+            Metric::Runtime if ratios => 1.0,
+            Metric::Runtime => baseline.runtime_ms,
+            Metric::Params => baseline.params as f64,
+            Metric::Flops => baseline.flops as f64,
+            Metric::Activations => baseline.activations as f64,
+            Metric::Memory => baseline.memory_mib,
+            Metric::Psnr | Metric::Ssim => 1.0,
+        };
+        key(f, metric).over(unit)
+    };
+    let (order, metrics) = match rule {
+        Rule::Metric(metric) => (Order::One, vec![*metric]),
+        Rule::RankSum(metrics) => (Order::RankSum, metrics.clone()),
+        Rule::Score(terms) => {
+            (Order::Score(terms.iter().map(|t| t.weight).collect()), terms.iter().map(|t| t.metric).collect())
+        }
+    };
+    if matches!(order, Order::Score(_)) && baseline.is_none() {
+        return Vec::new();
+    }
+    let keys = |f: &Figures| -> Vec<Key> {
+        let of = |metric: &Metric| match (&order, &baseline) {
+            (Order::Score(_), Some(baseline)) => over(f, *metric, baseline),
+            _ => key(f, *metric),
+        };
+        metrics.iter().map(of).collect()
+    };
     let entry = |r: &RankedRow| Entry {
         psnr: images.psnr.get(&r.submission).cloned().unwrap_or_default(),
-        key: key(&r.figures),
+        keys: keys(&r.figures),
     };
     let entries: Vec<Entry> = board.ranked.iter().map(entry).collect();
     // A draw tells all values apart: it is compared with the ranks of the values, not with shared ones.
-    let official = |r: &RankedRow| r.ranks.runtime.filter(|_| metric == Metric::Runtime).unwrap_or(r.rank);
+    let official = |r: &RankedRow| r.ranks.runtime.filter(|_| rule.is_race()).unwrap_or(r.rank);
     let official: Vec<u32> = board.ranked.iter().map(official).collect();
-    let held = stability::stability(&entries, &official, bar);
+    let held = stability::stability(&entries, &official, bar, &order);
     let rows = board.ranked.iter().zip(held).map(|(r, held)| Stability {
         rank: r.rank,
         team: r.team.clone(),
@@ -241,6 +271,36 @@ fn stability_of(board: &Board, images: &ImageTable, ratios: bool, bar: Option<&B
         below_gate: bar.map(|_| held.below_gate),
     });
     rows.collect()
+}
+
+/// How the PSNR of one entry is spread over the images, dB.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    pub least: f64,
+    pub lower_quartile: f64,
+    pub median: f64,
+    pub upper_quartile: f64,
+    pub most: f64,
+}
+
+impl Spread {
+    /// Quartiles as the linear interpolation between the images next to them; `None` of no image.
+    pub fn of(psnr: &[f64]) -> Option<Spread> {
+        let mut sorted: Vec<f64> = psnr.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let place = share * (sorted.len() - 1) as f64;
+            let (low, high) = (place.floor() as usize, place.ceil() as usize);
+            sorted[low] + (sorted[high] - sorted[low]) * place.fract()
+        };
+        (!sorted.is_empty()).then(|| Spread {
+            least: at(0.0),
+            lower_quartile: at(0.25),
+            median: at(0.5),
+            upper_quartile: at(0.75),
+            most: at(1.0),
+        })
+    }
 }
 
 fn weights_of(board: &Board, images: &ImageTable) -> Vec<ImageWeight> {
@@ -258,4 +318,17 @@ fn weights_of(board: &Board, images: &ImageTable) -> Vec<ImageWeight> {
         .collect();
     rows.sort_by(|a, b| b.turned_pairs.cmp(&a.turned_pairs).then(b.spread_db.total_cmp(&a.spread_db)));
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Spread;
+
+    #[test]
+    fn quartiles_lie_between_images() {
+        let spread = Spread::of(&[4.0, 1.0, 2.0, 3.0]).expect("four images");
+        assert_eq!((spread.least, spread.lower_quartile, spread.median), (1.0, 1.75, 2.5));
+        assert_eq!((spread.upper_quartile, spread.most), (3.25, 4.0));
+        assert_eq!(Spread::of(&[]), None);
+    }
 }

@@ -16,7 +16,19 @@ const Z95: f64 = 1.96;
 pub struct Entry {
     /// dB of each image, in the same order for every entry.
     pub psnr: Vec<f64>,
-    pub key: Key,
+    /// What it is ranked by, one or several as [`Order`] asks for.
+    pub keys: Vec<Key>,
+}
+
+/// How a ranking comes about from the keys of its entries.
+#[derive(Debug, Clone)]
+pub enum Order {
+    /// By the first.
+    One,
+    /// By the sum of an entry's ranks by each.
+    RankSum,
+    /// By the sum of weight × exp(2 · key), a key being over the baseline's.
+    Score(Vec<f64>),
 }
 
 /// What the ranking sorts by, lower first.
@@ -35,6 +47,15 @@ impl Key {
     pub fn timed(value: f64, [low, high]: [f64; 2]) -> Key {
         let deviation = if low > 0.0 && high >= low { (high / low).ln() / (2.0 * Z95) } else { 0.0 };
         Key::Timed { value, deviation }
+    }
+
+    /// Over another value, as the baseline's. (A PSNR is over nothing.)
+    pub fn over(self, unit: f64) -> Key {
+        match self {
+            Key::Psnr => Key::Psnr,
+            Key::Fixed(value) => Key::Fixed(value / unit),
+            Key::Timed { value, deviation } => Key::Timed { value: value / unit, deviation },
+        }
     }
 }
 
@@ -59,7 +80,7 @@ pub struct Held {
 
 /// Draws images with replacement (the same for every entry) and a time for each entry, ranks those that reach the
 /// gate, and counts. `official` holds the board's ranks. Empty where the entries do not share their images.
-pub fn stability(entries: &[Entry], official: &[u32], gate: Option<&Bar>) -> Vec<Held> {
+pub fn stability(entries: &[Entry], official: &[u32], gate: Option<&Bar>, order: &Order) -> Vec<Held> {
     let images = entries.first().map_or(0, |e| e.psnr.len());
     if images == 0 || entries.len() != official.len() || entries.iter().any(|e| e.psnr.len() != images) {
         return Vec::new();
@@ -72,26 +93,23 @@ pub fn stability(entries: &[Entry], official: &[u32], gate: Option<&Bar>) -> Vec
         drawn.iter_mut().for_each(|i| *i = rng.random_range(0..images));
         let mean = |psnr: &[f64]| drawn.iter().filter_map(|&i| psnr.get(i)).sum::<f64>() / images as f64;
         let least = gate.map_or(f64::NEG_INFINITY, |bar| mean(&bar.psnr) + bar.margin);
-        let mut standing: Vec<(f64, usize)> = Vec::with_capacity(entries.len());
+        let mut drawn_keys: Vec<(Vec<f64>, usize)> = Vec::with_capacity(entries.len());
         for (at, entry) in entries.iter().enumerate() {
             let psnr = mean(&entry.psnr);
-            let key = match entry.key {
+            let keys = entry.keys.iter().map(|key| match *key {
                 Key::Psnr => -psnr,
                 Key::Fixed(value) => value,
                 Key::Timed { value, deviation } => value * (deviation * normal(&mut rng)).exp(),
-            };
+            });
+            let keys: Vec<f64> = keys.collect();
             // The baseline's own sum, made in the same order, is not to fail by its last digit.
             if psnr >= least - 1e-9 {
-                standing.push((key, at));
+                drawn_keys.push((keys, at));
             }
         }
-        standing.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut rank = 0;
-        for (i, &(key, at)) in standing.iter().enumerate() {
-            if i == 0 || key != standing[i - 1].0 {
-                rank = i + 1;
-            }
-            ranks[at].push(rank as f64);
+        let values = order.values(&drawn_keys);
+        for ((_, at), rank) in drawn_keys.iter().zip(competition(&values)) {
+            ranks[*at].push(rank as f64);
         }
     }
     let share = |count: usize| count as f64 / draws as f64;
@@ -101,6 +119,48 @@ pub fn stability(entries: &[Entry], official: &[u32], gate: Option<&Bar>) -> Vec
         ranks: central(ranks, 0.95).map(|ends| ends.map(|r| r as u32)),
     });
     held.collect()
+}
+
+impl Order {
+    /// What sorts the entries of one draw, lower first.
+    fn values(&self, drawn: &[(Vec<f64>, usize)]) -> Vec<f64> {
+        let first = || drawn.iter().map(|(keys, _)| keys.first().copied().unwrap_or(f64::INFINITY)).collect();
+        match self {
+            Order::One => first(),
+            Order::RankSum => {
+                let mut sums = vec![0.0; drawn.len()];
+                for at in 0..drawn.first().map_or(0, |(keys, _)| keys.len()) {
+                    let column: Vec<f64> = drawn.iter().map(|(keys, _)| keys[at]).collect();
+                    sums.iter_mut().zip(competition(&column)).for_each(|(sum, rank)| *sum += rank as f64);
+                }
+                sums
+            }
+            // As logarithms: an exponential leaves the range of a double soon.
+            Order::Score(weights) => drawn
+                .iter()
+                .map(|(keys, _)| {
+                    let parts: Vec<f64> = keys.iter().zip(weights).map(|(x, weight)| weight.ln() + 2.0 * x).collect();
+                    let most = parts.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    most + parts.iter().map(|part| (part - most).exp()).sum::<f64>().ln()
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The rank of each value, lowest first: equal ones share it and leave a gap.
+fn competition(values: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut ranks = vec![0; values.len()];
+    let mut rank = 0;
+    for (i, &at) in order.iter().enumerate() {
+        if i == 0 || values[at] != values[order[i - 1]] {
+            rank = i + 1;
+        }
+        ranks[at] = rank;
+    }
+    ranks
 }
 
 /// One draw of the standard normal distribution, by Box and Muller.
@@ -148,7 +208,7 @@ mod tests {
 
     #[test]
     fn clear_differences_hold_and_near_ties_do_not() {
-        let entry = |psnr: &[f64], key| Entry { psnr: psnr.to_vec(), key };
+        let entry = |psnr: &[f64], key| Entry { psnr: psnr.to_vec(), keys: vec![key] };
         let timed = |value: f64, half: f64| Key::timed(value, [value - half, value + half]);
         let entries = [
             entry(&[29.5, 29.6, 29.4], timed(0.30, 0.01)),
@@ -158,7 +218,7 @@ mod tests {
             entry(&[28.0, 28.5, 31.0], timed(0.90, 0.01)),
         ];
         let bar = Bar { psnr: vec![29.0; 3], margin: 0.0 };
-        let held = stability(&entries, &[1, 2, 3, 4], Some(&bar));
+        let held = stability(&entries, &[1, 2, 3, 4], Some(&bar), &Order::One);
         assert_eq!((held[0].share, held[0].ranks), (1.0, Some([1, 1])));
         assert!(held[1].share > 0.5 && held[1].share < 0.8, "{:?}", held[1]);
         assert_eq!(held[2].ranks, Some([2, 3]));
@@ -166,8 +226,26 @@ mod tests {
         assert!((held[3].below_gate - 8.0 / 27.0).abs() < 0.06, "{:?}", held[3]);
         // Harder images are harder for the baseline too.
         let bar = Bar { psnr: vec![20.0, 24.0, 29.4], margin: 0.0 };
-        assert_eq!(stability(&entries, &[1, 2, 3, 4], Some(&bar))[3].below_gate, 0.0);
-        assert!(stability(&[entry(&[], Key::Psnr)], &[1], None).is_empty());
+        assert_eq!(stability(&entries, &[1, 2, 3, 4], Some(&bar), &Order::One)[3].below_gate, 0.0);
+        assert!(stability(&[entry(&[], Key::Psnr)], &[1], None, &Order::One).is_empty());
+    }
+
+    #[test]
+    fn sums_of_ranks_and_scores_are_drawn_too() {
+        let entry = |ratio: f64, half: f64, params: f64| Entry {
+            psnr: vec![29.5, 29.6],
+            keys: vec![Key::timed(ratio, [ratio - half, ratio + half]), Key::Fixed(params)],
+        };
+        // The second and the third race for a place that decides the sums; the first is out of reach.
+        let entries = [entry(0.1, 0.001, 0.1), entry(0.50, 0.05, 0.3), entry(0.51, 0.05, 0.3), entry(0.9, 0.01, 0.9)];
+        for order in [Order::RankSum, Order::Score(vec![0.7, 0.3])] {
+            let held = stability(&entries, &[1, 2, 3, 4], None, &order);
+            assert_eq!((held[0].share, held[3].share), (1.0, 1.0), "{order:?}");
+            assert!(held[1].share > 0.5 && held[1].share < 0.8, "{order:?}: {:?}", held[1]);
+        }
+        // A score beyond a double's range still orders.
+        let huge = [entry(800.0, 1.0, 1.0), entry(900.0, 1.0, 1.0)];
+        assert_eq!(stability(&huge, &[1, 2], None, &Order::Score(vec![1.0, 1.0]))[1].share, 1.0);
     }
 
     #[test]

@@ -228,10 +228,7 @@ const SMALLEST: f64 = 3.5;
 const LARGEST: f64 = 17.0;
 
 fn label(point: &Point, shown: bool) -> String {
-    let mut label: String = point.label.chars().take(LABEL).collect();
-    if label.len() < point.label.len() {
-        label = format!("{}…", label.trim_end());
-    }
+    let label = cut(&point.label);
     if shown { label } else { format!("{label} ↓ {:.2}", point.y) }
 }
 
@@ -483,6 +480,153 @@ pub fn progress(entries: &[(f64, String, String, bool)]) -> Option<Progress> {
     Some(Progress { dots, best: best.join(" "), ticks: ticks.collect(), frame })
 }
 
+/// The best of a phase over time.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    pub dots: Vec<Dot>,
+    /// `x,y x,y …`: the best so far.
+    pub best: String,
+    pub ticks: Vec<Tick>,
+    pub frame: Frame,
+}
+
+/// An entry at the time it came, seconds, with its value, title and address.
+pub struct Event {
+    pub at: i64,
+    pub value: f64,
+    pub title: String,
+    pub href: String,
+}
+
+/// Events in the order of time; `falls`: lower is better. `None`: fewer than two.
+pub fn timeline(events: &[Event], falls: bool) -> Option<Timeline> {
+    let frame = PROGRESS;
+    let events: Vec<&Event> = events.iter().filter(|e| e.value.is_finite()).collect();
+    let (first, last) = (events.first()?, events.last()?);
+    if events.len() < 2 {
+        return None;
+    }
+    let (low, high) = bounds(events.iter().map(|e| e.value), 0.15, f64::MIN_POSITIVE.max(first.value.abs() * 1e-3))?;
+    let span = (last.at - first.at).max(1) as f64;
+    let to_x = |at: i64| frame.left + 12.0 + (at - first.at) as f64 / span * (frame.right - frame.left - 24.0);
+    let to_y = |value: f64| frame.bottom - (value - low) / (high - low) * (frame.bottom - frame.top);
+    let (mut dots, mut best, mut top): (Vec<Dot>, Vec<String>, Option<f64>) = (Vec::new(), Vec::new(), None);
+    let mut others = 0;
+    for event in &events {
+        let (x, y) = (to_x(event.at), to_y(event.value));
+        let leads = top.is_none_or(|top| if falls { event.value < top } else { event.value > top });
+        if leads {
+            best.extend(top.map(|before| format!("{x:.1},{:.1}", to_y(before))));
+            best.push(format!("{x:.1},{y:.1}"));
+            top = Some(event.value);
+        }
+        others += usize::from(!leads);
+        if leads || others <= MOST {
+            dots.push(Dot { x, y, title: event.title.clone(), href: event.href.clone(), here: leads });
+        }
+    }
+    best.extend(top.map(|top| format!("{:.1},{:.1}", frame.right, to_y(top))));
+    let ticks = linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick { at: to_y(v), text }).collect();
+    Some(Timeline { dots, best: best.join(" "), ticks, frame })
+}
+
+/// Rows of a box plot: where each box and its whiskers lie on a common axis.
+#[derive(Debug, Clone)]
+pub struct Boxes {
+    /// Name, and the five places of least, quartiles and most.
+    pub rows: Vec<(String, [f64; 5])>,
+    pub ticks: Vec<Tick>,
+    pub width: f64,
+    pub height: f64,
+    /// Where the rows begin.
+    pub left: f64,
+}
+
+/// Of spreads as least, lower quartile, median, upper quartile, most.
+pub fn boxes(spreads: &[(String, [f64; 5])]) -> Option<Boxes> {
+    const WIDTH: f64 = 760.0;
+    const LEFT: f64 = 170.0;
+    let (low, high) = bounds(spreads.iter().flat_map(|(_, five)| *five).filter(|v| v.is_finite()), 0.03, 0.2)?;
+    let at = |v: f64| LEFT + (v - low) / (high - low) * (WIDTH - LEFT - 14.0);
+    Some(Boxes {
+        rows: spreads.iter().map(|(name, five)| (cut(name), five.map(at))).collect(),
+        ticks: linear_ticks(low, high, 7).into_iter().map(|(v, text)| Tick { at: at(v), text }).collect(),
+        width: WIDTH,
+        height: spreads.len() as f64 * 24.0 + 30.0,
+        left: LEFT,
+    })
+}
+
+/// Entries as lines over several figures, each axis from its worst at the bottom to its best at the top.
+#[derive(Debug, Clone)]
+pub struct Parallel {
+    /// Place, name, best and worst in words.
+    pub axes: Vec<(f64, &'static str, String, String)>,
+    /// Name and `x,y x,y …`, with its end for the label.
+    pub lines: Vec<(String, String, f64)>,
+    pub frame: Frame,
+}
+
+/// A figure of every line, and the two ends of its axis.
+pub struct Axis {
+    pub name: &'static str,
+    /// `None`: that entry has no such figure.
+    pub values: Vec<Option<f64>>,
+    pub worst: f64,
+    pub best: f64,
+    /// Decimals of its words.
+    pub decimals: usize,
+    pub scale: Scale,
+}
+
+const PARALLEL: Frame = Frame { width: 760.0, height: 300.0, left: 40.0, right: 600.0, top: 40.0, bottom: 262.0 };
+
+/// `None`: no two figures.
+pub fn parallel(names: &[String], axes: &[Axis]) -> Option<Parallel> {
+    let frame = PARALLEL;
+    if axes.len() < 2 || names.is_empty() {
+        return None;
+    }
+    let step = (frame.right - frame.left) / (axes.len() - 1) as f64;
+    let to_y = |axis: &Axis, value: f64| {
+        let (worst, best) = (axis.scale.of(axis.worst), axis.scale.of(axis.best));
+        let share = if best == worst { 0.5 } else { (axis.scale.of(value) - worst) / (best - worst) };
+        frame.bottom - share.clamp(0.0, 1.0) * (frame.bottom - frame.top)
+    };
+    let words = |axis: &Axis, value: f64| format!("{value:.*}", axis.decimals);
+    let mut ends: Vec<f64> = Vec::new();
+    let line = |(i, name): (usize, &String)| {
+        let points: Vec<(f64, f64)> = axes
+            .iter()
+            .enumerate()
+            .filter_map(|(at, axis)| Some((frame.left + at as f64 * step, to_y(axis, (*axis.values.get(i)?)?))))
+            .collect();
+        let mut end = points.last().map_or(frame.bottom, |p| p.1);
+        // Two that end at one place are written below each other.
+        while ends.iter().any(|other| (other - end).abs() < 14.0) {
+            end += 14.0;
+        }
+        ends.push(end);
+        let path = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ");
+        (cut(name), path, end)
+    };
+    let lines = names.iter().enumerate().map(line).collect();
+    let axes = axes
+        .iter()
+        .enumerate()
+        .map(|(at, axis)| (frame.left + at as f64 * step, axis.name, words(axis, axis.best), words(axis, axis.worst)));
+    Some(Parallel { axes: axes.collect(), lines, frame })
+}
+
+/// A name as a plot has room for.
+fn cut(name: &str) -> String {
+    if name.chars().count() <= LABEL {
+        return name.to_owned();
+    }
+    let short: String = name.chars().take(LABEL).collect();
+    format!("{}…", short.trim_end())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -537,6 +681,40 @@ mod tests {
         let few = few(&crowd);
         assert_eq!(few.len(), 200 + 300);
         assert_eq!(front(&few).iter().filter(|on| **on).count(), 300);
+    }
+
+    #[test]
+    fn a_timeline_follows_the_best_whichever_way_is_better() {
+        let event = |at, value| Event { at, value, title: String::new(), href: String::new() };
+        let events = [event(0, 0.5), event(10, 0.7), event(20, 0.4)];
+        for (falls, leads) in [(true, [true, false, true]), (false, [true, true, false])] {
+            let plot = timeline(&events, falls).unwrap();
+            assert_eq!(plot.dots.iter().map(|d| d.here).collect::<Vec<_>>(), leads);
+            assert!(plot.dots[0].y < plot.dots[2].y && plot.dots[0].y > plot.dots[1].y, "up is more");
+        }
+        assert!(timeline(&events[..1], true).is_none());
+    }
+
+    #[test]
+    fn lines_over_figures_have_the_best_on_top() {
+        let axis = |name, values: [Option<f64>; 2], worst, best, scale| Axis {
+            name,
+            values: values.to_vec(),
+            worst,
+            best,
+            decimals: 2,
+            scale,
+        };
+        let axes = [
+            axis("PSNR", [Some(29.0), Some(29.5)], 29.0, 29.5, Scale::Linear),
+            axis("Params", [Some(0.1), Some(10.0)], 10.0, 0.1, Scale::Log),
+            axis("Ratio", [None, Some(1.0)], 1.0, 1.0, Scale::Log),
+        ];
+        let plot = parallel(&["a".into(), "b".into()], &axes).unwrap();
+        let (top, bottom) = (format!("{:.1}", PARALLEL.top), format!("{:.1}", PARALLEL.bottom));
+        assert_eq!(plot.lines[0].1, format!("40.0,{bottom} 320.0,{top}"), "what it lacks is left out");
+        assert!(plot.lines[1].1.starts_with(&format!("40.0,{top} 320.0,{bottom} 600.0,")));
+        assert_eq!((plot.axes[1].2.as_str(), plot.axes[1].3.as_str()), ("0.10", "10.00"));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use upscore::{
     analysis::{kendall, spearman},
-    challenge::phase::Visibility,
+    challenge::{
+        phase::Visibility,
+        protocol::{Metric, Rule, Term},
+    },
     evaluation::{Db, ImageScore, Measurement},
 };
 
@@ -91,5 +94,50 @@ async fn a_phase_shows_its_study_and_a_hidden_one_does_not() {
         format!("/api/v1/challenges/{}/phases/{}/study", hidden.challenge_slug, hidden.slug),
     ] {
         assert_eq!(web.get(&path).await.status, 403, "{path}");
+    }
+}
+
+/// A board by a sum of ranks or by a score has its draws, too; and a closed phase shows how its images differ.
+#[tokio::test]
+async fn the_ranks_of_sums_and_scores_are_drawn_and_plots_are_there() {
+    let web = Web::start().await;
+    let score = [Metric::Runtime, Metric::Params].map(|metric| Term { metric, weight: 0.5 }).to_vec();
+    for rule in [Rule::RankSum(vec![Metric::Runtime, Metric::Params]), Rule::Score(score)] {
+        let phase = web.app.phase_with(|_| {}, |rules| rules.ranking.rule = rule.clone()).await;
+        let mut teams = Vec::new();
+        for (name, ratio, psnr) in
+            [("a", 0.2, [29.0, 29.1]), ("b", 0.4, [29.1, 29.5]), ("c", 0.41, [29.2, 29.2]), ("d", 0.8, [29.3, 29.9])]
+        {
+            let team = web.app.team(&phase, name).await;
+            teams.push(web.app.enter_as(&phase, team, entry(ratio, psnr)).await);
+        }
+        let base = web.app.team(&phase, "organizers").await;
+        let base = web.app.enter_as(&phase, base, entry(1.0, [29.0, 29.0])).await;
+        web.app.drain_queue().await;
+        web.app.set_baseline(&phase, base, "MSRResNet").await;
+        let path = format!("/challenges/{}/{}/study", phase.challenge_slug, phase.slug);
+        let study = web.get(&format!("/api/v1/challenges/{}/phases/{}/study", phase.challenge_slug, phase.slug)).await;
+        let held: Vec<f64> = study.json()["stability"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| row["held"].as_f64().expect("a share"))
+            .collect();
+        assert_eq!(held.len(), 4, "{rule:?}");
+        assert!(held[0] > 0.95 && held[1] < 1.0, "the second and third are near: {held:?}");
+        let open = web.get(&path).await.text;
+        assert!(open.contains("How did the best come about?") && open.contains("class=\"progress-plot\""));
+        assert!(!open.contains("How do the images differ?"), "while the phase is open, images are kept back");
+        sqlx::query("update phase set closes_at = now() where id = $1")
+            .bind(phase.id)
+            .execute(&web.app.pool)
+            .await
+            .expect("closed");
+        let closed = web.get(&path).await.text;
+        assert!(closed.contains("How do the images differ?") && closed.contains("MSRResNet (baseline)"), "{closed}");
+        let compare =
+            format!("/challenges/{}/{}/compare?a={}&b={}", phase.challenge_slug, phase.slug, teams[0], teams[3]);
+        let compared = web.get(&compare).await.text;
+        assert_eq!(compared.matches("class=\"series ").count(), 2, "{compared}");
     }
 }

@@ -14,10 +14,15 @@ use super::super::{
     error::render,
     extract::{PhaseAt, Viewer},
     metrics::{self, Better, Cell, Definition},
+    plot,
     sight::{seen_by, sees_board, sees_images},
     view::{Page, fixed},
 };
-use crate::{challenge::Challenge, ids::SubmissionId};
+use crate::{
+    challenge::Challenge,
+    ids::SubmissionId,
+    leaderboard::{Board, Figures},
+};
 
 #[derive(Template)]
 #[template(path = "compare.html")]
@@ -31,6 +36,8 @@ struct ComparePage {
     choices: Vec<Choice>,
     entries: Vec<Head>,
     rows: Vec<Row>,
+    /// The figures as lines over all of the board's.
+    parallel: Option<plot::Parallel>,
     operators: Vec<OperatorRow>,
     tests: Vec<Test>,
     images: Vec<ImageRow>,
@@ -125,6 +132,7 @@ pub async fn show(
         protocol: board.protocol.clone(),
         entries: shown.as_ref().map(heads).unwrap_or_default(),
         rows: shown.as_ref().map(|c| rows(c, metrics::definitions(&phase.protocol.rules), against)).unwrap_or_default(),
+        parallel: shown.as_ref().and_then(|c| parallel(c, &board, against)),
         operators: shown.as_ref().map(operators).unwrap_or_default(),
         tests: shown.as_ref().map(tests).unwrap_or_default(),
         images: shown.as_ref().map(image_rows).unwrap_or_default(),
@@ -144,6 +152,39 @@ fn heads(c: &Comparison) -> Vec<Head> {
         },
     };
     c.entries.iter().take(MOST).map(head).collect()
+}
+
+/// Each axis from the worst to the best of the whole board, and of what is compared.
+fn parallel(c: &Comparison, board: &Board, against: bool) -> Option<plot::Parallel> {
+    type Figure = (&'static str, fn(&Figures) -> Option<f64>, usize, plot::Scale);
+    use plot::Scale::{Linear, Log};
+    let runtime: Figure = match against {
+        true => ("× baseline", |f| f.runtime_ratio, 2, Log),
+        false => ("Runtime ms", |f| Some(f.runtime_ms), 1, Log),
+    };
+    let figures: [Figure; 7] = [
+        ("PSNR dB", |f| Some(f.psnr), 2, Linear),
+        ("SSIM", |f| Some(f.ssim), 4, Linear),
+        runtime,
+        ("Params M", |f| Some(f.params as f64 / 1e6), 3, Log),
+        ("FLOPs G", |f| Some(f.flops as f64 / 1e9), 2, Log),
+        ("Acts M", |f| Some(f.activations as f64 / 1e6), 2, Log),
+        ("Memory MiB", |f| Some(f.memory_mib), 0, Log),
+    ];
+    let axis = |(name, of, decimals, scale): Figure| {
+        let is_cost = scale == Log;
+        // On a logarithmic axis there is no 0.
+        let drawn = |f: &Figures| of(f).filter(|v| v.is_finite() && (!is_cost || *v > 0.0));
+        let ranked = board.ranked.iter().filter_map(|r| drawn(&r.figures));
+        let all: Vec<f64> = ranked.chain(c.entries.iter().filter_map(|e| drawn(&e.figures))).collect();
+        let least = all.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let (worst, best) = if is_cost { (most, least) } else { (least, most) };
+        let values = c.entries.iter().map(|e| drawn(&e.figures)).collect();
+        (!all.is_empty()).then_some(plot::Axis { name, values, worst, best, decimals, scale })
+    };
+    let names: Vec<String> = c.entries.iter().map(|e| e.team.clone()).collect();
+    plot::parallel(&names, &figures.into_iter().filter_map(axis).collect::<Vec<_>>())
 }
 
 fn rows(c: &Comparison, definitions: Vec<Definition>, against: bool) -> Vec<Row> {

@@ -2,17 +2,21 @@
 
 use askama::Template;
 use axum::{extract::State, response::Response};
+use sqlx::PgConnection;
 
 use super::super::{
     App, Error,
     error::render,
     extract::{PhaseAt, Viewer},
-    sight::{seen_by, sees_board},
-    view::{Page, fixed},
+    plot::{self, Boxes, Event, Timeline},
+    sight::{seen_by, sees_board, sees_images},
+    view::{Page, When, fixed},
 };
 use crate::{
-    analysis::{Coefficient, Cost, Study},
-    challenge::Challenge,
+    analysis::{self, Coefficient, Cost, Spread, Study},
+    challenge::{Challenge, phase::Phase, protocol::Metric},
+    ids::SubmissionId,
+    leaderboard::{Board, Figures},
 };
 
 #[derive(Template)]
@@ -32,6 +36,15 @@ struct StudyPage {
     volumes: Vec<String>,
     stability: Vec<StabilityRow>,
     images: Vec<(String, String, usize)>,
+    /// What leads the board, and the best of it over time.
+    lead: String,
+    lead_falls: bool,
+    timeline: Option<Timeline>,
+    /// Time, team, value, whether it led then: the rows behind the timeline.
+    events: Vec<(When, String, String, bool)>,
+    boxes: Option<Boxes>,
+    /// Name and five figures, dB: the rows behind the boxes.
+    spreads: Vec<(String, [String; 5])>,
 }
 
 /// An entry that stands on at least one front.
@@ -63,8 +76,14 @@ pub async fn show(
     let phase = seen_by(&viewer, phase);
     let mut conn = app.db().await?;
     let board = app.boards.of(&mut conn, &phase).await?;
-    let study = app.studies.of(&mut conn, &phase, board).await?;
+    let study = app.studies.of(&mut conn, &phase, board.clone()).await?;
+    let spreads = match sees_images(&viewer, &phase) {
+        true => spreads(&mut conn, &phase, &board).await?,
+        false => Vec::new(),
+    };
     drop(conn);
+    let metric = board.metric;
+    let (timeline, events) = over_time(&board);
     Ok(render(&StudyPage {
         page: Page::of(format!("Study of {} · {}", challenge.title, phase.title), &viewer),
         phase_title: phase.title,
@@ -76,9 +95,79 @@ pub async fn show(
         members: members(&study),
         volumes: study.fronts.iter().map(|f| f.hypervolume.map_or("–".into(), |v| fixed(v, 3))).collect(),
         stability: stability(&study),
+        lead: match metric {
+            Metric::Runtime if board.by_ratio => "Runtime × baseline".into(),
+            Metric::Runtime => "Runtime, ms".into(),
+            Metric::Params => "Parameters, M".into(),
+            Metric::Flops => "FLOPs, G".into(),
+            Metric::Activations => "Activations, M".into(),
+            Metric::Memory => "Memory, MiB".into(),
+            Metric::Psnr => "PSNR, dB".into(),
+            Metric::Ssim => "SSIM".into(),
+        },
+        lead_falls: metric.is_cost(),
+        timeline,
+        events,
+        boxes: plot::boxes(&spreads),
+        spreads: spreads.into_iter().map(|(name, five)| (name, five.map(|v| fixed(v, 2)))).collect(),
         images: study.images.iter().map(|i| (i.name.clone(), fixed(i.spread_db, 3), i.turned_pairs)).collect(),
         challenge,
     }))
+}
+
+/// Entries that the boxes show at most.
+const BOXES: usize = 20;
+
+/// Of the baseline and of the first entries.
+async fn spreads(conn: &mut PgConnection, phase: &Phase, board: &Board) -> Result<Vec<(String, [f64; 5])>, Error> {
+    let mut first = board.clone();
+    first.ranked.truncate(BOXES);
+    let table = analysis::images_of(conn, phase, &first).await?;
+    let baseline = first.baseline.iter().filter_map(|b| Some((b.submission?, format!("{} (baseline)", b.team))));
+    let ranked = first.ranked.iter().map(|r| (r.submission, r.team.clone()));
+    let spread = |(id, name): (SubmissionId, String)| {
+        let Spread { least, lower_quartile, median, upper_quartile, most } = Spread::of(table.psnr.get(&id)?)?;
+        Some((name, [least, lower_quartile, median, upper_quartile, most]))
+    };
+    Ok(baseline.chain(ranked).filter_map(spread).collect())
+}
+
+/// The entries that stand, as they came, by what leads the board. What stood before and was bettered by its own team is not
+/// among them.
+fn over_time(board: &Board) -> (Option<Timeline>, Vec<(When, String, String, bool)>) {
+    let metric = board.metric;
+    let value = |f: &Figures| match metric {
+        Metric::Runtime if board.by_ratio => f.runtime_ratio.unwrap_or(f64::NAN),
+        Metric::Runtime => f.runtime_ms,
+        Metric::Params => f.params as f64 / 1e6,
+        Metric::Flops => f.flops as f64 / 1e9,
+        Metric::Activations => f.activations as f64 / 1e6,
+        Metric::Memory => f.memory_mib,
+        Metric::Psnr => f.psnr,
+        Metric::Ssim => f.ssim,
+    };
+    let decimals = if metric == Metric::Ssim { 4 } else { 3 };
+    let mut rows: Vec<_> = board.ranked.iter().filter(|r| value(&r.figures).is_finite()).collect();
+    rows.sort_by_key(|r| (r.submitted_at, r.submission));
+    let falls = metric.is_cost();
+    let mut best = f64::NAN;
+    let (mut events, mut table) = (Vec::new(), Vec::new());
+    for row in rows {
+        let (value, when) = (value(&row.figures), When::new(row.submitted_at));
+        let leads = best.is_nan() || if falls { value < best } else { value > best };
+        if leads {
+            best = value;
+        }
+        let words = fixed(value, decimals);
+        events.push(Event {
+            at: row.submitted_at.timestamp(),
+            value,
+            title: format!("{}: {words}, {}", row.team, when.utc),
+            href: format!("/submissions/{}", row.submission),
+        });
+        table.push((when, row.team.clone(), words, leads));
+    }
+    (plot::timeline(&events, falls), table)
 }
 
 /// Cost, Spearman, its interval, Kendall, its interval.
@@ -112,7 +201,7 @@ fn members(study: &Study) -> Vec<MemberRow> {
 
 fn stability(study: &Study) -> Vec<StabilityRow> {
     let percent = |share: f64| format!("{:.0}", 100.0 * share);
-    let row = |s: &crate::analysis::Stability| StabilityRow {
+    let row = |s: &analysis::Stability| StabilityRow {
         rank: s.rank,
         team: s.team.clone(),
         href: format!("/submissions/{}", s.submission),
