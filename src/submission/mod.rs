@@ -1,5 +1,6 @@
 //! What a team sent in: one upload, its evaluations, and the marks on it.
 
+pub mod carry;
 pub mod fact_sheet;
 pub mod fingerprint;
 pub mod intake;
@@ -44,6 +45,8 @@ pub struct Submission {
     #[schema(value_type = Option<Object>)]
     pub readme: Option<serde_json::Value>,
     pub created_at: DateTime<Utc>,
+    /// The entry of another phase that an organizer carried over as this one.
+    pub carried_from: Option<SubmissionId>,
     pub withdrawn_at: Option<DateTime<Utc>>,
     /// The team's choice for the board.
     pub chosen: bool,
@@ -80,6 +83,7 @@ struct Row {
     fact_sheet: Json<FactSheet>,
     readme: Option<serde_json::Value>,
     created_at: DateTime<Utc>,
+    carried_from: Option<SubmissionId>,
     withdrawn_at: Option<DateTime<Utc>>,
     chosen: bool,
     mark: OrganizerStatus,
@@ -104,6 +108,7 @@ impl From<Row> for Submission {
             fact_sheet: r.fact_sheet.0,
             readme: r.readme,
             created_at: r.created_at,
+            carried_from: r.carried_from,
             withdrawn_at: r.withdrawn_at,
             chosen: r.chosen,
             mark: r.mark,
@@ -127,7 +132,8 @@ async fn select(
         r#"select s.id as "id: _", s.phase_id as "phase: _", c.slug as challenge_slug, p.slug as phase_slug,
                   s.team_id as "team: _", t.name as team_name, s.account_id as "account: _",
                   s.results_sha256 as "results_sha256: _", s.results_bytes, s.model_sha256 as "model_sha256: _",
-                  s.model_bytes, s.fact_sheet as "fact_sheet: _", s.readme, s.created_at, s.withdrawn_at, s.chosen,
+                  s.model_bytes, s.fact_sheet as "fact_sheet: _", s.readme, s.created_at,
+                  s.carried_from as "carried_from: _", s.withdrawn_at, s.chosen,
                   s.organizer_status as "mark: _", s.organizer_reason as mark_reason, e.state as "state: _"
            from submission s
            join phase p on p.id = s.phase_id join challenge c on c.id = p.challenge_id join team t on t.id = s.team_id

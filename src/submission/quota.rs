@@ -48,7 +48,7 @@ pub async fn usage(conn: &mut PgConnection, phase: PhaseId, team: TeamId, limits
                       bool_or(e.state = 'scored') as scored,
                       bool_or(e.fault = 'team' or (e.state = 'cancelled' and e.started_at is not null)) as failed
                from submission s cross join today join evaluation e on e.submission_id = s.id and e.official
-               where s.phase_id = $1 and s.team_id = $2
+               where s.phase_id = $1 and s.team_id = $2 and s.carried_from is null
                group by s.id, today.begins)
            select count(*) filter (where scored or live) as "total!",
                   count(*) filter (where (scored or live) and today) as "daily!",

@@ -26,7 +26,7 @@ use crate::{
     queue::rerun::RerunError,
     review::{mark::MarkError, objection::ObjectionError},
     storage::StorageError,
-    submission::Rejection,
+    submission::{Rejection, carry::CarryError},
     team::{TeamError, account::AccountError, attempt::TooMany, password::Busy, token::TokenError},
 };
 
@@ -86,6 +86,7 @@ pub enum Error {
     /// A member who is not the owner.
     OwnersOnly,
     NoTeam,
+    Carry(CarryError),
     /// The sample submission takes longer to make than a request may wait.
     SampleInMaking,
     /// The phase's figures are not published.
@@ -393,6 +394,18 @@ impl Error {
                 Problem::new("no_team", "You are in no team of this challenge.")
                     .hint("Join or make a team of this challenge first."),
             ),
+            Error::Carry(error) => match error {
+                CarryError::NotAnother => {
+                    (422, Problem::new("not_another_phase", sentence(&error.to_string())).at("from"))
+                }
+                CarryError::OtherImages(..) => (
+                    409,
+                    Problem::new("other_images", sentence(&error.to_string())).hint(
+                        "Both the results and the model are measured; the results are of the earlier phase's images.",
+                    ),
+                ),
+                _ => (500, Problem::new("internal", "Something went wrong here.")),
+            },
             Error::NotPublished => (
                 403,
                 Problem::new("not_published", "The figures of this phase are not published yet.")

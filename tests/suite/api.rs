@@ -354,6 +354,7 @@ async fn the_openapi_document_describes_what_is_there() {
         ("/api/v1/challenges/{slug}/phases/{phase}/compare", "get"),
         ("/api/v1/challenges/{slug}/phases/{phase}/publish", "post"),
         ("/api/v1/challenges/{slug}/phases/{phase}/unpublish", "post"),
+        ("/api/v1/challenges/{slug}/phases/{phase}/carry", "post"),
         ("/api/v1/challenges/{slug}/phases/{phase}/study", "get"),
         ("/api/v1/challenges/{slug}/phases/{phase}/review", "get"),
         ("/api/v1/challenges/{slug}/phases/{phase}/reruns", "get"),

@@ -436,7 +436,7 @@ async fn look_at_all(url: &str, shown: &showcase::Showcase, look: Look) {
 }
 
 /// Somebody who runs the server, with a token for the browser's sign-in.
-async fn administrator(web: &Web, phase: &Phase) -> String {
+pub async fn administrator(web: &Web, phase: &Phase) -> String {
     let team = web.app.team(phase, "Olga's").await;
     sqlx::query("update account set is_organizer = true where id = $1")
         .bind(team.account)
@@ -446,7 +446,7 @@ async fn administrator(web: &Web, phase: &Phase) -> String {
     web.token_that_may(team, Scope::Admin).await
 }
 
-async fn sign_in(browser: &Browser, url: &str, token: &str) {
+pub async fn sign_in(browser: &Browser, url: &str, token: &str) {
     browser.goto(&format!("{url}/signin")).await;
     browser.find("details summary").await.click().await.expect("opened");
     browser.find("#token").await.send_keys(token).await.expect("typed");
@@ -455,7 +455,7 @@ async fn sign_in(browser: &Browser, url: &str, token: &str) {
 }
 
 /// That a page fits the window and reads well, and how it looks.
-async fn look_at(browser: &Browser, name: &str) {
+pub async fn look_at(browser: &Browser, name: &str) {
     browser.find("main h1").await;
     browser.picture(name).await;
     let widths = browser.script("return [document.documentElement.scrollWidth, innerWidth]").await;

@@ -10,10 +10,15 @@ use upscore::{
     team::{account, token::Scope},
 };
 
-use crate::support::{
-    app::Team,
-    files::{png, zipped},
-    web::{Part, Reply, Web, multipart, request},
+use crate::{
+    browser::{administrator, look_at, sign_in},
+    support::{
+        app::Team,
+        browser::{Browser, DESKTOP, PHONE},
+        files::{png, zipped},
+        showcase,
+        web::{Part, Reply, Web, multipart, request},
+    },
 };
 
 /// A token of somebody who runs the challenge of `slug`; of nobody in particular: the whole server.
@@ -168,4 +173,59 @@ async fn whoever_runs_the_server_names_a_folder_below_one_and_nothing_outside_it
     assert!(web.get_as(&olga, "/organizer/datasets").await.text.contains("<option value=\"hr\">"));
     // It is for Carla's challenge, so that she may use it.
     assert!(web.get_as(&carla, "/organizer/datasets").await.text.contains("d@1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dataset_is_made_in_the_browser_and_carried_entries_and_a_still_board_are_looked_at() {
+    let files = tempfile::tempdir().expect("a folder");
+    let inside = files.path().join("server");
+    std::fs::create_dir_all(inside.join("DIV2K_valid_HR")).expect("a folder");
+    let web = Web::with(|settings| settings.datasets_dir = Some(inside)).await;
+    let shown = showcase::furnish(&web).await;
+    let token = administrator(&web, &shown.phase).await;
+    let url = web.listen().await;
+    let good = zipped(&[("0901.png", &png(96, 64, 1)), ("0902.png", &png(96, 64, 2))]);
+    let bad = zipped(&[("0901.png", &png(20, 20, 1)), ("0902.png", b"no image"), ("0903.png", &png(96, 64, 3))]);
+    for (name, bytes) in [("good.zip", good), ("bad.zip", bad)] {
+        std::fs::write(files.path().join(name), bytes).expect("a zip");
+    }
+    for look in [DESKTOP, PHONE.dark()] {
+        let browser = Browser::open(look).await;
+        sign_in(&browser, &url, &token).await;
+        for (zip, ends) in [("bad.zip", ".alert .problems li"), ("good.zip", ".notice h2")] {
+            browser.goto(&format!("{url}/organizer/datasets")).await;
+            browser.find("#name").await.send_keys("div2k-valid").await.expect("typed");
+            let path = files.path().join(zip).display().to_string();
+            browser.find("#hr").await.send_keys(&path).await.expect("chosen");
+            browser.find("form[data-send] button[type=submit]").await.click().await.expect("sent");
+            browser.until("the build's page", async |b| b.texts("h1").await.concat().starts_with("div2k-valid")).await;
+            browser.find(ends).await;
+            look_at(&browser, &format!("dataset-{}", zip.trim_end_matches(".zip"))).await;
+        }
+        assert!(browser.texts(".notice h2").await.concat().contains("div2k-valid@1"));
+        browser.goto(&format!("{url}/organizer/datasets")).await;
+        look_at(&browser, "datasets").await;
+        // Refused before anything is made: what was filled in stays.
+        browser.find("#name").await.send_keys("No Name").await.expect("typed");
+        browser.find("form[data-send] button[type=submit]").await.click().await.expect("sent");
+        browser.find("#refused:not([hidden]) li").await;
+        let kept = browser.script("return document.getElementById('name').value").await;
+        assert_eq!(kept, "No Name");
+        let said = browser.console().await;
+        assert!(said.iter().all(|line| line.contains("422")), "no more than the refusal: {said:?}");
+        browser.goto(&format!("{url}/organizer/{}", shown.phase.challenge_slug)).await;
+        look_at(&browser, "overview").await;
+        browser.close().await;
+    }
+    let frozen = "update phase set visibility = 'frozen', frozen_at = now() where id = $1";
+    sqlx::query(frozen).bind(shown.phase.id).execute(&web.app.pool).await.expect("frozen");
+    for look in [DESKTOP, PHONE.dark()] {
+        let browser = Browser::open(look).await;
+        browser.goto(&format!("{url}/challenges/{}/{}", shown.phase.challenge_slug, shown.phase.slug)).await;
+        assert!(browser.texts(".notice").await.concat().contains("stands still since"));
+        look_at(&browser, "board-still").await;
+        browser.goto(&format!("{url}/challenges/{}", shown.phase.challenge_slug)).await;
+        look_at(&browser, "challenge-sample").await;
+        browser.close().await;
+    }
 }

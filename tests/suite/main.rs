@@ -6,6 +6,7 @@ mod archive;
 mod board;
 mod browser;
 mod bundle;
+mod carry;
 mod challenge_file;
 mod codabench;
 mod compare;

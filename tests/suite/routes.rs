@@ -108,6 +108,8 @@ const ROUTES: &[(&str, For)] = &[
     ("POST /api/v1/challenges/{slug}/phases/{phase}/reruns/{batch}", Organizers),
     ("POST /api/v1/challenges/{slug}/phases/{phase}/publish", Organizers),
     ("POST /api/v1/challenges/{slug}/phases/{phase}/unpublish", Organizers),
+    ("POST /api/v1/challenges/{slug}/phases/{phase}/carry", Organizers),
+    ("POST /organizer/{slug}/carry", Organizers),
     ("PUT /api/v1/challenges/{slug}/phases/{phase}/protocol", Organizers),
     ("POST /api/v1/challenges/{slug}/phases/{phase}/protocol/preview", Organizers),
     ("GET /api/v1/challenges/{slug}/phases/{phase}/submissions", Accounts),

@@ -113,6 +113,7 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(announcements::mails, announcements::set_mails))
         .routes(routes!(publishing::publish))
         .routes(routes!(publishing::unpublish))
+        .routes(routes!(publishing::carry))
         .routes(routes!(organizer::audit))
         .routes(routes!(organizer::workers))
         .routes(routes!(organizer::export))

@@ -283,6 +283,8 @@ pub struct SubmissionDetail {
     pub errors: Vec<Problem>,
     /// An organizer's word: `held` and `disqualified` entries are not ranked.
     pub mark: Mark,
+    /// The entry of another phase that an organizer carried over as this one; for the team only.
+    pub carried_from: Option<SubmissionId>,
     /// On the board, where the entry is ranked.
     pub rank: Option<u32>,
     pub ranks: Option<Ranks>,
@@ -369,6 +371,7 @@ impl SubmissionDetail {
             queue: details.position.filter(|_| full),
             errors,
             mark: Mark { status: s.mark, reason: s.mark_reason },
+            carried_from: s.carried_from.filter(|_| full),
             rank,
             ranks,
             unranked,

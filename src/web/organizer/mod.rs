@@ -47,6 +47,7 @@ pub fn router() -> Router<App> {
         .route("/organizer/{slug}/challenge.toml", get(settings::text))
         .route("/organizer/{slug}/settings.zip", get(settings::zip))
         .route("/organizer/{slug}/{phase}/publish", post(overview::publish))
+        .route("/organizer/{slug}/carry", post(overview::carry))
         .route("/organizer/{slug}/audit", get(audit::show))
         .route("/organizer/{slug}/audit.csv", get(audit::csv))
         .route("/organizer/{slug}/audit.json", get(audit::json))

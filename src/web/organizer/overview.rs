@@ -29,6 +29,7 @@ use crate::{
     },
     ids::ChallengeId,
     problem::Problem,
+    submission::carry::Carried,
     team,
 };
 
@@ -38,6 +39,8 @@ struct Overview {
     page: Page,
     frame: Frame,
     problems: Vec<Problem>,
+    /// What was carried just now, and to which phase.
+    carried: Option<(Carried, String)>,
     phases: Vec<PhaseLine>,
     teams: i64,
 }
@@ -116,12 +119,37 @@ pub async fn publish(
     }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carry {
+    /// Slugs of phases.
+    from: String,
+    to: String,
+    reason: String,
+}
+
+/// Carries each team's standing entry to another phase, and says what was carried.
+pub async fn carry(
+    State(app): State<App>,
+    OrganizerAt { challenge, signed }: OrganizerAt,
+    Fields(Carry { from, to, reason }): Fields<Carry>,
+) -> Result<Response, Error> {
+    let found = phase::by_slug(&mut *app.db().await?, &challenge.slug, &to).await?.ok_or(Error::PhaseNotFound)?;
+    let done = publishing::carry_over(&app, &from, &found, &signed, &reason).await;
+    let page = page(&app, &challenge, signed).await?;
+    match done {
+        Ok(carried) => Ok(render(&Overview { carried: Some((carried, found.title)), ..page })),
+        Err(error) => Ok(again(error, |problems| Overview { problems, ..page })),
+    }
+}
+
 async fn page(app: &App, challenge: &Challenge, signed: Signed) -> Result<Overview, Error> {
     let mut conn = app.db().await?;
     Ok(Overview {
         page: Page::of(format!("{}: overview", challenge.title), &Viewer(Some(signed))),
         frame: Frame::load(&mut conn, challenge, Tab::Overview).await?,
         problems: Vec::new(),
+        carried: None,
         phases: PhaseLine::of_challenge(&mut conn, challenge.id).await?,
         teams: team::count(&mut conn, challenge.id).await?,
     })
