@@ -40,11 +40,20 @@ struct StudyPage {
     lead: String,
     lead_falls: bool,
     timeline: Option<Timeline>,
-    /// Time, team, value, whether it led then: the rows behind the timeline.
-    events: Vec<(When, String, String, bool)>,
+    /// The rows behind the timeline.
+    events: Vec<Came>,
     boxes: Option<Boxes>,
     /// Name and five figures, dB: the rows behind the boxes.
     spreads: Vec<(String, [String; 5])>,
+}
+
+/// An entry at the time it came in.
+struct Came {
+    when: When,
+    team: String,
+    value: String,
+    /// It was the best so far.
+    leads: bool,
 }
 
 /// An entry that stands on at least one front.
@@ -134,7 +143,7 @@ async fn spreads(conn: &mut PgConnection, phase: &Phase, board: &Board) -> Resul
 
 /// The entries that stand, as they came, by what leads the board. What stood before and was bettered by its own team is not
 /// among them.
-fn over_time(board: &Board) -> (Option<Timeline>, Vec<(When, String, String, bool)>) {
+fn over_time(board: &Board) -> (Option<Timeline>, Vec<Came>) {
     let metric = board.metric;
     let value = |f: &Figures| match metric {
         Metric::Runtime if board.by_ratio => f.runtime_ratio.unwrap_or(f64::NAN),
@@ -165,7 +174,7 @@ fn over_time(board: &Board) -> (Option<Timeline>, Vec<(When, String, String, boo
             title: format!("{}: {words}, {}", row.team, when.utc),
             href: format!("/submissions/{}", row.submission),
         });
-        table.push((when, row.team.clone(), words, leads));
+        table.push(Came { when, team: row.team.clone(), value: words, leads });
     }
     (plot::timeline(&events, falls), table)
 }
