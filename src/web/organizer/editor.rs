@@ -22,6 +22,12 @@ use crate::{
     submission::fact_sheet::{Field, Kind},
 };
 
+/// What a new challenge's page of rules begins with.
+const RULES: &str = "\
+1. An entry is a zip of the enlarged images and the ONNX model that made them.
+2. An entry that reaches the gate is ranked. One that does not is listed with what it lacks.
+3. The validation and test images are not for training. Say in the fact sheet which data the model was trained on.";
+
 /// Phases, and pages, that a form may have.
 const MAX_PARTS: usize = 50;
 
@@ -205,7 +211,7 @@ impl Form {
             title: format!("Efficient Super-Resolution {year}"),
             time_zone: "UTC".into(),
             description: "Super-resolve ×4 with as little as possible, and be at least as good as the baseline.".into(),
-            pages: vec![PageForm { title: "Rules".into(), text: String::new() }],
+            pages: vec![PageForm { title: "Rules".into(), text: RULES.into() }],
             policy: "open".into(),
             phases: vec![
                 phase("validation", "Development", midnight, end, "valid"),
