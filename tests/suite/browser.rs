@@ -421,7 +421,7 @@ async fn look_at_all(url: &str, shown: &showcase::Showcase, look: Look) {
     for (name, path) in pages {
         browser.goto(&format!("{url}{path}")).await;
         browser.find("main h1").await;
-        let widths = browser.script("return [document.documentElement.scrollWidth, innerWidth]").await;
+        let widths = browser.script("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
         assert!(
             widths[0].as_u64() <= widths[1].as_u64(),
             "{name} at {}: the page scrolls sideways: {widths}",
@@ -458,7 +458,7 @@ pub async fn sign_in(browser: &Browser, url: &str, token: &str) {
 pub async fn look_at(browser: &Browser, name: &str) {
     browser.find("main h1").await;
     browser.picture(name).await;
-    let widths = browser.script("return [document.documentElement.scrollWidth, innerWidth]").await;
+    let widths = browser.script("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
     assert!(widths[0].as_u64() <= widths[1].as_u64(), "{name}: the page scrolls sideways: {widths}");
     browser.is_accessible(name).await;
     // The showcase has no image files.
