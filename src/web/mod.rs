@@ -15,6 +15,7 @@
 pub mod api;
 pub mod assets;
 mod body;
+mod bundles;
 mod codabench;
 mod details;
 mod error;

@@ -339,6 +339,7 @@ async fn the_openapi_document_describes_what_is_there() {
     let document = web.get("/api/v1/openapi.json").await.json();
     let paths = document["paths"].as_object().expect("paths");
     let expected = [
+        ("/api/v1/bundles", "post"),
         ("/api/v1/challenges", "get"),
         ("/api/v1/challenges", "post"),
         ("/api/v1/challenges/{slug}", "get"),

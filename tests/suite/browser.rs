@@ -421,7 +421,8 @@ async fn look_at_all(url: &str, shown: &showcase::Showcase, look: Look) {
     for (name, path) in pages {
         browser.goto(&format!("{url}{path}")).await;
         browser.find("main h1").await;
-        let widths = browser.script("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
+        let widths =
+            browser.script("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
         assert!(
             widths[0].as_u64() <= widths[1].as_u64(),
             "{name} at {}: the page scrolls sideways: {widths}",
@@ -458,7 +459,8 @@ pub async fn sign_in(browser: &Browser, url: &str, token: &str) {
 pub async fn look_at(browser: &Browser, name: &str) {
     browser.find("main h1").await;
     browser.picture(name).await;
-    let widths = browser.script("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
+    let widths =
+        browser.script("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
     assert!(widths[0].as_u64() <= widths[1].as_u64(), "{name}: the page scrolls sideways: {widths}");
     browser.is_accessible(name).await;
     // The showcase has no image files.
@@ -494,6 +496,7 @@ async fn the_organizers_pages_fit_a_phone_and_a_desk() {
             ("organizer", "/organizer".to_owned()),
             ("organizer-workers", "/organizer/workers".into()),
             ("organizer-audit-all", "/organizer/audit".into()),
+            ("organizer-import", "/organizer/import".into()),
             ("organizer-overview", base.clone()),
             ("review", format!("{base}/review")),
             ("review-entry", format!("{base}/review/{}", shown.scored)),

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use axum::http::{Method, StatusCode};
+use serde_json::json;
 use upscore::{
     challenge::{
         self,
-        bundle::{self, Imported, Outcome},
+        bundle::{self, Imported, Outcome, Wish},
         file, joining,
         joining::JoinPolicy,
         page,
@@ -18,9 +20,12 @@ use upscore::{
 
 use crate::{
     challenge_file::apply,
+    settings::send,
     support::{
         app::App,
         files::{png, zipped},
+        html::fields,
+        web::{Part, Visitor, Web, request},
     },
 };
 
@@ -172,7 +177,7 @@ fn import(zip: &[u8]) -> (tempfile::TempDir, Result<Imported, Problem>) {
     let out = folder.path().join("out");
     fs::create_dir(&out).expect("a folder");
     fs::write(folder.path().join("bundle.zip"), zip).expect("a zip");
-    let imported = bundle::import(&folder.path().join("bundle.zip"), &out, None).expect("no fault of ours");
+    let imported = bundle::import(&folder.path().join("bundle.zip"), &out, Wish::default()).expect("no fault of ours");
     (folder, imported)
 }
 
@@ -394,7 +399,7 @@ async fn hostile_bundles_are_refused_or_harmless() {
                 leaderboards: {a: 1}\nfact_sheet: [1, {key: results, type: text}]\nregistration_auto_approve: [1]\n";
     let (folder, imported) = import(&zipped(&[("competition.yaml", text.as_bytes()), ("dir.md/x.png", b"x")]));
     let imported = imported.expect("imported");
-    assert_eq!((imported.slug.as_str(), imported.title.as_str()), ("challenge", "'\""));
+    assert_eq!((imported.file.slug.as_str(), imported.file.title.as_str()), ("challenge", "'\""));
     let pages = imported.report.rows.iter().filter(|row| row.field.starts_with("pages") || row.field == "terms");
     assert!(pages.clone().count() == 6 && pages.clone().all(|row| row.outcome == Outcome::Ignored));
     let files: Vec<_> = imported.files.iter().map(|path| path.to_string_lossy()).collect();
@@ -404,4 +409,80 @@ async fn hostile_bundles_are_refused_or_harmless() {
         let ignored = imported.report.rows.iter().any(|row| row.field == field && row.outcome == Outcome::Ignored);
         assert!(ignored, "{field}: {}", imported.report.words());
     }
+}
+
+#[tokio::test]
+async fn organizers_import_by_rest_and_administrators_make_what_comes_out() {
+    let web = Web::start().await;
+    let mut olga = web.organizer().await;
+    let zipped = codabench();
+    let post = async |who: &mut Visitor<'_>, path: &str, body: &[u8]| {
+        let head = request(Method::POST, path, None).header("content-type", "application/zip");
+        who.send_head(head, body.to_vec().into()).await
+    };
+    let became = post(&mut olga, "/api/v1/bundles?slug=esr", &zipped).await;
+    assert_eq!(became.status, StatusCode::OK, "{}", became.text);
+    let became = became.json();
+    assert_eq!((&became["challenge"], &became["title"]), (&json!("esr"), &json!("Efficient SR: 4x")));
+    assert_eq!(became["report"]["rows"][0]["outcome"], "imported");
+    assert!(became["files"].as_array().expect("names").contains(&json!("images/valid_hr.zip")), "{became}");
+    // Its texts are inside.
+    let file = file::parse(became["file"].as_str().expect("a file")).expect("it parses");
+    assert_eq!(file.joining.terms, file::format::Text::Inline("# Terms\n\nBe *honest*.".into()));
+
+    let mut ann = web.person("Ann").await;
+    assert_eq!(post(&mut ann, "/api/v1/bundles", &zipped).await.status, StatusCode::NOT_FOUND);
+    let refused = post(&mut olga, "/api/v1/bundles", b"no zip").await;
+    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "zip_malformed"));
+    assert_eq!(post(&mut olga, "/api/v1/bundles?format=yaml", &zipped).await.status, StatusCode::BAD_REQUEST);
+
+    // On the page: the report, its files to take along, and the challenge that they make.
+    let parts = [Part("slug", None, b""), Part("bundle", Some("bundle.zip"), &zipped)];
+    let page = send(&mut olga, "/organizer/import", &parts).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+    assert!(
+        page.text.contains("phases[0].hide_score_output") && page.text.contains("Show the challenge that it makes")
+    );
+    let staged = fields(&page.text, "make").into_iter().find(|(name, _)| name == "staged").expect("a handle").1;
+    let files = olga.post("/organizer/import/file", &[("staged", &staged)]).await;
+    assert_eq!((files.status, files.header("content-type")), (StatusCode::OK, "application/zip"));
+    let mut other = web.person("Carla").await;
+    sqlx::query("update account set is_organizer = true where name = 'Carla'")
+        .execute(&web.app.pool)
+        .await
+        .expect("set");
+    let stolen = other.post("/organizer/import/file", &[("staged", &staged)]).await;
+    assert!(stolen.status.is_client_error() && stolen.text.contains("upload_not_found"), "{}", stolen.text);
+
+    let preview =
+        send(&mut olga, "/organizer/new", &[Part("staged", None, staged.as_bytes()), Part("act", None, b"preview")])
+            .await;
+    assert!(
+        preview.text.contains("What would be made") && preview.text.contains("<strong>phase development</strong>"),
+        "{}",
+        preview.text
+    );
+    let made =
+        send(&mut olga, "/organizer/new", &[Part("staged", None, staged.as_bytes()), Part("act", None, b"save")]).await;
+    assert_eq!(made.status, StatusCode::SEE_OTHER, "{}", made.text);
+    assert!(olga.get("/challenges/efficient-sr-4x").await.text.contains("<h2>Overview</h2>"));
+    let empty = send(&mut olga, "/organizer/import", &[Part("slug", None, b"x")]).await;
+    assert!(empty.status.is_client_error() && empty.text.contains("No bundle was chosen"));
+}
+
+#[tokio::test]
+async fn phases_without_images_take_the_dataset_that_is_named() {
+    let app = App::start().await;
+    app.real_phase().await;
+    let yaml = CODALAB.replace("hr.zip", "score.zip");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (zip, out) = (folder.path().join("bundle.zip"), folder.path().join("out"));
+    fs::write(&zip, zipped(&[("competition.yaml", yaml.as_bytes()), ("score.zip", b"x")])).expect("a zip");
+    fs::create_dir(&out).expect("a folder");
+    let wish = Wish { slug: Some("again"), dataset: Some("real/validation") };
+    let imported = bundle::import(&zip, &out, wish).expect("no fault of ours").expect("imported");
+    assert!(words(&imported, "phases.1.reference_data").contains("cannot be read"));
+    assert!(words(&imported, "phase test").ends_with("it is measured on real/validation"));
+    let made = apply(&app, &imported.file, &out).await.expect("applied");
+    assert!(made.created && made.challenge == "again");
 }

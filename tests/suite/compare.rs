@@ -76,7 +76,8 @@ async fn the_form_leads_to_an_address_that_can_be_shared() {
         let heads = browser.texts("table thead th a").await;
         assert_eq!(heads.len(), 3, "{heads:?}");
         assert!(!browser.texts(".delta.good, .delta.bad").await.is_empty());
-        let widths = browser.script("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
+        let widths =
+            browser.script("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]").await;
         assert!(widths[0].as_u64() <= widths[1].as_u64(), "{widths}");
         browser.picture("compare").await;
         browser.is_accessible("compare").await;

@@ -44,7 +44,7 @@ async fn press(who: &mut Visitor<'_>, path: &str, fields: &Fields, act: &str) ->
 }
 
 /// Sends a form with files, as a browser does.
-async fn send(who: &mut Visitor<'_>, path: &str, parts: &[Part<'_>]) -> Reply {
+pub async fn send(who: &mut Visitor<'_>, path: &str, parts: &[Part<'_>]) -> Reply {
     let (head, body) = multipart(request(Method::POST, path, None), parts).into_parts();
     let mut builder = request(Method::POST, path, None).header("sec-fetch-site", "same-origin");
     for (name, value) in &head.headers {
@@ -314,6 +314,7 @@ async fn no_link_of_the_console_is_dead() {
     }
     for page in [
         "/organizer/new",
+        "/organizer/import",
         "/organizer/workers",
         &format!("/organizer/{slug}/settings"),
         &format!("/organizer/{slug}/review/{}", shown.scored),

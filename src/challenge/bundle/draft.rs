@@ -473,7 +473,7 @@ impl Draft {
     }
 
     /// Makes HR of the reference data of each phase where they are images, and LR of its input data where those are theirs.
-    pub fn choose_images(&mut self) -> anyhow::Result<()> {
+    pub fn choose_images(&mut self, dataset: Option<&str>) -> anyhow::Result<()> {
         let mut moved: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
         for task in std::mem::take(&mut self.tasks) {
             let waiting: Vec<usize> =
@@ -550,10 +550,16 @@ impl Draft {
             }
         }
         self.images = moved.into_iter().collect();
-        for phase in self.file.phases.iter().filter(|phase| phase.hr.is_none()) {
+        for phase in self.file.phases.iter_mut().filter(|phase| phase.hr.is_none()) {
+            let field = format!("phase {}", phase.slug);
+            if let Some(name) = dataset {
+                phase.dataset = Some(name.to_owned());
+                self.report.changed(&field, "", format!("the bundle has no images for it: it is measured on {name}"));
+                continue;
+            }
             let words =
                 "there are no images to measure on: name a `dataset`, or a folder or zip as `hr`, before it is applied";
-            self.report.ignored(&format!("phase {}", phase.slug), "", words);
+            self.report.ignored(&field, "", words);
         }
         Ok(())
     }

@@ -18,14 +18,16 @@ mod yaml;
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
+    io::{self, Seek, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use self::{draft::Draft, fields::Fields, yaml::Node};
-use super::file::format;
+use super::file::format::{self, ChallengeFile, Text};
 use crate::{
     config::Limits,
     evaluation::results::unpack::{Room, unpack},
@@ -40,22 +42,79 @@ pub use self::{
 /// Bytes of `competition.yaml`. The longest that are known have 30,000.
 const MAX_YAML: u64 = 1 << 20;
 
+/// What an organizer says of a bundle besides.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish<'a> {
+    /// The new challenge's slug; `None`: from its title.
+    pub slug: Option<&'a str>,
+    /// Name of the dataset of those phases for which the bundle has no images.
+    pub dataset: Option<&'a str>,
+}
+
 /// What became of a bundle. The files lie in the folder that was given, `challenge.toml` at its top.
 #[derive(Debug, Clone)]
 pub struct Imported {
-    /// The new challenge's.
-    pub slug: String,
-    pub title: String,
+    /// The challenge that `challenge.toml` makes; texts are files of their own.
+    pub file: ChallengeFile,
+    /// By their names in it, Markdown.
+    pub texts: Vec<(PathBuf, String)>,
     /// Relative to the folder, in order.
     pub files: Vec<PathBuf>,
     pub report: Report,
 }
 
-/// Reads a bundle and writes into the empty folder `out` what `upscore admin challenge apply` makes the challenge of. `slug`:
-/// another than the title gives. `Ok(Err(problem))` is the bundle's fault.
+impl Imported {
+    /// The file with its texts inside: all of it but the images, which it still names as files.
+    pub fn alone(&self) -> anyhow::Result<String> {
+        let mut file = self.file.clone();
+        let pages = file.pages.iter_mut().map(|page| &mut page.text);
+        for text in pages.chain([&mut file.description, &mut file.joining.terms]) {
+            let Text::File(named) = text else { continue };
+            if let Some((_, words)) = self.texts.iter().find(|(name, _)| *name == named.file) {
+                *text = Text::Inline(words.clone());
+            }
+        }
+        format::write(&file)
+    }
+
+    /// The files as a zip, in a folder of the challenge's slug; they lie in `folder`.
+    pub fn zip(&self, folder: &Path, to: impl Write + Seek) -> io::Result<()> {
+        let mut zip = ZipWriter::new(to);
+        for name in &self.files {
+            // PNGs, and zips of them, do not shrink further.
+            let packed = name.starts_with("images");
+            let method = if packed { CompressionMethod::Stored } else { CompressionMethod::Deflated };
+            let options = SimpleFileOptions::default().compression_method(method);
+            let from = folder.join(name);
+            for file in if from.is_dir() { within(&from)? } else { vec![from] } {
+                let inner = file.strip_prefix(folder).unwrap_or(&file);
+                zip.start_file(format!("{}/{}", self.file.slug, inner.display()), options)?;
+                io::copy(&mut File::open(&file)?, &mut zip)?;
+            }
+        }
+        zip.finish()?;
+        Ok(())
+    }
+}
+
+/// The files of a folder of images.
+fn within(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads a bundle and writes into the empty folder `out` what `upscore admin challenge apply` makes the challenge of.
+/// `Ok(Err(problem))` is the bundle's fault.
 ///
 /// Codes: `bad_bundle`, and those of an archive.
-pub fn import(zip: &Path, out: &Path, slug: Option<&str>) -> anyhow::Result<Result<Imported, Problem>> {
+pub fn import(zip: &Path, out: &Path, wish: Wish<'_>) -> anyhow::Result<Result<Imported, Problem>> {
     let limits = Limits::default();
     let scratch = tempfile::tempdir_in(out).context("making a scratch folder")?;
     let first = scratch.path().join("first");
@@ -93,19 +152,19 @@ pub fn import(zip: &Path, out: &Path, slug: Option<&str>) -> anyhow::Result<Resu
         Ok(found) => found,
         Err(problem) => return Ok(Err(problem)),
     };
-    let mut draft = match read(tree, &second.join(&root), slug) {
+    let mut draft = match read(tree, &second.join(&root), wish.slug) {
         Ok(draft) => draft,
         Err(problem) => return Ok(Err(problem)),
     };
     for name in found.twice {
         draft.report.changed("the zip", &name, "it is there more than once: the last one counts");
     }
-    draft.choose_images()?;
+    draft.choose_images(wish.dataset)?;
     Ok(Ok(write(draft, out)?))
 }
 
 /// What a `competition.yaml` says, with the texts that lie in `folder`. Codes: `bad_bundle`.
-pub fn translate(text: &str, folder: &Path) -> Result<(format::ChallengeFile, Report), Problem> {
+pub fn translate(text: &str, folder: &Path) -> Result<(ChallengeFile, Report), Problem> {
     let draft = read(yaml::parse(text)?, folder, None)?;
     Ok((draft.file, draft.report))
 }
@@ -160,7 +219,8 @@ fn write(draft: Draft, out: &Path) -> anyhow::Result<Imported> {
         files.push(name.to_owned());
         made.with_context(|| format!("writing {}", path.display()))
     };
-    let without: Vec<&str> = file.phases.iter().filter(|p| p.hr.is_none()).map(|p| p.slug.as_str()).collect();
+    let without: Vec<&str> =
+        file.phases.iter().filter(|p| p.hr.is_none() && p.dataset.is_none()).map(|p| p.slug.as_str()).collect();
     let head = match without.is_empty() {
         true => String::new(),
         false => format!(
@@ -180,5 +240,5 @@ fn write(draft: Draft, out: &Path) -> anyhow::Result<Imported> {
         files.push(name.clone());
     }
     files.sort();
-    Ok(Imported { slug: file.slug, title: file.title, files, report })
+    Ok(Imported { file, texts, files, report })
 }

@@ -24,6 +24,15 @@ impl Outcome {
             Outcome::Ignored => "ignored",
         }
     }
+
+    /// The class of its mark on a page.
+    pub fn pill(self) -> &'static str {
+        match self {
+            Outcome::Imported => "scored",
+            Outcome::Changed => "wait",
+            Outcome::Ignored => "",
+        }
+    }
 }
 
 /// One field.

@@ -17,6 +17,7 @@ use crate::{
     audit::{self, Act, Actor},
     challenge::{
         self,
+        bundle::Wish,
         create::{self, Created, NewChallenge, PhaseFiles},
         joining::{self, JoinPolicy, Joining},
         phase::{QuotaLimits, Visibility},
@@ -61,6 +62,9 @@ pub enum ChallengeCommand {
         /// Of the challenge; from its title where not given.
         #[arg(long)]
         slug: Option<String>,
+        /// Dataset of those phases for which the bundle has no images.
+        #[arg(long, value_name = "NAME")]
+        dataset: Option<String>,
     },
     /// Makes a challenge and its first phase from a folder of HR images.
     Create {
@@ -231,7 +235,9 @@ pub async fn challenge(command: ChallengeCommand, pool: &PgPool, storage: &Stora
             file::apply(pool, storage, &file, dry_run, measure_again, &reason).await
         }
         ChallengeCommand::Export { slug, out } => file::export(pool, storage, &slug, out.as_deref()).await,
-        ChallengeCommand::Import { bundle, out, slug } => file::import(&bundle, &out, slug.as_deref()),
+        ChallengeCommand::Import { bundle, out, slug, dataset } => {
+            file::import(&bundle, &out, Wish { slug: slug.as_deref(), dataset: dataset.as_deref() })
+        }
         ChallengeCommand::Create { slug, title, description, phase, phase_title, files } => {
             let new = NewChallenge { slug, title, description };
             let files = files.files(&phase, phase_title.as_deref());

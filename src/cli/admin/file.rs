@@ -9,7 +9,8 @@ use super::{Done, Made};
 use crate::{
     audit::Actor,
     challenge::{
-        self, bundle,
+        self,
+        bundle::{self, Wish},
         file::{self, How, Of, Reach, Source},
     },
     problem::Problem,
@@ -75,7 +76,7 @@ pub async fn export(pool: &PgPool, storage: &Storage, slug: &str, out: Option<&P
     Ok(Ok(Made::new(sentence, serde_json::json!({ "folder": shown, "files": written }))?))
 }
 
-pub fn import(zip: &Path, out: &Path, slug: Option<&str>) -> Done {
+pub fn import(zip: &Path, out: &Path, wish: Wish<'_>) -> Done {
     let shown = out.display().to_string();
     if !zip.is_file() {
         let problem = Problem::new("file_unreadable", "there is no such file");
@@ -85,7 +86,7 @@ pub fn import(zip: &Path, out: &Path, slug: Option<&str>) -> Done {
         return Ok(Err(vec![problem]));
     }
     fs::create_dir_all(out).with_context(|| format!("making {shown}"))?;
-    let imported = match bundle::import(zip, out, slug)? {
+    let imported = match bundle::import(zip, out, wish)? {
         Ok(imported) => imported,
         Err(problem) => return Ok(Err(vec![problem])),
     };
@@ -95,7 +96,7 @@ pub fn import(zip: &Path, out: &Path, slug: Option<&str>) -> Done {
         imported.files.len()
     );
     let document = serde_json::json!({
-        "challenge": imported.slug, "folder": shown, "files": imported.files, "report": imported.report
+        "challenge": imported.file.slug, "folder": shown, "files": imported.files, "report": imported.report
     });
     Ok(Ok(Made::new(sentence, document)?))
 }

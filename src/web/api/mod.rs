@@ -3,6 +3,7 @@
 
 mod account;
 mod announcements;
+mod bundles;
 pub mod challenges;
 pub mod compare;
 pub mod datasets;
@@ -129,6 +130,7 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
     let slow = OpenApiRouter::new()
         .routes(routes!(submissions::submit))
         .routes(routes!(uploads::append))
+        .routes(routes!(bundles::import))
         .routes(routes!(file::create))
         .routes(routes!(file::apply))
         .routes(routes!(datasets::create));

@@ -12,6 +12,7 @@ mod entry;
 pub mod exports;
 mod frame;
 mod home;
+mod import;
 mod overview;
 mod participants;
 mod pictures;
@@ -36,6 +37,8 @@ pub fn router() -> Router<App> {
         .route("/organizer", get(home::show))
         .route("/organizer/reset", post(home::reset_link))
         .route("/organizer/new", get(settings::show_new))
+        .route("/organizer/import", get(import::show))
+        .route("/organizer/import/file", post(import::zip))
         .route("/organizer/workers", get(workers::show))
         .route("/organizer/datasets", get(datasets::show))
         .route("/organizer/datasets/builds/{id}", get(datasets::build))
@@ -79,6 +82,7 @@ pub fn router() -> Router<App> {
 pub fn uploads() -> Router<App> {
     Router::new()
         .route("/organizer/new", post(settings::create))
+        .route("/organizer/import", post(import::read))
         .route("/organizer/{slug}/settings", post(settings::apply))
         .layer(DefaultBodyLimit::disable())
 }
