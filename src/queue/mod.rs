@@ -196,21 +196,30 @@ pub async fn enqueue(
 
 /// Queues again every entry of a phase that was scored, and not yet by its present rules on its present images; what waits is
 /// measured by these at once. Behind new entries, and at no cost to the teams. Gives how many wait now because of it. What is
-/// running goes on as it began: asked again, this queues it too.
+/// running goes on as it began: asked again, this queues it too. Left out is what was sent in for images of other names or sizes:
+/// its results cannot be those of the present images, and the failure would be called the team's.
 pub async fn measure_again(conn: &mut PgConnection, phase: PhaseId) -> Result<u64, EnqueueError> {
     let retargeted = sqlx::query!(
         "update evaluation e set protocol_id = p.protocol_id, dataset_id = p.dataset_id, device_class = r.rules ->> 'device'
          from submission s, phase p, protocol r
          where p.id = $1 and s.phase_id = p.id and e.submission_id = s.id and r.id = p.protocol_id and e.state = 'queued' and e.official
-           and (e.protocol_id, e.dataset_id) is distinct from (p.protocol_id, p.dataset_id)",
+           and (e.protocol_id, e.dataset_id) is distinct from (p.protocol_id, p.dataset_id)
+           and not exists (
+               select name, hr_width, hr_height from dataset_image where dataset_id in (e.dataset_id, p.dataset_id)
+               group by 1, 2, 3 having count(*) < case when e.dataset_id = p.dataset_id then 1 else 2 end)",
         phase.0
     )
     .execute(&mut *conn)
     .await?;
     let stale = sqlx::query_scalar!(
         r#"select s.id as "id: SubmissionId" from submission s join phase p on p.id = s.phase_id join protocol r on r.id = p.protocol_id
+           cross join lateral
+               (select dataset_id from evaluation where submission_id = s.id and state = 'scored' and official
+                order by number desc limit 1) m
            where p.id = $1 and s.withdrawn_at is null
-             and exists (select from evaluation e where e.submission_id = s.id and e.state = 'scored' and e.official)
+             and not exists (
+                 select name, hr_width, hr_height from dataset_image where dataset_id in (m.dataset_id, p.dataset_id)
+                 group by 1, 2, 3 having count(*) < case when m.dataset_id = p.dataset_id then 1 else 2 end)
              and not exists (select from evaluation e where e.submission_id = s.id and (e.state in ('queued', 'running')
                  or e.state = 'scored' and e.official and e.dataset_id = p.dataset_id
                     and e.protocol_id in (select id from protocol where measuring_sha256 = r.measuring_sha256)))

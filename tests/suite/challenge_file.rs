@@ -280,10 +280,15 @@ async fn entries_keep_their_phase_and_scale_and_follow_a_new_dataset_on_request(
     assert_eq!((asked(again.clone()).await, asked(again.clone()).await), (1, 0), "once");
     assert_eq!(app.drain_queue().await, 1);
     assert_eq!(app.board(&dev).await.ranked.len(), 1);
-    assert_eq!(asked(again).await, 0, "it is measured by now");
+    assert_eq!(asked(again.clone()).await, 0, "it is measured by now");
     assert_eq!(app.evaluation(entry).await.number, 2);
     let kept = sqlx::query_scalar::<_, i64>("select count(*) from score").fetch_one(&app.pool).await.expect("a count");
     assert_eq!(kept, 2, "the old score stays");
+    // An image of another size: what was sent in is no picture of it, and is not measured as if it were.
+    fs::write(folder.path().join("hr.zip"), zipped(&[("0901.png", &png(96, 64, 1)), ("0902.png", &png(96, 68, 9))]))
+        .expect("a zip");
+    assert_eq!((asked(again).await, app.drain_queue().await), (0, 0));
+    assert_eq!(app.board(&dev).await.ranked.len(), 0);
 }
 
 /// Sends a file, or a zip of one, as a script would.

@@ -189,6 +189,12 @@ async fn a_dataset_is_made_in_the_browser_and_carried_entries_and_a_still_board_
     for (name, bytes) in [("good.zip", good), ("bad.zip", bad)] {
         std::fs::write(files.path().join(name), bytes).expect("a zip");
     }
+    let first = &shown.phase;
+    let same = |new: &mut upscore::challenge::phase::NewPhase| {
+        (new.challenge, new.dataset, new.slug, new.title) =
+            (first.challenge, first.dataset, "test".into(), "Test".into());
+    };
+    web.app.phase_with(same, |_| {}).await;
     for look in [DESKTOP, PHONE.dark()] {
         let browser = Browser::open(look).await;
         sign_in(&browser, &url, &token).await;
@@ -214,7 +220,13 @@ async fn a_dataset_is_made_in_the_browser_and_carried_entries_and_a_still_board_
         let said = browser.console().await;
         assert!(said.iter().all(|line| line.contains("422")), "no more than the refusal: {said:?}");
         browser.goto(&format!("{url}/organizer/{}", shown.phase.challenge_slug)).await;
+        browser.find("details summary").await.click().await.expect("opened");
+        browser.find("#carry-why").await.send_keys("Judged again.").await.expect("typed");
         look_at(&browser, "overview").await;
+        browser.find("form[action$='/carry'] button").await.click().await.expect("clicked");
+        browser.client.accept_alert().await.expect("asked once");
+        assert!(browser.find(".notice h2").await.text().await.expect("a text").contains("carried to Test"));
+        look_at(&browser, "carried").await;
         browser.close().await;
     }
     let frozen = "update phase set visibility = 'frozen', frozen_at = now() where id = $1";

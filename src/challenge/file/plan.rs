@@ -231,7 +231,8 @@ fn changed_phase(before: &PhaseSetup, about: &CurrentPhase, after: &PhaseSetup) 
             return Err(Problem::new("scale_fixed", message).at(&after.slug).hint(hint));
         }
         let mut change = short(&what("dataset"), &old.words(), &format!("{}, {} images", new.words(), new.count));
-        change.note = measured_before(about.submissions, &format!("on {}", old.words()));
+        change.note = measured_before(about.submissions, &format!("on {}", old.words()))
+            .map(|note| format!("{note}; those that were sent in for images of other names or sizes are left out"));
         changes.push(change);
     }
     if before.protocol != after.protocol || before.rules != after.rules {
