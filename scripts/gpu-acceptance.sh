@@ -5,12 +5,17 @@
 #   scripts/gpu-acceptance.sh pack DIR         on a connected machine: the program and runtime/ in parts below 60 MB, with sums
 #   scripts/gpu-acceptance.sh run --from DIR   on a machine that can download nothing: put the parts together, then as above
 #
+# Option of pack:
+#   --without-cuda         leave out the CUDA 13 and cuDNN 9 libraries; there, `run --cuda` says where they are
+#
 # DIR is all that must travel: `pack` puts this script there too, so `DIR/gpu-acceptance.sh run --from DIR` is enough.
 #
 # Options of run:
 #   --device cuda:N|cpu    what to check; cpu tries this script itself out on a machine without a GPU
 #   --evaluations N        separate evaluations for the spread of the ratio (5)
 #   --binary FILE          a program that is built already
+#   --cuda DIR             take CUDA's and cuDNN's libraries from below DIR, as a Python's site-packages/nvidia
+#   --keep DIR             leave what the program printed there, as JSON
 #   --allow-weak-sandbox   go on where the kernel lacks a protection
 #
 # NEVER RUN ON A GPU so far, only with --device cpu. Not tried, that is: that CUDA starts inside the sandbox, the device
@@ -21,6 +26,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/.." && pwd)
 part_bytes=56M
+keep=''
 
 fail() {
     echo "FAILED: $*" >&2
@@ -52,12 +58,13 @@ runtime() {
 
 pack() {
     [ $# -ge 1 ] || usage
-    local target=$1 kind=gpu binary=
+    local target=$1 kind=gpu binary='' but=()
     shift
     while [ $# -gt 0 ]; do
         case $1 in
             --device) [ "${2:?}" != cpu ] || kind=cpu; shift 2 ;;
             --binary) binary=${2:?}; shift 2 ;;
+            --without-cuda) but=(--exclude='libcu[dbrfs]*' --exclude='libnv*'); shift ;;
             *) usage ;;
         esac
     done
@@ -68,7 +75,7 @@ pack() {
     rm -f "$target"/part.* "$target"/SHA256SUMS
     say "packing $binary and $library"
     tar -cz --transform 's,^,upscore/bin/,' -f - -C "$(dirname "$binary")" "$(basename "$binary")" >"$target/part.program"
-    tar -cz --transform 's,^\.,upscore/runtime/onnxruntime,' -f - -C "$library" . |
+    tar -cz --transform 's,^\.,upscore/runtime/onnxruntime,' "${but[@]}" -f - -C "$library" . |
         split -b "$part_bytes" -d -a 3 - "$target/part.runtime."
     split -b "$part_bytes" -d -a 3 "$target/part.program" "$target/part.program."
     rm "$target/part.program"
@@ -86,13 +93,15 @@ unpack() {
 }
 
 run() {
-    local device=cuda:0 evaluations=5 binary='' from='' weak=()
+    local device=cuda:0 evaluations=5 binary='' from='' cuda='' weak=()
     while [ $# -gt 0 ]; do
         case $1 in
             --device) device=${2:?}; shift 2 ;;
             --evaluations) evaluations=${2:?}; shift 2 ;;
             --binary) binary=${2:?}; shift 2 ;;
             --from) from=$(cd "${2:?}" && pwd); shift 2 ;;
+            --cuda) cuda=$(cd "${2:?}" && pwd); shift 2 ;;
+            --keep) mkdir -p "${2:?}" && keep=$(cd "$2" && pwd); shift 2 ;;
             --allow-weak-sandbox) weak=(--allow-weak-sandbox); shift ;;
             *) usage ;;
         esac
@@ -106,7 +115,7 @@ run() {
     fi
 
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    trap '[ -z "$keep" ] || cp "$work"/*.json "$work"/smi.csv "$keep" 2>/dev/null || true; rm -rf "$work"' EXIT
     # The model's process runs as nobody where this runs as root.
     chmod 755 "$work"
     local library
@@ -117,6 +126,13 @@ run() {
     else
         library=$(runtime "$kind")
         [ -n "$binary" ] || binary=$(build)
+    fi
+    if [ -n "$cuda" ]; then
+        # Beside ONNX Runtime, whose folder is what the sandbox leaves readable.
+        mkdir "$work/library"
+        cp "$library"/lib*.so* "$work/library"
+        find "$cuda" -name 'lib*.so*' -exec cp -n {} "$work/library" \;
+        library=$work/library
     fi
     ORT_DYLIB_PATH=$(find "$library" -name 'libonnxruntime.so.*' | sort | tail -1)
     [ -n "$ORT_DYLIB_PATH" ] || fail "no ONNX Runtime in $library"

@@ -146,13 +146,19 @@ impl Browser {
         self.client.execute(script, Vec::new()).await.expect("the script runs")
     }
 
-    /// A picture of the whole page, as `target/screenshots/board-desktop.png`.
+    /// A picture of the page, as `target/screenshots/board-desktop.png`: the whole of it, or as much as Chromium can draw.
     pub async fn picture(&self, name: &str) -> PathBuf {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
         std::fs::create_dir_all(&folder).expect("a folder");
         let dark = if self.look.dark { "-dark" } else { "" };
         let path = folder.join(format!("{name}-{}{dark}.png", self.look.name));
-        let shown = self.client.issue_cmd(WholePage).await.expect("a picture");
+        let clip = self
+            .script(
+                "const page = document.documentElement; return { x: 0, y: 0, scale: 1, width: page.clientWidth,
+                    height: Math.min(page.scrollHeight, Math.floor(16000 / devicePixelRatio)) }",
+            )
+            .await;
+        let shown = self.client.issue_cmd(WholePage { clip }).await.expect("a picture");
         let picture = shown["data"].as_str().expect("its bytes");
         std::fs::write(&path, base64::engine::general_purpose::STANDARD.decode(picture).expect("base64"))
             .expect("written");
@@ -191,7 +197,9 @@ impl Browser {
 
 /// A picture beyond the window's edges, which WebDriver itself cannot take.
 #[derive(Debug)]
-struct WholePage;
+struct WholePage {
+    clip: serde_json::Value,
+}
 
 impl WebDriverCompatibleCommand for WholePage {
     fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
@@ -199,7 +207,7 @@ impl WebDriverCompatibleCommand for WholePage {
     }
 
     fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
-        let params = json!({ "format": "png", "captureBeyondViewport": true });
+        let params = json!({ "format": "png", "captureBeyondViewport": true, "clip": self.clip });
         (http::Method::POST, Some(json!({ "cmd": "Page.captureScreenshot", "params": params }).to_string()))
     }
 }
