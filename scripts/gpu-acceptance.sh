@@ -18,9 +18,7 @@
 #   --keep DIR             leave what the program printed there, as JSON
 #   --allow-weak-sandbox   go on where the kernel lacks a protection
 #
-# NEVER RUN ON A GPU so far, only with --device cpu. Not tried, that is: that CUDA starts inside the sandbox, the device
-# nodes and libraries that src/evaluation/sandbox/linux.rs lets it open, the versions of CUDA and cuDNN, and what
-# nvidia-smi prints. The timed session is the plain one, as the field times: no CUDA graph is captured.
+# The timed session is the plain one, as the field times: no CUDA graph is captured. Not tried: a machine with several GPUs.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -157,6 +155,12 @@ run() {
             fail "evaluation $i, see above"
         }
     done
+    say "a network beside itself"
+    "$binary" profile "$work/models/imdn.onnx" --runtime --baseline "$work/models/imdn.onnx" --device "$device" --json \
+        >"$work/itself.json" || {
+        cat "$work/itself.json" >&2
+        fail "a network beside itself, see above"
+    }
     python3 - "$work" <<'PYTHON'
 import json, pathlib, statistics, sys
 
@@ -176,6 +180,7 @@ runtimes = [p["runtime"] for p in profiles]
 ratios = [r["baseline"]["ratio"] for r in runtimes]
 medians = [r["median_ms"] for r in runtimes]
 memory = profiles[-1]["memory"]
+itself = json.loads((work / "itself.json").read_text())["runtime"]["baseline"]
 software = [f"ONNX Runtime {test['onnxruntime']}"]
 software += [f"{name} {test[key]}" for name, key in (("driver", "driver"), ("CUDA", "cuda"), ("cuDNN", "cudnn")) if test[key]]
 rows = [
@@ -190,6 +195,7 @@ for network in test["networks"]:
 rows += [
     ("Timed", f"RFDN beside IMDN at {runtimes[0]['input']}, {len(profiles)} separate evaluations"),
     ("Ratio", f"{statistics.median(ratios):.4f} (median), {min(ratios):.4f} to {max(ratios):.4f}, coefficient of variation {spread(ratios)}"),
+    ("IMDN beside itself", f"{itself['ratio']:.4f}, 95 % interval {itself['ratio_ci95'][0]:.4f} to {itself['ratio_ci95'][1]:.4f}"),
     ("RFDN", f"{statistics.median(medians):.3f} ms (median), coefficient of variation {spread(medians)}"),
     ("Memory of RFDN", f"{memory['peak_bytes'] / 2**20:.1f} MiB: {memory['method']}"),
     ("Graph capture", "not used: the plain session is timed" if test["device"] != "cpu" else "–"),

@@ -292,7 +292,7 @@ fn number(_: &Path) -> Option<String> {
     None
 }
 
-/// Versions of the CUDA runtime and of cuDNN, asked of the libraries that ONNX Runtime has loaded; not tried on a GPU.
+/// Versions of the CUDA runtime and of cuDNN, asked of the libraries that ONNX Runtime has loaded.
 #[cfg(target_os = "linux")]
 pub fn cuda_versions() -> (Option<String>, Option<String>) {
     let cuda = [c"libcudart.so.13", c"libcudart.so.12"].iter().find_map(|l| loaded(l, c"cudaRuntimeGetVersion"));

@@ -204,7 +204,8 @@ fn landlock_version() -> i32 {
 }
 
 /// What CUDA opens late: libraries, and device nodes by number. From the driver's documentation and other sandboxes'
-/// lists, not measured on a GPU: whether the driver opens more, and whether it minds that the other GPUs' nodes are shut.
+/// lists; on an H100 under driver 580 all that CUDA 13 and cuDNN 9 asked for was among it. Not tried with several GPUs:
+/// whether the driver minds that the others' nodes are shut.
 fn cuda_files(rules: &Rules) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let library = rules.library.parent().unwrap_or(rules.library);
     let mut readable = vec![library.to_owned()];

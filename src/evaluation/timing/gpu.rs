@@ -23,6 +23,7 @@ pub struct Gpu {
 }
 
 /// The state at one moment; what the driver does not tell is absent.
+#[derive(Default)]
 pub struct Reading {
     clock_mhz: Option<u32>,
     temperature_c: Option<u32>,
@@ -32,6 +33,7 @@ pub struct Reading {
 }
 
 /// Two readings round a block.
+#[derive(Default)]
 pub struct Change {
     pub before: Reading,
     pub after: Reading,
@@ -119,8 +121,7 @@ mod tests {
         assert!(after(Reading { clock_mhz: Some(1800), ..quiet() }).is_some());
         assert!(after(Reading { throttled: Some(ThrottleReasons::HW_THERMAL_SLOWDOWN), ..quiet() }).is_some());
         assert!(after(Reading { others: Some(1), ..quiet() }).is_some());
-        let silent = Reading { clock_mhz: None, temperature_c: None, throttled: None, others: None };
-        assert_eq!(after(silent), None);
+        assert_eq!(after(Reading::default()), None);
         assert!(Gpu::open("cpu", 1).is_none());
     }
 }
