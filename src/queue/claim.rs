@@ -27,13 +27,13 @@ pub struct Claimed {
     pub attempt: i32,
 }
 
-/// Takes the next job for `worker` and leases it for `lease`. Higher priority first; then the team with fewest running,
+/// Takes the next job for `worker`, which measures on a device of this class and name, and leases it for `lease`. Higher priority first; then the team with fewest running,
 /// then the one whose last start is longest ago, so that a team's hundred entries do not hold up another's first; then
 /// the oldest.
 pub async fn claim(
     conn: &mut PgConnection,
     worker: &str,
-    class: DeviceClass,
+    (class, device_name): (DeviceClass, &str),
     lease: Duration,
 ) -> sqlx::Result<Option<Claimed>> {
     // Another worker may take and commit the row between this statement's snapshot and its lock: then it finds nothing
@@ -47,7 +47,8 @@ pub async fn claim(
                    left join lateral
                        (select started_at from evaluation r where r.team_id = e.team_id and started_at is not null
                         order by started_at desc limit 1) last on true
-                   where e.state = 'queued' and e.device_class = $2 and e.not_before <= now()
+                   where e.state = 'queued' and e.device_class = $2 and coalesce(e.device_name, $4) = $4
+                       and e.not_before <= now()
                    order by e.priority desc, busy.n, last.started_at nulls first, e.created_at, e.id
                    limit 1 for update of e skip locked)
                update evaluation e set state = 'running', attempt = attempt + 1, lease_token = gen_random_uuid(),
@@ -58,7 +59,8 @@ pub async fn claim(
                    e.lease_token as "token!""#,
             worker,
             class as _,
-            lease.as_secs_f64()
+            lease.as_secs_f64(),
+            device_name
         )
         .fetch_optional(&mut *conn)
         .await?;
@@ -68,9 +70,11 @@ pub async fn claim(
         }
         let more = sqlx::query_scalar!(
             r#"select exists (select from evaluation e
-                   where e.state = 'queued' and e.device_class = $1 and e.not_before <= now()
+                   where e.state = 'queued' and e.device_class = $1 and coalesce(e.device_name, $2) = $2
+                       and e.not_before <= now()
                    for update skip locked) as "more!""#,
-            class as _
+            class as _,
+            device_name
         )
         .fetch_one(&mut *conn)
         .await?;

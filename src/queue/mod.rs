@@ -181,8 +181,8 @@ pub async fn enqueue(
 ) -> Result<EvaluationId, EnqueueError> {
     let id = EvaluationId::new();
     sqlx::query!(
-        "insert into evaluation (id, submission_id, team_id, protocol_id, dataset_id, device_class, number, priority)
-         select $1, s.id, s.team_id, r.id, p.dataset_id, r.rules ->> 'device',
+        "insert into evaluation (id, submission_id, team_id, protocol_id, dataset_id, device_class, device_name, number, priority)
+         select $1, s.id, s.team_id, r.id, p.dataset_id, r.rules ->> 'device', r.rules ->> 'device_name',
                 (select coalesce(max(number), 0) + 1 from evaluation where submission_id = s.id), $3
          from submission s join phase p on p.id = s.phase_id join protocol r on r.id = p.protocol_id where s.id = $2",
         id.0,
@@ -200,7 +200,8 @@ pub async fn enqueue(
 /// its results cannot be those of the present images, and the failure would be called the team's.
 pub async fn measure_again(conn: &mut PgConnection, phase: PhaseId) -> Result<u64, EnqueueError> {
     let retargeted = sqlx::query!(
-        "update evaluation e set protocol_id = p.protocol_id, dataset_id = p.dataset_id, device_class = r.rules ->> 'device'
+        "update evaluation e set protocol_id = p.protocol_id, dataset_id = p.dataset_id, device_class = r.rules ->> 'device',
+             device_name = r.rules ->> 'device_name'
          from submission s, phase p, protocol r
          where p.id = $1 and s.phase_id = p.id and e.submission_id = s.id and r.id = p.protocol_id and e.state = 'queued' and e.official
            and (e.protocol_id, e.dataset_id) is distinct from (p.protocol_id, p.dataset_id)
@@ -285,13 +286,13 @@ pub struct Position {
 pub async fn position(conn: &mut PgConnection, submission: SubmissionId) -> sqlx::Result<Option<Position>> {
     let row = sqlx::query!(
         r#"with waiting as (
-               select submission_id, device_class, priority, created_at, team_id, official,
-                      row_number() over (partition by device_class, team_id order by priority desc, created_at)
+               select submission_id, device_class, device_name, priority, created_at, team_id, official,
+                      row_number() over (partition by device_class, device_name, team_id order by priority desc, created_at)
                       + (select count(*) from evaluation r where r.team_id = e.team_id and r.state = 'running') as turn
                from evaluation e where state = 'queued'),
            ordered as (
-               select submission_id, official, count(*) over (partition by device_class) as of,
-                      row_number() over (partition by device_class order by priority desc, turn, created_at) as position
+               select submission_id, official, count(*) over (partition by device_class, device_name) as of,
+                      row_number() over (partition by device_class, device_name order by priority desc, turn, created_at) as position
                from waiting),
            pace as (
                select percentile_cont(0.5) within group (order by extract(epoch from finished_at - started_at)) as seconds

@@ -123,8 +123,9 @@ pub async fn start(
     };
     // A row that another request queues at this moment is left out by the unique index.
     let queued = sqlx::query_scalar!(
-        r#"insert into evaluation (id, submission_id, team_id, protocol_id, dataset_id, device_class, number, priority, official, rerun_id)
-           select gen_random_uuid(), s.id, s.team_id, r.id, p.dataset_id, r.rules ->> 'device',
+        r#"insert into evaluation (id, submission_id, team_id, protocol_id, dataset_id, device_class, device_name, number, priority, official,
+                                  rerun_id)
+           select gen_random_uuid(), s.id, s.team_id, r.id, p.dataset_id, r.rules ->> 'device', r.rules ->> 'device_name',
                   (select coalesce(max(number), 0) + 1 from evaluation where submission_id = s.id), $4, false, $2
            from submission s join phase p on p.id = s.phase_id join protocol r on r.id = p.protocol_id
            where s.phase_id = $1 and s.withdrawn_at is null

@@ -46,7 +46,7 @@ pub fn definitions(rules: &Rules) -> Vec<Definition> {
     let timing = &rules.timing;
     let threads = match rules.device {
         DeviceClass::Cpu => format!("{} pinned CPU threads", timing.threads),
-        DeviceClass::Cuda => "one GPU".to_owned(),
+        DeviceClass::Cuda => rules.device_name.clone().unwrap_or_else(|| "one GPU".to_owned()),
     };
     let (fed, at) = match timing.input {
         TimedInput::Tile(height, width) => {
@@ -213,6 +213,11 @@ pub fn score_cell(place: Option<Place>) -> Cell {
     // Sorts by the logarithm where there is one: it has no limit.
     let exact = place.and_then(|p| p.ln.or(p.value)).map(|v| v.to_string()).unwrap_or_default();
     Cell { id: "score", text, exact, ..Cell::default() }
+}
+
+/// What measures: a kind of it by name where the rules say which.
+pub fn device_words(class: DeviceClass, name: Option<&str>) -> String {
+    name.map_or_else(|| device(class).to_owned(), str::to_owned)
 }
 
 pub fn device(class: DeviceClass) -> &'static str {

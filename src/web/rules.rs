@@ -133,11 +133,12 @@ impl Proposal {
 /// Queues what has no official score that counts under `new`.
 async fn requeue(conn: &mut PgConnection, phase: &Phase, new: &Protocol) -> Result<u64, Error> {
     sqlx::query!(
-        "update evaluation e set protocol_id = $2, device_class = $3
+        "update evaluation e set protocol_id = $2, device_class = $3, device_name = $4
          from submission s where s.id = e.submission_id and s.phase_id = $1 and e.state = 'queued' and e.official",
         phase.id.0,
         new.id.0,
-        new.rules.device.as_str()
+        new.rules.device.as_str(),
+        new.rules.device_name
     )
     .execute(&mut *conn)
     .await?;

@@ -44,6 +44,7 @@ impl Worker {
             verification: _,
             flops: _,
             device: _,
+            device_name: _,
         } = row.rules.0;
         Ok(Job {
             model: self.storage.path(&row.model),

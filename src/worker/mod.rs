@@ -27,7 +27,7 @@ pub use run::stop_signal;
 
 use crate::{
     challenge::protocol::DeviceClass,
-    evaluation::{self, Job, Measurement, Progress, Tools},
+    evaluation::{self, Job, Measurement, Progress, Tools, machine},
     ids::SubmissionId,
     problem::Problem,
     queue::{self, State},
@@ -108,6 +108,8 @@ pub struct Worker {
     evaluator: Arc<dyn Evaluator>,
     settings: Settings,
     class: DeviceClass,
+    /// What the machine calls it: `NVIDIA H100 80GB HBM3`.
+    device_name: String,
     /// `host 4711 cpu`: shown to organizers beside the job.
     name: String,
     stop: CancellationToken,
@@ -141,7 +143,8 @@ impl Worker {
         std::fs::create_dir_all(&settings.locks)?;
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".into());
         let name = format!("{} {} {}", host.trim(), std::process::id(), settings.device);
+        let device_name = machine::device(&settings.device).name;
         let (begun, jobs) = (Instant::now(), AtomicU64::new(0));
-        Ok(Worker { pool, storage, evaluator, settings, class, name, stop, begun, jobs })
+        Ok(Worker { pool, storage, evaluator, settings, class, device_name, name, stop, begun, jobs })
     }
 }

@@ -30,6 +30,8 @@ pub struct Presence {
     pub name: String,
     pub device: String,
     pub class: DeviceClass,
+    /// What its machine calls it: `NVIDIA H100 80GB HBM3`.
+    pub device_name: String,
     /// Of Upscore.
     pub version: String,
     pub started_at: DateTime<Utc>,
@@ -77,8 +79,8 @@ impl Worker {
         let jobs = i64::try_from(self.jobs.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         // A process id comes again after a restart: what was said before it is another's.
         sqlx::query!(
-            "insert into worker (name, device, device_class, version, load, cores, jobs, started_at)
-             values ($1, $2, $3, $4, $5, $6, $7, now() - make_interval(secs => $8))
+            "insert into worker (name, device, device_class, version, load, cores, jobs, started_at, device_name)
+             values ($1, $2, $3, $4, $5, $6, $7, now() - make_interval(secs => $8), $9)
              on conflict (name) do update set version = $4, seen_at = now(), stopped_at = null, load = $5, cores = $6, jobs = $7,
                  started_at = now() - make_interval(secs => $8)",
             self.name,
@@ -88,7 +90,8 @@ impl Worker {
             load,
             cores,
             jobs,
-            self.begun.elapsed().as_secs_f64()
+            self.begun.elapsed().as_secs_f64(),
+            self.device_name
         )
         .execute(&mut *conn)
         .await?;
@@ -114,7 +117,7 @@ impl Worker {
 /// Those that are there first, then the others, the newest first.
 pub async fn list(conn: &mut PgConnection) -> sqlx::Result<Vec<Presence>> {
     let rows = sqlx::query!(
-        r#"select w.name, w.device, w.device_class as "class: DeviceClass", w.version, w.started_at, w.seen_at, w.stopped_at,
+        r#"select w.name, w.device, w.device_class as "class: DeviceClass", w.device_name, w.version, w.started_at, w.seen_at, w.stopped_at,
                   w.stopped_at is null and w.seen_at > now() - make_interval(secs => $1) as "alive!", w.load, w.cores, w.jobs,
                   e.submission_id as "submission?: SubmissionId", c.id as "challenge_id?: ChallengeId",
                   c.slug as "challenge?", p.slug as "phase?", e.started_at as since, e.step as "step?", e.step_done as "done?",
@@ -143,6 +146,7 @@ pub async fn list(conn: &mut PgConnection) -> sqlx::Result<Vec<Presence>> {
         name: r.name,
         device: r.device,
         class: r.class,
+        device_name: r.device_name,
         version: r.version,
         started_at: r.started_at,
         seen_at: r.seen_at,
@@ -155,10 +159,19 @@ pub async fn list(conn: &mut PgConnection) -> sqlx::Result<Vec<Presence>> {
     Ok(workers.collect())
 }
 
+/// Names of the devices of workers that were there of late.
+pub async fn device_names(conn: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!("select distinct device_name from worker where device_name <> '' order by 1")
+        .fetch_all(conn)
+        .await
+}
+
 /// What waits for one kind of device.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ClassQueue {
     pub class: DeviceClass,
+    /// The one name that is asked for; absent: what any of the class may do.
+    pub device_name: Option<String>,
     pub queued: i64,
     pub running: i64,
     /// Age of the oldest queued one, seconds.
@@ -180,16 +193,25 @@ impl ClassQueue {
 pub async fn queues(conn: &mut PgConnection) -> sqlx::Result<Vec<ClassQueue>> {
     sqlx::query_as!(
         ClassQueue,
-        r#"select k.class as "class!: _",
-                  (select count(*) from evaluation where state = 'queued' and device_class = k.class) as "queued!",
-                  (select count(*) from evaluation where state = 'running' and device_class = k.class) as "running!",
-                  (select coalesce(extract(epoch from now() - min(created_at)), 0)::bigint from evaluation
-                   where state = 'queued' and device_class = k.class) as "oldest_s!",
-                  (select count(*) from worker where device_class = k.class and stopped_at is null
-                       and seen_at > now() - make_interval(secs => $1)) as "workers!",
-                  (select count(*) from phase p join protocol r on r.id = p.protocol_id
-                   where r.rules ->> 'device' = k.class and coalesce(now() < p.closes_at, true)) as "phases!"
-           from (values ('cpu'), ('cuda')) k (class)"#,
+        r#"with asked as (
+               select r.rules ->> 'device' as class, r.rules ->> 'device_name' as name
+               from phase p join protocol r on r.id = p.protocol_id where coalesce(now() < p.closes_at, true)),
+           live as (
+               select device_class as class, device_name as name, state, created_at from evaluation
+               where state in ('queued', 'running'))
+           select k.class as "class!: _", k.name as device_name,
+                  (select count(*) from live where state = 'queued' and class = k.class and name is not distinct from k.name)
+                      as "queued!",
+                  (select count(*) from live where state = 'running' and class = k.class and name is not distinct from k.name)
+                      as "running!",
+                  (select coalesce(extract(epoch from now() - min(created_at)), 0)::bigint from live
+                   where state = 'queued' and class = k.class and name is not distinct from k.name) as "oldest_s!",
+                  (select count(*) from worker where device_class = k.class and coalesce(k.name, device_name) = device_name
+                       and stopped_at is null and seen_at > now() - make_interval(secs => $1)) as "workers!",
+                  (select count(*) from asked where class = k.class and name is not distinct from k.name) as "phases!"
+           from (values ('cpu', null), ('cuda', null) union select class, name from asked union select class, name from live)
+               k (class, name)
+           order by 1, 2 nulls first"#,
         GONE
     )
     .fetch_all(conn)

@@ -135,7 +135,7 @@ impl Worker {
         };
         let claimed = {
             let mut conn = self.pool.acquire().await?;
-            queue::claim(&mut conn, &self.name, self.class, self.settings.lease).await?
+            queue::claim(&mut conn, &self.name, (self.class, &self.device_name), self.settings.lease).await?
         };
         let Some(claimed) = claimed else { return Ok(Step::Empty) };
         let Claimed { lease, submission, attempt } = claimed;

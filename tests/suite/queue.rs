@@ -4,19 +4,24 @@ use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use upscore::{
-    challenge::protocol::DeviceClass,
+    challenge::{
+        phase::Phase,
+        protocol::{DeviceClass, Rules},
+    },
     db,
     problem::Problem,
     queue::{self, Beat, Claimed, Feed, MAX_ATTEMPTS, State, score},
-    worker::Step,
+    worker::{Step, presence},
 };
 
 use crate::support::app::{App, Plan, Team, measurement};
 
 const LEASE: Duration = Duration::from_secs(30);
+const CPU: (DeviceClass, &str) = (DeviceClass::Cpu, "a processor");
+const H100: &str = "NVIDIA H100 80GB HBM3";
 
 async fn claim(app: &App, lease: Duration) -> Option<Claimed> {
-    queue::claim(&mut *app.conn().await, "test", DeviceClass::Cpu, lease).await.expect("a claim")
+    queue::claim(&mut *app.conn().await, "test", CPU, lease).await.expect("a claim")
 }
 
 /// A lease that has run out by the time the next statement looks.
@@ -41,7 +46,7 @@ async fn sixteen_claimers_share_500_jobs_without_a_double() {
         tokio::spawn(async move {
             let mut got = Vec::new();
             let mut conn = pool.acquire().await.expect("a connection");
-            while let Some(job) = queue::claim(&mut conn, "claimer", DeviceClass::Cpu, LEASE).await.expect("a claim") {
+            while let Some(job) = queue::claim(&mut conn, "claimer", CPU, LEASE).await.expect("a claim") {
                 let state = queue::finish(&mut conn, job.lease, &measurement()).await.expect("finished");
                 assert_eq!(state, Some(State::Scored));
                 got.push(job.submission);
@@ -128,8 +133,35 @@ async fn a_worker_takes_only_jobs_for_its_kind_of_device() {
     let phase = app.phase_with(|_| {}, |rules| rules.device = DeviceClass::Cuda).await;
     app.enter(&phase, app.team(&phase, "a").await).await;
     assert!(claim(&app, LEASE).await.is_none());
-    let cuda = queue::claim(&mut *app.conn().await, "gpu", DeviceClass::Cuda, LEASE).await.expect("a claim");
+    let cuda = queue::claim(&mut *app.conn().await, "gpu", (DeviceClass::Cuda, H100), LEASE).await.expect("a claim");
     assert!(cuda.is_some());
+}
+
+#[tokio::test]
+async fn a_protocol_that_names_its_device_is_measured_on_no_other() {
+    let app = App::start().await;
+    let named = |rules: &mut Rules| (rules.device, rules.device_name) = (DeviceClass::Cuda, Some(H100.into()));
+    let phase = app.phase_with(|_| {}, named).await;
+    let entry = app.enter(&phase, app.team(&phase, "a").await).await;
+    let any = app.phase_with(|_| {}, |rules| rules.device = DeviceClass::Cuda).await;
+    let other = app.enter(&any, app.team(&any, "b").await).await;
+    let mut conn = app.conn().await;
+    assert_eq!(queue::position(&mut conn, entry).await.expect("read").map(|p| (p.position, p.of)), Some((1, 1)));
+    let waits = presence::queues(&mut conn).await.expect("read");
+    let of_name =
+        |name: Option<&str>| waits.iter().find(|q| q.class == DeviceClass::Cuda && q.device_name.as_deref() == name);
+    assert!(of_name(Some(H100)).is_some_and(|q| (q.queued, q.phases) == (1, 1) && q.lacks_workers()), "{waits:?}");
+    assert!(of_name(None).is_some_and(|q| (q.queued, q.phases) == (1, 1)), "{waits:?}");
+    let a100 = (DeviceClass::Cuda, "NVIDIA A100-SXM4-80GB");
+    let taken = queue::claim(&mut conn, "gpu", a100, LEASE).await.expect("a claim").expect("a job");
+    assert_eq!(taken.submission, other);
+    assert!(queue::claim(&mut conn, "gpu", a100, LEASE).await.expect("a claim").is_none());
+    let taken =
+        queue::claim(&mut conn, "gpu", (DeviceClass::Cuda, H100), LEASE).await.expect("a claim").expect("a job");
+    assert_eq!(taken.submission, entry);
+    let rules = |phase: &Phase| phase.protocol.rules.clone();
+    assert!(!rules(&phase).measure_as(&rules(&any)));
+    assert_ne!(phase.protocol.measuring_sha256, any.protocol.measuring_sha256, "another device measures anew");
 }
 
 #[tokio::test]

@@ -49,6 +49,9 @@ pub struct Rules {
     /// Which of the two FLOP counts is shown and ranked.
     pub flops: FlopsProfile,
     pub device: DeviceClass,
+    /// The one kind of it that measures, by the name that `upscore selftest` prints: `NVIDIA H100 80GB HBM3`. Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_name: Option<String>,
 }
 
 impl Rules {
@@ -61,6 +64,7 @@ impl Rules {
             timing,
             limits,
             device,
+            device_name,
             ranked_images,
             gate: _,
             ranking: _,
@@ -68,8 +72,9 @@ impl Rules {
             verification: _,
             flops: _,
         } = self;
-        (fidelity, operators, timing, limits, device, ranked_images)
-            == (&other.fidelity, &other.operators, &other.timing, &other.limits, &other.device, &other.ranked_images)
+        let on = (device, device_name) == (&other.device, &other.device_name);
+        on && (fidelity, operators, timing, limits, ranked_images)
+            == (&other.fidelity, &other.operators, &other.timing, &other.limits, &other.ranked_images)
     }
 }
 

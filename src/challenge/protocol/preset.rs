@@ -122,6 +122,7 @@ impl Rules {
             limits: Limits { memory_bytes: limits.memory_bytes, seconds: limits.time.as_secs() },
             flops: FlopsProfile::Kair,
             device: DeviceClass::Cpu,
+            device_name: None,
         }
     }
 }

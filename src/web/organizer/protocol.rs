@@ -33,6 +33,7 @@ use crate::{
     evaluation::{RankedImages, TimedInput, Whole},
     leaderboard::{Preview, Stand},
     problem::Problem,
+    worker::presence,
 };
 
 #[derive(Template)]
@@ -46,6 +47,8 @@ struct ProtocolPage {
     baseline: String,
     presets: &'static [Preset],
     form: Form,
+    /// Names of the workers' devices.
+    devices: Vec<String>,
     preview: Option<Previewed>,
 }
 
@@ -74,6 +77,9 @@ pub struct Form {
     flops: String,
     #[serde(default)]
     device: String,
+    /// Empty: any of the class.
+    #[serde(default)]
+    device_name: String,
     /// `256x256`, or `lr-images`.
     #[serde(default)]
     input: String,
@@ -127,6 +133,7 @@ async fn page(
         baseline: phase.baseline.name.clone(),
         presets: &PRESETS,
         form,
+        devices: presence::device_names(conn).await?,
         preview: None,
     })
 }
@@ -144,7 +151,11 @@ pub async fn act(
         let present = (phase.protocol.rules.clone(), phase.gate.stated);
         let (rules, gate) = match Preset::named(&form.preset) {
             Some(preset) => (
-                Rules { device: present.0.device, ..preset.rules(present.0.fidelity.scale) },
+                Rules {
+                    device: present.0.device,
+                    device_name: present.0.device_name.clone(),
+                    ..preset.rules(present.0.fidelity.scale)
+                },
                 preset.gate(&phase.slug).or(present.1),
             ),
             None => present,
@@ -192,6 +203,7 @@ impl Form {
             ties: word(&rules.ranking.ties),
             flops: rules.flops.as_str().into(),
             device: rules.device.as_str().into(),
+            device_name: rules.device_name.clone().unwrap_or_default(),
             input: match rules.timing.input {
                 TimedInput::Tile(height, width) => format!("{height}x{width}"),
                 TimedInput::Whole(Whole::LrImages) => "lr-images".into(),
@@ -228,6 +240,7 @@ impl Form {
         };
         rules.flops = read::<FlopsProfile>(&self.flops)?;
         rules.device = read::<DeviceClass>(&self.device)?;
+        rules.device_name = Some(self.device_name.trim().to_owned()).filter(|name| !name.is_empty());
         rules.ranked_images = read::<RankedImages>(&self.images)?;
         rules.reproduction = read::<ReproductionRule>(&self.reproduction)?;
         rules.verification = read::<Verification>(&self.verification)?;

@@ -28,8 +28,7 @@ struct Workers {
 }
 
 struct Queue {
-    class: &'static str,
-    device: &'static str,
+    device: String,
     queued: i64,
     oldest: Option<String>,
     running: i64,
@@ -39,7 +38,7 @@ struct Queue {
 
 struct Line {
     name: String,
-    class: &'static str,
+    device: String,
     version: String,
     since: When,
     seen: When,
@@ -64,7 +63,7 @@ pub async fn show(State(app): State<App>, Organizer(signed): Organizer) -> Resul
             1 => "one entry waits".to_owned(),
             n => format!("{n} entries wait"),
         };
-        format!("No worker for {} is there: {entries}.", metrics::device(q.class))
+        format!("No worker for {} is there: {entries}.", metrics::device_words(q.class, q.device_name.as_deref()))
     });
     let lacking = lacking.collect();
     let line = |w: Presence| {
@@ -80,7 +79,7 @@ pub async fn show(State(app): State<App>, Organizer(signed): Organizer) -> Resul
                 .then(|| (format!("/submissions/{}", job.submission), format!("{} / {}", job.challenge, job.phase))),
         });
         Line {
-            class: w.class.as_str(),
+            device: format!("{} ({})", w.device, w.device_name),
             name: w.name,
             version: w.version,
             since: When::new(w.started_at),
@@ -93,8 +92,7 @@ pub async fn show(State(app): State<App>, Organizer(signed): Organizer) -> Resul
     };
     let (there, gone): (Vec<_>, Vec<_>) = presence::list(&mut conn).await?.into_iter().partition(|w| w.alive);
     let queues = queues.into_iter().map(|q| Queue {
-        class: class_name(q.class),
-        device: metrics::device(q.class),
+        device: q.device_name.unwrap_or_else(|| format!("any {}", class_name(q.class))),
         queued: q.queued,
         oldest: (q.queued > 0).then(|| span(q.oldest_s.unsigned_abs())),
         running: q.running,

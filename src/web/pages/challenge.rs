@@ -169,12 +169,10 @@ fn rules_view(phase: &Phase, gate: Option<GateView>) -> RulesView {
         rules.limits.memory_bytes as f64 / f64::from(1 << 30),
         super::super::view::span(rules.limits.seconds)
     );
-    let device = match (rules.device, against) {
-        (class, true) => format!(
-            "{}, with {baseline} timed beside each entry, so that boards of two machines compare.",
-            metrics::device(class)
-        ),
-        (class, false) => format!("{}.", metrics::device(class)),
+    let device = metrics::device_words(rules.device, rules.device_name.as_deref());
+    let device = match against {
+        true => format!("{device}, with {baseline} timed beside each entry, so that boards of two machines compare."),
+        false => format!("{device}."),
     };
     let rule = |title, text| Rule { title, text };
     RulesView {

@@ -36,7 +36,7 @@ pub struct PhaseView {
     pub model_limit: String,
     pub quota: String,
     pub attempts: u32,
-    pub device: &'static str,
+    pub device: String,
     pub gate: String,
 }
 
@@ -72,7 +72,7 @@ impl PhaseView {
             model_limit: bytes(limits.model),
             quota,
             attempts: phase.limits.daily_attempts,
-            device: metrics::device(phase.protocol.rules.device),
+            device: metrics::device_words(phase.protocol.rules.device, phase.protocol.rules.device_name.as_deref()),
             gate: gate_words(gate, &phase.baseline.name),
         })
     }
