@@ -248,9 +248,10 @@ fn print_runtime(runtime: &Runtime) {
     }
     let reached = if record.half_width <= record.half_width_asked { "as asked" } else { "wider than asked" };
     println!(
-        "  interval   ±{:.2} % at 95 %, {reached} (±{:.2} %); {} of {} blocks were disturbed and thrown away",
+        "  interval   ±{:.2} % at 95 %, {reached} (±{:.2} %), over {} processes; {} of {} blocks were disturbed and thrown away",
         100.0 * record.half_width,
         100.0 * record.half_width_asked,
+        record.processes,
         record.discarded,
         record.blocks.len()
     );

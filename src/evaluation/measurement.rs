@@ -156,9 +156,10 @@ pub struct Runtime {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RuntimeRatio {
     pub median_ms: f64,
-    /// Entry over baseline, the median over blocks; below 1 is faster than the baseline.
+    /// Entry over baseline, the median over the blocks of a process, the mean over processes; below 1 is faster than the
+    /// baseline.
     pub ratio: f64,
-    /// 95 % bootstrap interval over blocks.
+    /// 95 % bootstrap interval over processes; of one process, over its blocks.
     pub ratio_ci95: [f64; 2],
     pub samples_ms: Vec<f64>,
 }
@@ -173,6 +174,8 @@ pub struct TimingRecord {
     pub half_width: f64,
     /// What the protocol asked for; timing stopped there, or at the protocol's cap.
     pub half_width_asked: f64,
+    /// Processes that the blocks that count were timed in; 0 in records older than this count, which had one.
+    pub processes: usize,
     /// Disturbed blocks that were thrown away and run again.
     pub discarded: usize,
     /// The machine never got quiet: disturbed blocks count too.
@@ -187,6 +190,9 @@ pub struct TimingRecord {
 /// One timed block: entry, baseline, baseline, entry; or the entry alone twice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BlockRecord {
+    /// Which process it was timed in, from 0.
+    #[serde(default)]
+    pub process: usize,
     /// Height and width of the input.
     pub input: (u32, u32),
     pub entry_ms: [f64; 2],

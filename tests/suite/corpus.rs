@@ -39,7 +39,8 @@ async fn phase_of(app: &App, hr: &Path, lr: &Path, gate: Option<f64>) -> Phase {
     from.gate_psnr = gate;
     from.limits = QuotaLimits { daily: 1000, total: None, daily_attempts: 1000 };
     let input = TimedInput::Tile(32, 32);
-    from.rules.timing = TimingSettings { warmup: 1, runs: 2, max_seconds: 1.0, input, ..TimingSettings::default() };
+    from.rules.timing =
+        TimingSettings { warmup: 1, processes: 1, runs: 2, max_seconds: 1.0, input, ..TimingSettings::default() };
     let made = create::challenge(&app.pool, &app.storage, &new, &from).await.expect("made").expect("no problems");
     app.reload(made.phase).await
 }

@@ -1,6 +1,9 @@
 //! Timing through the model's own process: what it records, and models that answer otherwise where they are timed.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use upscore::{
     config,
@@ -48,7 +51,7 @@ fn is_high(g: &mut GraphBuilder, x: Value, height: i64) -> Value {
 }
 
 fn settings(input: TimedInput) -> TimingSettings {
-    TimingSettings { threads: 1, warmup: 1, runs: 4, max_seconds: 2.0, half_width: 0.05, input }
+    TimingSettings { threads: 1, warmup: 1, processes: 2, runs: 4, max_seconds: 2.0, half_width: 0.05, input }
 }
 
 /// A soft picture with edges, other for every seed.
@@ -89,6 +92,8 @@ fn every_pass_is_on_record_beside_the_baselines() {
     assert_eq!((runtime.samples_ms.len(), baseline.samples_ms.len()), (runtime.runs, runtime.runs));
     // On a busy machine disturbed blocks are tried again, or all count.
     assert!(record.blocks.len() >= 2 && record.blocks.len() <= 6, "{record:?}");
+    let processes: BTreeSet<usize> = record.blocks.iter().map(|b| b.process).collect();
+    assert!(processes.len() >= 2 && (1..=processes.len()).contains(&record.processes), "{record:?}");
     let counted = record.blocks.len() - record.discarded;
     assert_eq!(2 * counted, runtime.runs);
     let disturbed = record.blocks.iter().filter(|b| b.disturbed.is_some()).count();

@@ -59,6 +59,11 @@ impl Inputs {
         Some(Inputs { images, sizes, whole })
     }
 
+    /// How many images have each size.
+    pub fn weights(&self) -> Vec<f64> {
+        self.sizes.iter().map(Size::weight).collect()
+    }
+
     /// Leaves at most `most` sizes, evenly spread from the smallest to the largest.
     pub fn thin_out(&mut self, most: usize) {
         let (all, keep) = (self.sizes.len(), most.max(1));

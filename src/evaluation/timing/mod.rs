@@ -1,9 +1,9 @@
 //! Time and memory of the forward pass, beside the baseline's in the same process.
 //!
 //! One *block* is four timed passes A B B A (A the entry, B the baseline) on two fresh inputs, behind an untimed pass of A:
-//! what changes slowly hits both alike. Blocks go on until the 95 % interval of the ratio is as narrow as the protocol asks, or its cap is reached. A block
-//! that the noise gate finds disturbed is thrown away and another is run; where the machine never gets quiet, all blocks
-//! count and the result says `noisy`.
+//! what changes slowly hits both alike. Blocks go on, in several processes one after another, until the 95 % interval of the
+//! ratio is as narrow as the protocol asks, or its cap is reached. A block that the noise gate finds disturbed is thrown away
+//! and another is run; where the machine never gets quiet, all blocks count and the result says `noisy`.
 
 mod ceiling;
 mod check;
@@ -12,6 +12,7 @@ mod gpu;
 mod inputs;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -68,10 +69,10 @@ pub fn measure(
     if let Some(baseline) = baseline {
         ours(runner.load(Slot::Baseline, baseline))?;
     }
-    let mut run = Run::new(runner, setup, settings, range, cost.scale);
-    run.blocks(&mut inputs, report)?;
+    let mut run = Run::new(runner, (setup, cancel), settings, (model, baseline), range, cost.scale);
+    run.processes(&mut inputs, report)?;
     let Run { tried, kept, .. } = run;
-    let weights: Vec<f64> = inputs.sizes.iter().map(Size::weight).collect();
+    let weights = inputs.weights();
     let (blocks, noisy) = counted(&tried, weights.len());
     let figures = Figures::of(&blocks, &weights);
     let sum = |of: &dyn Fn(&Size) -> f64| {
@@ -113,6 +114,7 @@ pub fn measure(
             cores: runner.cores.clone(),
             half_width: decides.half_width(),
             half_width_asked: settings.half_width,
+            processes: blocks.iter().map(|b| b.process).collect::<BTreeSet<_>>().len(),
             discarded: if noisy { 0 } else { tried.len() - blocks.len() },
             noisy,
             checked: kept.len(),
@@ -120,6 +122,7 @@ pub fn measure(
             blocks: tried
                 .into_iter()
                 .map(|t| BlockRecord {
+                    process: t.block.process,
                     input: inputs.sizes.get(t.block.size).map(Size::shape).unwrap_or_default(),
                     entry_ms: t.block.entry,
                     baseline_ms: t.block.baseline,
@@ -137,9 +140,13 @@ struct Tried {
     disturbed: Option<String>,
 }
 
+fn quiet(tried: &[Tried]) -> Vec<Block> {
+    tried.iter().filter(|t| t.disturbed.is_none()).map(|t| t.block).collect()
+}
+
 /// The quiet blocks; where they are too few, all, and true.
 fn counted(tried: &[Tried], sizes: usize) -> (Vec<Block>, bool) {
-    let quiet: Vec<Block> = tried.iter().filter(|t| t.disturbed.is_none()).map(|t| t.block).collect();
+    let quiet = quiet(tried);
     let every_size = (0..sizes).all(|size| quiet.iter().any(|b| b.size == size));
     if every_size && quiet.len() >= FEWEST.min(tried.len()) {
         return (quiet, false);
@@ -174,36 +181,54 @@ impl Figures {
 /// The timed blocks of one evaluation.
 struct Run<'a> {
     runner: &'a mut Runner,
+    setup: &'a Setup,
+    cancel: &'a Arc<AtomicBool>,
     settings: &'a TimingSettings,
+    model: &'a [u8],
+    baseline: Option<&'a [u8]>,
     range: u32,
     scale: u32,
     gpu: Option<gpu::Gpu>,
     start: Instant,
     waited: Duration,
+    /// The present one, from 0.
+    process: usize,
     tried: Vec<Tried>,
     lottery: Lottery,
     kept: [Option<Kept>; check::CHECKED],
 }
 
 impl<'a> Run<'a> {
-    fn new(runner: &'a mut Runner, setup: &Setup, settings: &'a TimingSettings, range: u32, scale: u32) -> Run<'a> {
+    fn new(
+        runner: &'a mut Runner,
+        (setup, cancel): (&'a Setup, &'a Arc<AtomicBool>),
+        settings: &'a TimingSettings,
+        (model, baseline): (&'a [u8], Option<&'a [u8]>),
+        range: u32,
+        scale: u32,
+    ) -> Run<'a> {
         let gpu = gpu::Gpu::open(&setup.device, runner.pid());
         let (lottery, kept) = (Lottery::new(), [const { None }; check::CHECKED]);
         Run {
             runner,
+            setup,
+            cancel,
             settings,
+            model,
+            baseline,
             range,
             scale,
             gpu,
             start: Instant::now(),
             waited: Duration::ZERO,
+            process: 0,
             tried: Vec::new(),
             lottery,
             kept,
         }
     }
 
-    fn blocks(&mut self, inputs: &mut Inputs, report: &dyn Fn(u32, u32)) -> Result<(), Fault> {
+    fn processes(&mut self, inputs: &mut Inputs, report: &dyn Fn(u32, u32)) -> Result<(), Fault> {
         report(0, 100);
         let warm = self.warm_up(inputs, inputs.sizes.len() - 1)?;
         // A block is five passes, or three; one pass of the warm-up took this long at the largest size.
@@ -212,27 +237,55 @@ impl<'a> Run<'a> {
         for size in 0..inputs.sizes.len() - 1 {
             self.warm_up(inputs, size)?;
         }
-        // Disturbed blocks and the waiting for quiet count too; the warm-up does not.
+        // Disturbed blocks, the waiting for quiet and further processes count too; the first warm-up does not.
         self.start = Instant::now();
+        loop {
+            self.blocks(inputs, report)?;
+            if self.is_enough(inputs) {
+                return Ok(());
+            }
+            self.next_process(inputs)?;
+        }
+    }
+
+    /// A process of its own for the blocks that follow.
+    fn next_process(&mut self, inputs: &Inputs) -> Result<(), Fault> {
+        *self.runner = Runner::start(self.setup, self.cancel.clone())?;
+        self.runner.load(Slot::Entry, self.model)?;
+        if let Some(baseline) = self.baseline {
+            ours(self.runner.load(Slot::Baseline, baseline))?;
+        }
+        self.gpu = gpu::Gpu::open(&self.setup.device, self.runner.pid());
+        self.process += 1;
+        for size in 0..inputs.sizes.len() {
+            self.warm_up(inputs, size)?;
+        }
+        Ok(())
+    }
+
+    /// The blocks of one process: until its part of the interval is narrow enough, or its part of the cap is reached.
+    fn blocks(&mut self, inputs: &Inputs, report: &dyn Fn(u32, u32)) -> Result<(), Fault> {
+        let (sizes, processes) = (inputs.sizes.len(), self.settings.processes.max(1));
+        let weights = inputs.weights();
+        let before = self.tried.len();
+        let asked = self.asked(sizes).div_ceil(processes);
+        // The mean of several processes is so much steadier than one's.
+        let half_width = self.settings.half_width * (processes as f64).sqrt();
+        let mut look = FIRST_LOOK.max(2 * sizes).div_ceil(processes);
+        // What earlier processes left over of their time is for those that follow.
+        let until = self.settings.max_seconds * (self.process + 1).min(processes) as f64 / processes as f64;
         self.wait_for_quiet()?;
-        let sizes = inputs.sizes.len();
-        let weights: Vec<f64> = inputs.sizes.iter().map(Size::weight).collect();
-        let asked = self.settings.runs.div_ceil(2).max(sizes);
-        let mut look = FIRST_LOOK.max(2 * sizes);
         loop {
             let size = self.due(sizes);
             self.block(inputs, size)?;
-            let quiet: Vec<Block> = self.tried.iter().filter(|t| t.disturbed.is_none()).map(|t| t.block).collect();
-            let late = self.start.elapsed().as_secs_f64() >= self.settings.max_seconds;
-            let spent = self.start.elapsed().as_secs_f64() / self.settings.max_seconds.max(1e-9);
-            let share = f64::max(spent, quiet.len() as f64 / asked as f64);
-            report((95.0 * share).min(95.0) as u32, 100);
-            let every_size = (0..sizes).all(|size| self.tried.iter().any(|t| t.block.size == size));
-            if quiet.len() >= asked || (every_size && (late || self.tried.len() >= TRIES * asked)) {
+            report(self.done(sizes), 100);
+            let tried = &self.tried[before..];
+            let quiet = quiet(tried);
+            if quiet.len() >= asked || tried.len() >= TRIES * asked || self.start.elapsed().as_secs_f64() >= until {
                 return Ok(());
             }
             if quiet.len() >= look {
-                if Figures::half_width(&quiet, &weights) <= self.settings.half_width {
+                if Figures::half_width(&quiet, &weights) <= half_width {
                     return Ok(());
                 }
                 look += look.div_ceil(4);
@@ -241,6 +294,30 @@ impl<'a> Run<'a> {
                 self.wait_for_quiet()?;
             }
         }
+    }
+
+    /// Whether no further process is needed: the interval is narrow enough, or a cap is reached.
+    fn is_enough(&self, inputs: &Inputs) -> bool {
+        let sizes = inputs.sizes.len();
+        let (asked, quiet) = (self.asked(sizes), quiet(&self.tried));
+        let every_size = (0..sizes).all(|size| self.tried.iter().any(|t| t.block.size == size));
+        let late = self.start.elapsed().as_secs_f64() >= self.settings.max_seconds;
+        let narrow = || Figures::half_width(&quiet, &inputs.weights()) <= self.settings.half_width;
+        quiet.len() >= asked
+            || every_size && (late || self.tried.len() >= TRIES * asked)
+            || self.process + 1 >= self.settings.processes && !quiet.is_empty() && narrow()
+    }
+
+    /// Blocks that the protocol asks for at most.
+    fn asked(&self, sizes: usize) -> usize {
+        self.settings.runs.div_ceil(2).max(sizes)
+    }
+
+    /// Part done, of 100.
+    fn done(&self, sizes: usize) -> u32 {
+        let spent = self.start.elapsed().as_secs_f64() / self.settings.max_seconds.max(1e-9);
+        let share = f64::max(spent, quiet(&self.tried).len() as f64 / self.asked(sizes) as f64);
+        (95.0 * share).min(95.0) as u32
     }
 
     /// The size with the fewest quiet blocks, of these the one with the fewest tries.
@@ -281,7 +358,7 @@ impl<'a> Run<'a> {
             self.kept[place] = Some(Kept { image, output });
         }
         self.tried.push(Tried {
-            block: Block { size: index, entry, baseline },
+            block: Block { process: self.process, size: index, entry, baseline },
             disturbed: gate::disturbance(&load, change.as_ref()),
         });
         Ok(())
@@ -343,7 +420,7 @@ mod tests {
     use super::*;
 
     fn tried(size: usize, disturbed: bool) -> Tried {
-        let block = Block { size, entry: [1.0, 1.0], baseline: Some([2.0, 2.0]) };
+        let block = Block { process: 0, size, entry: [1.0, 1.0], baseline: Some([2.0, 2.0]) };
         Tried { block, disturbed: disturbed.then(|| "noise".to_owned()) }
     }
 

@@ -238,7 +238,10 @@ fn plausibility(m: &Measurement) -> Vec<(&'static str, String)> {
     lines.push(("Checked passes", format!("{} timed passes, drawn at random, gave the same images", record.checked)));
     let disturbed = record.blocks.iter().filter(|b| b.disturbed.is_some()).count();
     let noise = if record.noisy { "; too few were quiet, so all count" } else { "" };
-    lines.push(("Blocks", format!("{}, {disturbed} disturbed{noise}", record.blocks.len())));
+    lines.push((
+        "Blocks",
+        format!("{} in {} processes, {disturbed} disturbed{noise}", record.blocks.len(), record.processes.max(1)),
+    ));
     lines
 }
 

@@ -133,6 +133,7 @@ impl App {
         from.limits = QuotaLimits { daily: 1000, total: None, daily_attempts: 1000 };
         from.rules.timing = TimingSettings {
             warmup: 1,
+            processes: 1,
             runs: 2,
             max_seconds: 2.0,
             input: TimedInput::Tile(32, 32),
@@ -408,7 +409,9 @@ pub fn measurement() -> Measurement {
                     ceiling_bytes_per_s: 20e9,
                     implausible: None,
                 }),
+                processes: 1,
                 blocks: vec![BlockRecord {
+                    process: 0,
                     input: (256, 256),
                     entry_ms: [37.0, 36.5],
                     baseline_ms: Some([110.0, 111.0]),
