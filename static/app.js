@@ -1,5 +1,10 @@
-// Times in the reader's zone, and tables that sort. Every page is whole without this file.
+// The texts of scripts, times in the reader's zone, and tables that sort. Every page is whole without this file.
 "use strict";
+
+// Texts of scripts in the page's language, by their English: the server hands over those that are not English.
+const words = JSON.parse(document.body.dataset.words ?? "{}");
+const say = (english, values = {}) =>
+  (words[english] ?? english).replace(/%\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 
 const two = (n) => String(n).padStart(2, "0");
 

@@ -91,11 +91,11 @@ if (view && filters) {
     copy.addEventListener("click", async () => {
       try {
         await navigator.clipboard.writeText(window.location.href);
-        copy.textContent = "Copied";
+        copy.textContent = say("Copied");
       } catch {
-        copy.textContent = "Copy it from the address bar";
+        copy.textContent = say("Copy it from the address bar");
       }
-      window.setTimeout(() => (copy.textContent = "Copy link"), 2500);
+      window.setTimeout(() => (copy.textContent = say("Copy link")), 2500);
     });
   }
 }

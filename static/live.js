@@ -13,7 +13,7 @@ if (section) {
     const now = JSON.parse(event.data);
     if (now.final) {
       source.close();
-      line.textContent = "Done; the results are being shown.";
+      line.textContent = say("Done; the results are being shown.");
       window.location.reload();
       return;
     }
@@ -29,14 +29,14 @@ if (section) {
     if (line.textContent !== now.line) line.textContent = now.line;
     const pill = document.querySelector("h1 .pill");
     if (pill) {
-      pill.textContent = now.state;
+      pill.textContent = section.dataset[now.state] ?? now.state;
       pill.className = `pill ${now.state}`;
     }
   });
 
   source.addEventListener("error", () => {
     lost += 1;
-    line.textContent = "The connection was lost; trying again.";
+    line.textContent = say("The connection was lost; trying again.");
     if (lost > 5) {
       source.close();
       window.setTimeout(() => window.location.reload(), 10000);

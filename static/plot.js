@@ -12,7 +12,7 @@ function live(figure) {
   const bar = document.createElement("p");
   bar.className = "help";
   bar.setAttribute("role", "status");
-  const hint = "Arrows go from mark to mark, Enter opens an entry, Space chooses it for a comparison.";
+  const hint = say("Arrows go from mark to mark, Enter opens an entry, Space chooses it for a comparison.");
   bar.textContent = hint;
   figure.querySelector("figcaption").after(bar);
   figure.append(tip);
@@ -41,15 +41,15 @@ function live(figure) {
       bar.textContent = hint;
       return;
     }
-    const names = [...chosen.values()].join(", ");
+    const names = [...chosen.values()].join(say(", "));
     if (chosen.size < 2) {
-      bar.textContent = `Chosen: ${names}. Choose another to compare them.`;
+      bar.textContent = say("Chosen: %{names}. Choose another to compare them.", { names });
       return;
     }
     const query = new URLSearchParams([...chosen.keys()].map((entry, i) => ["abcd"[i], entry]));
     const link = document.createElement("a");
     link.href = `${figure.dataset.compare}?${query}`;
-    link.textContent = `Compare ${names}`;
+    link.textContent = say("Compare %{names}", { names });
     bar.replaceChildren(link);
   }
 

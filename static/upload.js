@@ -27,10 +27,13 @@ function start(form) {
   const size = (n) => (n < 1e5 ? `${(n / 1e3).toFixed(1)} kB` : `${megabytes(n)} MB`);
   const duration = (seconds) => {
     if (!Number.isFinite(seconds)) return "";
-    if (seconds < 90) return `${Math.ceil(seconds)} s left`;
-    if (seconds < 5400) return `${Math.ceil(seconds / 60)} min left`;
-    return `${(seconds / 3600).toFixed(1)} h left`;
+    if (seconds < 90) return say("%{n} s left", { n: Math.ceil(seconds) });
+    if (seconds < 5400) return say("%{n} min left", { n: Math.ceil(seconds / 60) });
+    return say("%{n} h left", { n: (seconds / 3600).toFixed(1) });
   };
+
+  const tooLarge = (n, limit) =>
+    say("%{n} MB is more than the %{limit} MB that are allowed.", { n: megabytes(n), limit: megabytes(limit) });
 
   // ---- What was chosen, looked at before it is sent ---------------------------------------------------------------------
 
@@ -59,15 +62,15 @@ function start(form) {
         break;
       }
     }
-    if (end < 0) throw new Error("not a zip archive");
+    if (end < 0) throw new Error(say("not a zip archive"));
     const [count, length, offset] = [tail.getUint16(end + 10, true), tail.getUint32(end + 12, true), tail.getUint32(end + 16, true)];
     if (count === 0xffff || length === 0xffffffff || offset === 0xffffffff || length > 8e6) return null;
     const list = await bytesOf(file, offset, offset + length);
     const found = [];
     for (let at = 0; found.length < count; ) {
-      if (at + 46 > list.byteLength || list.getUint32(at, true) !== 0x02014b50) throw new Error("its list is damaged");
+      if (at + 46 > list.byteLength || list.getUint32(at, true) !== 0x02014b50) throw new Error(say("its list is damaged"));
       const [name, extra, comment] = [28, 30, 32].map((i) => list.getUint16(at + i, true));
-      if (at + 46 + name > list.byteLength) throw new Error("its list is damaged");
+      if (at + 46 + name > list.byteLength) throw new Error(say("its list is damaged"));
       found.push({
         name: new TextDecoder().decode(new Uint8Array(list.buffer, list.byteOffset + at + 46, name)),
         method: list.getUint16(at + 10, true),
@@ -90,21 +93,21 @@ function start(form) {
     return new Response(stream).text();
   }
 
-  const listed = (names) => names.slice(0, 5).join(", ") + (names.length > 5 ? ` and ${names.length - 5} more` : "");
+  const listed = (names) => names.slice(0, 5).join(", ") + (names.length > 5 ? say(" and %{n} more", { n: names.length - 5 }) : "");
 
   // As the server pairs them: by id, in any folder and any case, with or without the scale.
   async function lookAtResults([file]) {
     if (!file) return [];
-    if (!/\.zip$/i.test(file.name)) return [["bad", "The results are a .zip archive."]];
-    if (file.size > limits.results) return [["bad", `${megabytes(file.size)} MB is more than the ${megabytes(limits.results)} MB that are allowed.`]];
+    if (!/\.zip$/i.test(file.name)) return [["bad", say("The results are a .zip archive.")]];
+    if (file.size > limits.results) return [["bad", tooLarge(file.size, limits.results)]];
     let found;
     try {
       found = await entries(file);
     } catch (error) {
-      return [["bad", `This zip cannot be read: ${error.message}.`]];
+      return [["bad", say("This zip cannot be read: %{why}.", { why: error.message })]];
     }
     const wanted = await images();
-    if (!found || !wanted) return [["", `${size(file.size)}; the server will look inside.`]];
+    if (!found || !wanted) return [["", say("%{size}; the server will look inside.", { size: size(file.size) })]];
     const ids = new Map();
     for (const name of wanted.names) ids.set(`${name}x${wanted.scale}`.toLowerCase(), name);
     for (const name of wanted.names) ids.set(name.toLowerCase(), name);
@@ -125,24 +128,24 @@ function start(form) {
     }
     const missing = wanted.names.filter((name) => !seen.has(name));
     const lines = [
-      [missing.length ? "bad" : "good", `${seen.size} of ${wanted.names.length} images, ${size(file.size)}`],
+      [missing.length ? "bad" : "good", say("%{seen} of %{all} images, %{size}", { seen: seen.size, all: wanted.names.length, size: size(file.size) })],
     ];
-    if (missing.length) lines.push(["bad", `Missing: ${listed(missing)}.`]);
-    if (others.length) lines.push(["bad", `Not among the images: ${listed(others)}.`]);
+    if (missing.length) lines.push(["bad", say("Missing: %{names}.", { names: listed(missing) })]);
+    if (others.length) lines.push(["bad", say("Not among the images: %{names}.", { names: listed(others) })]);
     return lines;
   }
 
   async function lookAtModel(files) {
     if (files.length === 0) return [];
     const bytes = files.reduce((sum, file) => sum + file.size, 0);
-    if (bytes > limits.model) return [["bad", `${megabytes(bytes)} MB is more than the ${megabytes(limits.model)} MB that are allowed.`]];
+    if (bytes > limits.model) return [["bad", tooLarge(bytes, limits.model)]];
     const graphs = files.filter((file) => /\.onnx$/i.test(file.name));
-    if (files.length > 2) return [["bad", "A model is one file, or an .onnx file and its data file."]];
-    if (files.length === 2 && graphs.length !== 1) return [["bad", "Of two files one is the .onnx graph and one its data."]];
+    if (files.length > 2) return [["bad", say("A model is one file, or an .onnx file and its data file.")]];
+    if (files.length === 2 && graphs.length !== 1) return [["bad", say("Of two files one is the .onnx graph and one its data.")]];
     if (files.length === 1 && !graphs.length && !/\.zip$/i.test(files[0].name)) {
-      return [["bad", "The model is an .onnx file, or a zip with it and its data file."]];
+      return [["bad", say("The model is an .onnx file, or a zip with it and its data file.")]];
     }
-    return [["good", `${files.map((file) => file.name).join(" and ")}, ${size(bytes)}`]];
+    return [["good", `${files.map((file) => file.name).join(say(" and "))}, ${size(bytes)}`]];
   }
 
   // What the readme says goes into fields that are empty still.
@@ -210,11 +213,11 @@ function start(form) {
     const [since, before] = marks[0];
     const speed = now > since ? ((sent - before) * 1000) / (now - since) : 0;
     bar.value = total ? (100 * sent) / total : 0;
-    const amount = `${megabytes(sent)} of ${megabytes(total)} MB`;
-    if (paused) line.textContent = `Paused at ${amount}. What was sent is kept for a day.`;
-    else if (jobs.every((job) => job.whole)) line.textContent = "Sent; the files are being checked.";
+    const amount = say("%{sent} of %{total} MB", { sent: megabytes(sent), total: megabytes(total) });
+    if (paused) line.textContent = say("Paused at %{amount}. What was sent is kept for a day.", { amount });
+    else if (jobs.every((job) => job.whole)) line.textContent = say("Sent; the files are being checked.");
     // The system takes bytes before the network does.
-    else if (sent >= total) line.textContent = `${amount} on their way.`;
+    else if (sent >= total) line.textContent = say("%{amount} on their way.", { amount });
     else if (speed > 0) line.textContent = `${amount}, ${megabytes(speed)} MB/s, ${duration((total - sent) / speed)}`;
     else line.textContent = amount;
   }
@@ -239,7 +242,7 @@ function start(form) {
         },
         onError: (error) => {
           const status = error.originalResponse?.getStatus() ?? 0;
-          if (passes(status)) halt("The connection is lost. It goes on when it is back, or when you say so.");
+          if (passes(status)) halt(say("The connection is lost. It goes on when it is back, or when you say so."));
           else reject(error);
         },
         onSuccess: () => {
@@ -263,7 +266,7 @@ function start(form) {
 
   function halt(words) {
     paused = true;
-    pause.textContent = "Go on";
+    pause.textContent = say("Go on");
     if (words) line.textContent = words;
     else show();
   }
@@ -272,8 +275,8 @@ function start(form) {
     if (!paused) return;
     paused = false;
     marks = [];
-    pause.textContent = "Pause";
-    line.textContent = "Going on.";
+    pause.textContent = say("Pause");
+    line.textContent = say("Going on.");
     for (const job of jobs) if (job.started && !job.whole) job.upload.start();
   }
 
@@ -308,7 +311,7 @@ function start(form) {
     sending.hidden = true;
     button.disabled = false;
     paused = false;
-    pause.textContent = "Pause";
+    pause.textContent = say("Pause");
   }
 
   function refuse(problems) {
@@ -335,7 +338,7 @@ function start(form) {
     try {
       return JSON.parse(text);
     } catch {
-      return { errors: [{ code: "internal", message: `The server answered ${status}.` }] };
+      return { errors: [{ code: "internal", message: say("The server answered %{status}.", { status }) }] };
     }
   };
 
@@ -352,8 +355,9 @@ function start(form) {
         if (answer.status < 500 || attempt >= 5) return [answer.ok, answerOf(await answer.text(), answer.status)];
       } catch {
         if (attempt >= 5) {
-          const hint = "The files are there; send the form again.";
-          return [false, { errors: [{ code: "connection_lost", message: "The connection was lost before the server answered.", hint }] }];
+          const hint = say("The files are there; send the form again.");
+          const message = say("The connection was lost before the server answered.");
+          return [false, { errors: [{ code: "connection_lost", message, hint }] }];
         }
       }
       await new Promise((resolve) => window.setTimeout(resolve, 1000 * 2 ** attempt));
@@ -367,7 +371,7 @@ function start(form) {
     button.disabled = true;
     marks = [];
     bar.value = 0;
-    line.textContent = "Starting the upload.";
+    line.textContent = say("Starting the upload.");
     // The model first: it is small.
     const files = ["model", "results"].flatMap((part) => [...inputs[part].files].map((file) => [part, file]));
     jobs = files.map(([part, file]) => make(part, file));
@@ -381,13 +385,13 @@ function start(form) {
       return;
     }
     if (jobs !== mine) return;
-    line.textContent = "Sent; the files are being checked.";
+    line.textContent = say("Sent; the files are being checked.");
     const [accepted, answer] = await submit();
     if (accepted && answer.url) {
       for (const job of mine) await forget(job);
       window.location.assign(answer.url);
     } else {
-      refuse(answer.errors ?? [{ code: "internal", message: "The server's answer was not understood." }]);
+      refuse(answer.errors ?? [{ code: "internal", message: say("The server's answer was not understood.") }]);
     }
   });
 
@@ -402,7 +406,7 @@ function start(form) {
         continue;
       }
       const list = inputs[metadata.part].closest(".drop").querySelector(".found");
-      list.append(element("li", "", `An upload of ${metadata.filename} was interrupted; choose the same file and it goes on.`));
+      list.append(element("li", "", say("An upload of %{name} was interrupted; choose the same file and it goes on.", { name: metadata.filename })));
     }
   });
 }

@@ -3,7 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::view::fixed;
+use super::{
+    lang::{Lang, say, t, told},
+    view::fixed,
+};
 use crate::{
     challenge::protocol::{self, Comparison, DeviceClass, FlopsProfile, Metric, ReproductionRule, Rule, Rules, Ties},
     evaluation::{RankedImages, TimedInput, fidelity::Channel},
@@ -35,125 +38,141 @@ pub fn definitions(rules: &Rules) -> Vec<Definition> {
     let define = |id, name, unit, better, text: String| Definition { id, name, unit, better, text };
     let fidelity = &rules.fidelity;
     let channel = match fidelity.channel {
-        Channel::Rgb => "the three RGB channels together",
-        Channel::Y => "the luma channel rounded to 8 bits",
-        Channel::YFloat => "the luma channel, not rounded",
+        Channel::Rgb => t("the three RGB channels together"),
+        Channel::Y => t("the luma channel rounded to 8 bits"),
+        Channel::YFloat => t("the luma channel, not rounded"),
     };
     let whose = match rules.ranked_images {
-        RankedImages::Uploaded => "that were uploaded",
-        RankedImages::Model => "that the model makes here",
+        RankedImages::Uploaded => t("that were uploaded"),
+        RankedImages::Model => t("that the model makes here"),
     };
     let timing = &rules.timing;
     let threads = match rules.device {
-        DeviceClass::Cpu => format!("{} pinned CPU threads", timing.threads),
-        DeviceClass::Cuda => rules.device_name.clone().unwrap_or_else(|| "one GPU".to_owned()),
+        DeviceClass::Cpu => say("%{n} pinned CPU threads").with("n", timing.threads).to_string(),
+        DeviceClass::Cuda => rules.device_name.clone().unwrap_or_else(|| t("one GPU").to_owned()),
     };
     let (fed, at) = match timing.input {
         TimedInput::Tile(height, width) => {
-            (format!("a 1×3×{height}×{width} tile of LR images"), format!("a 1×3×{height}×{width} input"))
+            let size = format!("1×3×{height}×{width}");
+            let fed = say("a %{size} tile of LR images").with("size", &size).to_string();
+            (fed, say("a %{size} input").with("size", size).to_string())
         }
-        TimedInput::Whole(_) => ("each LR image at its full size".to_owned(), "the largest LR image".to_owned()),
+        TimedInput::Whole(_) => (t("each LR image at its full size").to_owned(), t("the largest LR image").to_owned()),
     };
     let counter = match rules.flops {
-        FlopsProfile::Kair => "of AIM2020 and NTIRE2022–2023 (convolutions, linear layers, activations)",
-        FlopsProfile::Fvcore => "of NTIRE2024 on (fvcore)",
+        FlopsProfile::Kair => t("of AIM2020 and NTIRE2022–2023 (convolutions, linear layers, activations)"),
+        FlopsProfile::Fvcore => t("of NTIRE2024 on (fvcore)"),
     };
     use Better::{Higher, Lower};
+    let psnr = say(
+        "Of the 8-bit images %{whose} against the hidden HR, over %{channel}, %{border} pixels at each border left out; mean \
+         over images.",
+    );
+    let runtime = say(
+        "Forward pass alone per image, batch 1, fp32, on %{threads}, fed %{fed}: median of up to %{runs} passes after \
+         %{warmup} to warm up. Decoding and copies are outside.",
+    );
+    let ratio = say(
+        "Runtime over the baseline's, both timed in turn (A B B A) in one process on the same pixels, until the 95 % interval \
+         is within ±%{width} % or %{seconds} s are over; ± half of that interval. Below 1 is faster. “noisy”: the machine \
+         never got quiet.",
+    );
+    let memory = say("Most that the runtime's own allocator had in use during one pass at %{at}, weights included.")
+        .with("at", at);
     vec![
         define(
             "psnr",
             "PSNR",
             "dB",
             Higher,
-            format!(
-                "Of the 8-bit images {whose} against the hidden HR, over {channel}, {} pixels at each border left out; mean \
-                 over images.",
-                fidelity.border
-            ),
+            psnr.with("whose", whose).with("channel", channel).with("border", fidelity.border).into(),
         ),
-        define("ssim", "SSIM", "", Higher, "Same pixels as the PSNR, 11×11 Gaussian window; mean over images.".into()),
+        define(
+            "ssim",
+            "SSIM",
+            "",
+            Higher,
+            t("Same pixels as the PSNR, 11×11 Gaussian window; mean over images.").into(),
+        ),
         define(
             "runtime_ms",
-            "Runtime",
+            t("Runtime"),
             "ms",
             Lower,
-            format!(
-                "Forward pass alone per image, batch 1, fp32, on {threads}, fed {fed}: median of up to {} passes after {} to \
-                 warm up. Decoding and copies are outside.",
-                timing.runs, timing.warmup
-            ),
+            runtime
+                .with("threads", threads)
+                .with("fed", fed)
+                .with("runs", timing.runs)
+                .with("warmup", timing.warmup)
+                .into(),
         ),
         define(
             "runtime_ratio",
-            "× baseline",
+            t("× baseline"),
             "",
             Lower,
-            format!(
-                "Runtime over the baseline's, both timed in turn (A B B A) in one process on the same pixels, until the 95 % \
-                 interval is within ±{} % or {} s are over; ± half of that interval. Below 1 is faster. “noisy”: the machine \
-                 never got quiet.",
-                fixed(100.0 * timing.half_width, 1),
-                timing.max_seconds
-            ),
+            ratio.with("width", fixed(100.0 * timing.half_width, 1)).with("seconds", timing.max_seconds).into(),
         ),
-        define("params", "Params", "M", Lower, "Learned values, each counted once, in the model as deployed.".into()),
+        define(
+            "params",
+            t("Params"),
+            "M",
+            Lower,
+            t("Learned values, each counted once, in the model as deployed.").into(),
+        ),
         define(
             "flops",
             "FLOPs",
             "G",
             Lower,
-            format!("At a 1×3×256×256 input, by the counter {counter}; a multiply-add counts as one."),
+            say("At a 1×3×256×256 input, by the counter %{counter}; a multiply-add counts as one.")
+                .with("counter", counter)
+                .into(),
         ),
         define(
             "activations",
-            "Acts",
+            t("Acts"),
             "M",
             Lower,
-            "Output elements of every convolution at a 1×3×256×256 input.".into(),
+            t("Output elements of every convolution at a 1×3×256×256 input.").into(),
         ),
-        define(
-            "memory_mib",
-            "Memory",
-            "MiB",
-            Lower,
-            format!("Most that the runtime's own allocator had in use during one pass at {at}, weights included."),
-        ),
-        define("convs", "Convs", "", Lower, "Two-dimensional convolutions executed in one forward pass.".into()),
+        define("memory_mib", t("Memory"), "MiB", Lower, memory.into()),
+        define("convs", t("Convs"), "", Lower, t("Two-dimensional convolutions executed in one forward pass.").into()),
     ]
 }
 
 /// One sentence of the gate's comparison.
 pub fn comparison(gate: Comparison) -> String {
     match gate {
-        Comparison::Exact => "compared as measured, not rounded".into(),
-        Comparison::Rounded { decimals } => format!("both rounded to {decimals} decimals"),
+        Comparison::Exact => t("compared as measured, not rounded").into(),
+        Comparison::Rounded { decimals } => say("both rounded to %{n} decimals").with("n", decimals).into(),
     }
 }
 
 pub fn reproduction(rule: ReproductionRule, ranked: RankedImages) -> &'static str {
     match (rule, ranked) {
-        (ReproductionRule::Required, RankedImages::Model) => {
+        (ReproductionRule::Required, RankedImages::Model) => t(
             "Your model is run on the LR images, and the images it makes here are scored and ranked. The images you upload \
-             must be the same within one grey level; otherwise the entry is not ranked."
-        }
-        (ReproductionRule::Held, RankedImages::Model) => {
+             must be the same within one grey level; otherwise the entry is not ranked.",
+        ),
+        (ReproductionRule::Held, RankedImages::Model) => t(
             "Your model is run on the LR images, and the images it makes here are scored and ranked. Where the images you \
-             upload are others by more than one grey level, the entry is held until an organizer decides."
-        }
-        (ReproductionRule::Shown, RankedImages::Model) => {
+             upload are others by more than one grey level, the entry is held until an organizer decides.",
+        ),
+        (ReproductionRule::Shown, RankedImages::Model) => t(
             "Your model is run on the LR images, and the images it makes here are scored and ranked; whether they are those \
-             that you upload is shown beside the entry."
-        }
-        (ReproductionRule::Held, RankedImages::Uploaded) => {
+             that you upload is shown beside the entry.",
+        ),
+        (ReproductionRule::Held, RankedImages::Uploaded) => t(
             "Your model is run on the LR images and must make the images you upload, within one grey level; otherwise the \
-             entry is held until an organizer decides."
-        }
-        (ReproductionRule::Required, RankedImages::Uploaded) => {
+             entry is held until an organizer decides.",
+        ),
+        (ReproductionRule::Required, RankedImages::Uploaded) => t(
             "Your model is run on the LR images and must make the images you upload, within one grey level; otherwise the \
-             entry is not ranked."
-        }
+             entry is not ranked.",
+        ),
         (ReproductionRule::Shown, RankedImages::Uploaded) => {
-            "Your model is run on the LR images; whether it makes the images you upload is shown beside the entry."
+            t("Your model is run on the LR images; whether it makes the images you upload is shown beside the entry.")
         }
     }
 }
@@ -161,37 +180,59 @@ pub fn reproduction(rule: ReproductionRule, ranked: RankedImages) -> &'static st
 /// What a board is ordered by, in words.
 pub fn ranked_by(rule: &Rule, against_baseline: bool) -> String {
     match rule {
-        Rule::Metric(Metric::Runtime) if against_baseline => "runtime relative to the baseline".into(),
-        rule => rule.words(),
+        Rule::Metric(Metric::Runtime) if against_baseline => t("runtime relative to the baseline").into(),
+        Rule::Metric(metric) => told(metric.words()).into_owned(),
+        Rule::RankSum(metrics) => say("sum of the ranks by %{figures}")
+            .with("figures", listed(metrics.iter().map(|m| told(m.words()).into())))
+            .into(),
+        Rule::Score(terms) => {
+            let parts = terms.iter().map(|t| format!("{} {}", t.weight, told(t.metric.words())));
+            say("weighted score of %{figures}").with("figures", listed(parts)).into()
+        }
+    }
+}
+
+/// `a, b and c`.
+fn listed(words: impl Iterator<Item = String>) -> String {
+    match Lang::now() {
+        Lang::English => protocol::listed(words),
+        Lang::Chinese => words.collect::<Vec<_>>().join("、"),
     }
 }
 
 /// Who shares a rank.
 pub fn ties(ties: Ties) -> &'static str {
     match ties {
-        Ties::Equal => "Equal values share a rank.",
-        Ties::Interval => {
+        Ties::Equal => t("Equal values share a rank."),
+        Ties::Interval => t(
             "Where runtime orders, entries that the timing does not tell apart share a rank: it is one more than the number of \
-             entries whose whole 95 % interval lies below."
-        }
+             entries whose whole 95 % interval lies below.",
+        ),
     }
 }
 
 /// How the figure that orders a track comes about, for its column's header.
 fn rule_definition(rule: &Rule, against_baseline: bool) -> String {
     match rule {
-        Rule::Metric(_) => format!("Ordered by {}.", ranked_by(rule, against_baseline)),
+        Rule::Metric(_) => say("Ordered by %{figure}.").with("figure", ranked_by(rule, against_baseline)).into(),
         Rule::RankSum(metrics) => {
-            let words = protocol::listed(metrics.iter().map(|m| m.words().to_owned()));
-            format!(
-                "The entry's ranks by {words} added up, each among the ranked entries by unrounded values; lower is better."
-            )
+            let words = listed(metrics.iter().map(|m| told(m.words()).into()));
+            say("The entry's ranks by %{figures} added up, each among the ranked entries by unrounded values; lower is better.")
+                .with("figures", words)
+                .into()
         }
         Rule::Score(terms) => {
-            let parts: Vec<_> =
-                terms.iter().map(|t| format!("{} · exp(2 · {} / baseline’s)", t.weight, t.metric.words())).collect();
+            let parts = terms.iter().map(|term| {
+                say("%{weight} · exp(2 · %{figure} / baseline’s)")
+                    .with("weight", term.weight)
+                    .with("figure", told(term.metric.words()))
+                    .to_string()
+            });
             let own = terms.iter().map(|t| t.weight).sum::<f64>() * 2f64.exp();
-            format!("{}; lower is better. The baseline has {}.", parts.join(" + "), fixed(own, 4))
+            say("%{sum}; lower is better. The baseline has %{own}.")
+                .with("sum", parts.collect::<Vec<_>>().join(" + "))
+                .with("own", fixed(own, 4))
+                .into()
         }
     }
 }
@@ -200,8 +241,8 @@ fn rule_definition(rule: &Rule, against_baseline: bool) -> String {
 pub fn score_column(rule: &Rule, against_baseline: bool) -> Option<Definition> {
     let name = match rule {
         Rule::Metric(_) => return None,
-        Rule::RankSum(_) => "Rank sum",
-        Rule::Score(_) => "Score",
+        Rule::RankSum(_) => t("Rank sum"),
+        Rule::Score(_) => t("Score"),
     };
     let text = rule_definition(rule, against_baseline);
     Some(Definition { id: "score", name, unit: "", better: Better::Lower, text })

@@ -1,5 +1,6 @@
 //! Plots as plain numbers: the templates draw SVG from them, with classes and no inline style.
 
+use super::lang::{say, t, told};
 use crate::evaluation::Runtime;
 
 /// A point to be plotted.
@@ -304,12 +305,16 @@ pub fn passes(runtime: &Runtime) -> Option<Passes> {
     let to_y = |value: f64| frame.bottom - (value - low) / (high - low) * (frame.bottom - frame.top);
     let step = (frame.right - frame.left - 24.0) / all.len().saturating_sub(1).max(1) as f64;
     let dots = all.iter().enumerate().map(|(i, &(block, ms, of_baseline, why))| {
-        let whose = if of_baseline { "baseline" } else { "entry" };
-        let cause = why.map_or_else(String::new, |why| format!("; disturbed: {why}"));
+        let whose = if of_baseline { t("baseline") } else { t("entry") };
+        let cause = why.map_or_else(String::new, |why| say("; disturbed: %{why}").with("why", told(why)).into());
         Pass {
             x: frame.left + 12.0 + i as f64 * step,
             y: to_y(off(ms, of_baseline)),
-            title: format!("{whose}, block {}: {ms:.3} ms, {:+.1} %{cause}", block + 1, off(ms, of_baseline)),
+            title: say("%{whose}, block %{n}: %{time}")
+                .with("whose", whose)
+                .with("n", block + 1)
+                .with("time", format!("{ms:.3} ms, {:+.1} %{cause}", off(ms, of_baseline)))
+                .into(),
             class: match (of_baseline, why) {
                 (false, None) => "entry",
                 (false, Some(_)) => "entry disturbed",

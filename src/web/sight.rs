@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Error, extract::Viewer, view::When};
+use super::{Error, extract::Viewer, lang::t, view::When};
 use crate::{
     challenge::phase::{Phase, PhaseState, Visibility},
     leaderboard::Boards,
@@ -102,8 +102,8 @@ pub fn seen_by_words(phase: &Phase) -> String {
 /// Why nobody but organizers sees the figures of a phase, and until when.
 pub fn hidden_words(phase: &Phase) -> &'static str {
     match phase.visibility {
-        Visibility::AfterEnd => "everybody sees the figures when this phase closes.",
-        _ => "the organizers publish the figures of this phase.",
+        Visibility::AfterEnd => t("everybody sees the figures when this phase closes."),
+        _ => t("the organizers publish the figures of this phase."),
     }
 }
 

@@ -3,7 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::view::span;
+use super::{
+    lang::{say, t},
+    view::span,
+};
 use crate::{
     evaluation::{Progress, Step},
     queue::{Position, State},
@@ -65,14 +68,14 @@ impl Steps {
         let at = progress.and_then(|p| EVALUATION.iter().position(|(step, ..)| *step == p.step));
         let mut percent = if state == State::Running { STARTED } else { 5 };
         let mut line = match state {
-            State::Queued if waiting.is_empty() => "Waiting for a worker.".to_owned(),
-            State::Queued => format!("Waiting for a worker: {waiting}."),
-            _ => "A worker has taken it and is starting.".to_owned(),
+            State::Queued if waiting.is_empty() => t("Waiting for a worker.").to_owned(),
+            State::Queued => say("Waiting for a worker: %{place}.").with("place", &waiting).into(),
+            _ => t("A worker has taken it and is starting.").to_owned(),
         };
         for (i, (_, name, share)) in EVALUATION.into_iter().enumerate() {
             let here = at == Some(i);
             let done = match progress {
-                Some(p) if here && p.total > 0 => format!("{} of {}", p.done.min(p.total), p.total),
+                Some(p) if here && p.total > 0 => of(p.done.min(p.total), p.total),
                 _ => String::new(),
             };
             let status = match state {
@@ -91,7 +94,11 @@ impl Steps {
                 };
                 percent += part;
                 if here {
-                    line = if done.is_empty() { format!("{}.", doing(i)) } else { format!("{}: {done}.", doing(i)) };
+                    line = if done.is_empty() {
+                        say("%{doing}.").with("doing", doing(i)).into()
+                    } else {
+                        say("%{doing}: %{done}.").with("doing", doing(i)).with("done", &done).into()
+                    };
                 }
             }
             steps.push(StepView { name, status, detail: done });
@@ -109,7 +116,12 @@ impl Steps {
         steps.push(step(name, last, ""));
         if state.is_final() {
             percent = 100;
-            line = format!("{}.", name[..1].to_uppercase() + &name[1..]);
+            line = match state {
+                State::Failed => t("Failed."),
+                State::Cancelled => t("Cancelled."),
+                _ => t("Scored."),
+            }
+            .to_owned();
         }
         Steps { steps, percent: percent.min(100) as u8, line }
     }
@@ -119,12 +131,17 @@ fn step(name: &'static str, status: Status, detail: &str) -> StepView {
     StepView { name, status, detail: detail.to_owned() }
 }
 
+/// `3 of 7`.
+fn of(some: impl std::fmt::Display, all: impl std::fmt::Display) -> String {
+    say("%{some} of %{all}").with("some", some).with("all", all).into()
+}
+
 fn doing(i: usize) -> &'static str {
     [
-        "Scoring the uploaded images against the hidden ones",
-        "Counting parameters, FLOPs and activations",
-        "Running the model on the LR images and comparing",
-        "Timing the model beside the baseline",
+        t("Scoring the uploaded images against the hidden ones"),
+        t("Counting parameters, FLOPs and activations"),
+        t("Running the model on the LR images and comparing"),
+        t("Timing the model beside the baseline"),
     ][i]
 }
 
@@ -134,9 +151,11 @@ fn queue_words(state: State, position: Option<Position>) -> (Status, String) {
         return (if cancelled { Status::Todo } else { Status::Done }, String::new());
     }
     let words = position.map_or_else(String::new, |p| {
-        let place = if p.position <= 1 { "next in line".into() } else { format!("{} of {}", p.position, p.of) };
+        let place = if p.position <= 1 { t("next in line").to_owned() } else { of(p.position, p.of) };
         match p.estimate_s {
-            Some(s) if s >= 5 => format!("{place}, about {}", span(s.unsigned_abs())),
+            Some(s) if s >= 5 => {
+                say("%{place}, about %{span}").with("place", place).with("span", span(s.unsigned_abs())).into()
+            }
             _ => place,
         }
     });

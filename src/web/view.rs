@@ -50,6 +50,11 @@ impl Page {
         say(english)
     }
 
+    /// The texts of scripts as JSON, where they are not English.
+    pub fn script_words(&self) -> Option<&'static str> {
+        lang::script_words()
+    }
+
     /// The pieces of a text between its values, which the template shows with markup of their own.
     pub fn parts(&self, english: &'static str) -> Vec<&'static str> {
         lang::parts(english)

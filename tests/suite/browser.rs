@@ -395,6 +395,40 @@ async fn every_page_fits_a_phone_and_a_desk_in_light_and_dark() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pages_fit_in_chinese_too() {
+    let web = Web::start().await;
+    let shown = showcase::furnish(&web).await;
+    let url = web.listen().await;
+    let board = format!("/challenges/{}/{}", shown.phase.challenge_slug, shown.phase.slug);
+    for look in [DESKTOP, PHONE] {
+        let browser = Browser::open(look).await;
+        sign_in(&browser, &url, &shown.token).await;
+        // The cookie keeps it.
+        browser.goto(&format!("{url}/?lang=zh-CN")).await;
+        let pages = [
+            ("zh-home", "/".to_owned()),
+            ("zh-challenge", format!("/challenges/{}", shown.phase.challenge_slug)),
+            ("zh-board", board.clone()),
+            ("zh-study", format!("{board}/study")),
+            ("zh-submit", format!("{board}/submit")),
+            ("zh-scored", format!("/submissions/{}", shown.scored)),
+            ("zh-failed", format!("/submissions/{}", shown.failed)),
+            ("zh-team", "/team".to_owned()),
+        ];
+        for (name, path) in pages {
+            browser.goto(&format!("{url}{path}")).await;
+            look_at(&browser, name).await;
+            let lang = browser.script("return document.documentElement.lang").await;
+            assert_eq!(lang, "zh-CN", "{name}");
+        }
+        browser.goto(&format!("{url}{board}")).await;
+        let hint = browser.texts("figure > .help").await;
+        assert!(hint[0].contains("方向键"), "a script's words: {hint:?}");
+        browser.close().await;
+    }
+}
+
 async fn look_at_all(url: &str, shown: &showcase::Showcase, look: Look) {
     let browser = Browser::open(look).await;
     browser.goto(&format!("{url}/signin")).await;

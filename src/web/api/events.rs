@@ -14,7 +14,7 @@ use tokio::{
 };
 use utoipa::ToSchema;
 
-use super::super::{App, Error, error::Errors, extract::SubmissionAt, steps::Steps};
+use super::super::{App, Error, error::Errors, extract::SubmissionAt, lang::Lang, steps::Steps};
 use crate::{
     evaluation::Progress,
     ids::SubmissionId,
@@ -54,7 +54,7 @@ pub async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Error> {
     // Before the row is read, so that nothing falls in between.
     let feed = app.feed.subscribe();
-    let follower = Follower { app, id: at.submission.id, feed, sent: None };
+    let follower = Follower { app, id: at.submission.id, feed, sent: None, lang: Lang::now() };
     let events = stream::unfold(follower, async |mut follower| {
         let now = follower.next().await?;
         let event = Event::default().event("state").json_data(&now).ok()?;
@@ -68,6 +68,8 @@ struct Follower {
     id: SubmissionId,
     feed: broadcast::Receiver<queue::Event>,
     sent: Option<StateEvent>,
+    /// The stream goes on outside of the request's task.
+    lang: Lang,
 }
 
 impl Follower {
@@ -107,7 +109,7 @@ impl Follower {
             state: newest.state,
             progress: newest.progress,
             queue: position,
-            steps: Steps::of(newest.state, newest.progress, position),
+            steps: self.lang.scoped(|| Steps::of(newest.state, newest.progress, position)),
             is_final: newest.state.is_final(),
         })
     }

@@ -27,7 +27,7 @@ use axum_extra::extract::{
 
 use super::App;
 pub use told::told;
-pub use words::{Say, parts, say, t};
+pub use words::{Say, parts, say, script_words, t};
 
 /// Holds the visitor's choice; it tells nobody apart.
 const COOKIE: &str = "lang";
@@ -113,7 +113,7 @@ pub async fn choose(State(app): State<App>, mut request: Request, next: Next) ->
     let wanted = take_wanted(request.uri_mut());
     let place = Place::of(request.uri().path());
     let lang = match place {
-        Place::Organizer => Lang::English,
+        Place::Organizer | Place::File => Lang::English,
         Place::Api => wanted.unwrap_or_default(),
         Place::Page => {
             wanted.or_else(|| kept(request.headers())).or_else(|| accepted(request.headers())).unwrap_or_default()
@@ -142,6 +142,8 @@ enum Place {
     Organizer,
     /// English but for who asks for another: programs read it, and pages' scripts.
     Api,
+    /// A picture or a feed, English: it is made once, and for everybody.
+    File,
     Page,
 }
 
@@ -150,8 +152,10 @@ impl Place {
         let below = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if below("/organizer") {
             Place::Organizer
-        } else if below("/api") {
+        } else if below("/api") && path != "/api/docs" {
             Place::Api
+        } else if [".svg", ".png", ".atom", ".zip"].iter().any(|ending| path.ends_with(ending)) {
+            Place::File
         } else {
             Place::Page
         }
@@ -246,5 +250,7 @@ mod tests {
         assert_eq!(Place::of("/organizers"), Place::Page);
         assert_eq!(Place::of("/api/v1/challenges"), Place::Api);
         assert_eq!(Place::of("/challenges/api"), Place::Page);
+        assert_eq!(Place::of("/api/docs"), Place::Page);
+        assert_eq!(Place::of("/challenges/a/b/feed.atom"), Place::File);
     }
 }

@@ -71,7 +71,8 @@ impl Pattern {
     }
 }
 
-/// The values between the pieces of a pattern that a text is made of. Values are not empty and as short as the rest allows.
+/// The values between the pieces of a pattern that a text is made of. Values are as short as the rest allows, and not empty
+/// but at the end.
 fn fit<'t>(pieces: &[&str], text: &'t str) -> Option<Vec<&'t str>> {
     // Trying takes long only where there is much to try.
     if pieces.len() > 3 && text.len() > LONG {
@@ -85,7 +86,7 @@ fn between<'t>(pieces: &[&str], text: &'t str) -> Option<Vec<&'t str>> {
     let Some((piece, rest)) = pieces.split_first() else { return text.is_empty().then(Vec::new) };
     if rest.is_empty() {
         let value = text.strip_suffix(piece)?;
-        return (!value.is_empty()).then(|| vec![value]);
+        return (!value.is_empty() || piece.is_empty()).then(|| vec![value]);
     }
     for (at, _) in text.match_indices(piece).filter(|(at, _)| *at > 0) {
         if let Some(mut values) = between(rest, &text[at + piece.len()..]) {
@@ -105,11 +106,19 @@ mod tests {
         assert_eq!(fit(&["The ", " of ", "."], "The size of x of y."), Some(vec!["size", "x of y"]));
         assert_eq!(fit(&["", " of ", " images"], "3 of 7 images"), Some(vec!["3", "7"]));
         assert_eq!(fit(&["", " of ", " images"], "3 of 7 pictures"), None);
-        assert_eq!(fit(&["a ", ""], "a "), None, "a value is not empty");
+        assert_eq!(fit(&["a ", "."], "a ."), None, "a value is not empty");
+        assert_eq!(
+            fit(&["not a PNG file", ""], "not a PNG file"),
+            Some(vec![""]),
+            "but what may be left out at the end"
+        );
         let tell = |english: &'static str| Lang::Chinese.scoped(|| told(english).into_owned());
         assert_eq!(tell("There is no such phase."), "没有这个阶段。");
         assert_eq!(tell("This phase closed at 2026-01-02 03:04 UTC."), "本阶段已于 2026-01-02 03:04 UTC 结束。");
         assert_eq!(told("There is no such phase."), "There is no such phase.");
         assert_eq!(tell("Words of nobody."), "Words of nobody.");
+        assert_eq!(tell("Your team has used 5 of its 5 evaluations of today."), "您的队伍已用完今日的评测次数：5/5。");
+        let inner = "at an input of 8×9: stopped after 60 s";
+        assert_eq!(tell(inner), "在 8×9 的 输入 上：在 60 秒后被终止", "a sentence in a sentence");
     }
 }

@@ -1,7 +1,11 @@
 //! Texts of pages. The English text is the key, so that a template can be read; `locales/zh-CN.po` has the Chinese, in
 //! gettext's form, which translators' tools read. A value is named as `%{team}`. Tests see to it that no text is missing and none is left over.
 
-use std::{collections::HashMap, fmt, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::LazyLock,
+};
 
 use polib::po_file;
 
@@ -11,13 +15,22 @@ use super::Lang;
 const FILE: &str = include_str!("../../../locales/zh-CN.po");
 /// The context of sentences that are finished in English.
 const TOLD: &str = "told";
+/// The context of what the scripts in `static/` say.
+const SCRIPT: &str = "script";
 
 /// English to Chinese.
 pub(super) type Texts = HashMap<&'static str, &'static str>;
 
-/// What stands on pages, and the sentences that are finished in English: these are found by pattern, those are not.
-static CHINESE: LazyLock<[Texts; 2]> = LazyLock::new(|| {
-    let (mut pages, mut sentences) = (Texts::new(), Texts::new());
+/// What stands on pages is not found by pattern, as sentences are that were finished in English.
+struct Chinese {
+    pages: Texts,
+    sentences: Texts,
+    /// JSON.
+    scripts: String,
+}
+
+static CHINESE: LazyLock<Chinese> = LazyLock::new(|| {
+    let (mut pages, mut sentences, mut scripts) = (Texts::new(), Texts::new(), BTreeMap::new());
     // A file that cannot be read, which a test rules out, leaves the pages English.
     let catalog = po_file::parse_from_reader(FILE.as_bytes()).inspect_err(|error| {
         tracing::error!(%error, "the Chinese texts cannot be read");
@@ -27,23 +40,31 @@ static CHINESE: LazyLock<[Texts; 2]> = LazyLock::new(|| {
         // They are there as long as the program runs.
         let [english, chinese]: [&'static str; 2] =
             [message.msgid(), chinese].map(|text| text.to_owned().leak() as &str);
-        let texts = if message.msgctxt() == Some(TOLD) { &mut sentences } else { &mut pages };
-        texts.insert(english, chinese);
+        match message.msgctxt() {
+            Some(TOLD) => sentences.insert(english, chinese),
+            Some(SCRIPT) => scripts.insert(english, chinese),
+            _ => pages.insert(english, chinese),
+        };
     }
-    [pages, sentences]
+    Chinese { pages, sentences, scripts: serde_json::json!(scripts).to_string() }
 });
 
 /// The sentences that are finished in English.
 pub(super) fn sentences() -> &'static Texts {
-    &CHINESE[1]
+    &CHINESE.sentences
 }
 
 /// A text in the asker's language.
 pub fn t(english: &'static str) -> &'static str {
     match Lang::now() {
         Lang::English => english,
-        Lang::Chinese => CHINESE[0].get(english).copied().unwrap_or(english),
+        Lang::Chinese => CHINESE.pages.get(english).copied().unwrap_or(english),
     }
+}
+
+/// What scripts say, as JSON from their English; none where that is the page's language.
+pub fn script_words() -> Option<&'static str> {
+    Lang::now().is_chinese().then_some(CHINESE.scripts.as_str())
 }
 
 /// A text with values in it.

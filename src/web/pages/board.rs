@@ -17,6 +17,7 @@ use super::{
         error::render,
         extract::{PhaseAt, Viewer},
         kept,
+        lang::{say, t},
         metrics::{self, Cell, Definition},
         plot::Scatter,
         sight::{hidden_words, seen_by, sees_board_at},
@@ -67,6 +68,8 @@ struct BoardPage {
     asked: Asked,
     /// How many entries are shown, of how many.
     count: String,
+    /// Entries of the board, shown or not.
+    whole: usize,
     /// Whether a filter left nothing.
     found_none: bool,
     /// Some ranks are open.
@@ -296,7 +299,7 @@ async fn page(
     let device = match &*devices {
         [] => view.device.to_owned(),
         [one] => one.clone(),
-        several => format!("{} devices: compare × baseline only", several.len()),
+        several => say("%{n} devices: compare × baseline only").with("n", several.len()).into(),
     };
     let most = if asked.all { usize::MAX } else { FIRST_ROWS };
     let beyond = |entries: usize| entries.saturating_sub(most);
@@ -322,16 +325,18 @@ async fn page(
         protocol: board.protocol.clone(),
         ranked_by: metrics::ranked_by(board.rule(), against),
         gate: gate_words(board.gate, &judged.baseline.name),
-        caption: format!(
-            "Protocol {}, measured on {device}. Counts are of a 1×3×256×256 input; a header's tooltip says what it is.",
-            board.protocol
-        ),
+        caption: say(
+            "Protocol %{protocol}, measured on %{device}. Counts are of a 1×3×256×256 input; a header's tooltip says what it is.",
+        )
+        .with("protocol", &board.protocol)
+        .with("device", &device)
+        .into(),
         device,
         closed_book: (!shown).then(|| match asked.selection.at {
             Some(_) if sees_board_at(&viewer, phase, None) => {
-                "The figures of this phase were not public at that time.".to_owned()
+                t("The figures of this phase were not public at that time.").to_owned()
             }
-            _ => format!("Entries are accepted, checked and measured; {}", hidden_words(phase)),
+            _ => say("Entries are accepted, checked and measured; %{why}").with("why", hidden_words(phase)).into(),
         }),
         at: asked.selection.at.and(board.at).map(When::new),
         stands: phase.as_of.filter(|_| asked.selection.at.is_none()).map(When::new),
@@ -345,9 +350,11 @@ async fn page(
         definitions,
         filters,
         count: match (found, whole) {
-            (found, whole) if found == whole => format!("{whole} {}", if whole == 1 { "entry" } else { "entries" }),
-            (found, whole) => format!("{found} of {whole} entries"),
+            (1, 1) => t("1 entry").into(),
+            (found, whole) if found == whole => say("%{n} entries").with("n", whole).into(),
+            (found, whole) => say("%{n} of %{all} entries").with("n", found).with("all", whole).into(),
         },
+        whole,
         found_none: found == 0 && whole > 0,
         open: board.ranked.iter().any(|r| r.rank_ci95.is_some_and(|[best, worst]| best < worst)),
         ties: metrics::ties(board.ranking.ties),
@@ -378,9 +385,12 @@ fn heads(asked: &Asked, definitions: &[Definition], race: bool) -> Vec<Head> {
         let column = Column::named(d.id).filter(|column| asked.selection.shows(*column))?;
         Some(head(Key::Column(column), d.name, d.unit, "num", d.text.clone()))
     });
-    let rank = "Rank; below it, in small, the ranks that the 95 % interval of its runtime leaves open";
-    let rank = head(Key::Rank, "#", "", "rank", if race { rank.into() } else { "Rank".into() });
-    let team = head(Key::Team, "Team", "", "team", "Team, by name".into());
+    let rank = match race {
+        true => t("Rank; below it, in small, the ranks that the 95 % interval of its runtime leaves open"),
+        false => t("Rank"),
+    };
+    let rank = head(Key::Rank, "#", "", "rank", rank.into());
+    let team = head(Key::Team, t("Team"), "", "team", t("Team, by name").into());
     [rank, team].into_iter().chain(figures).collect()
 }
 
@@ -503,7 +513,7 @@ fn tracks(board: &Board, asked: &Asked) -> Vec<Tab> {
         title: title.to_owned(),
         here: board.track.as_deref() == track,
     };
-    let main = (!subs.is_empty()).then(|| tab(None, "Main track"));
+    let main = (!subs.is_empty()).then(|| tab(None, t("Main track")));
     main.into_iter().chain(subs.iter().map(|t| tab(Some(&t.slug), &t.title))).collect()
 }
 
@@ -512,17 +522,17 @@ fn checks(figures: &Figures, verified: bool) -> Vec<Check> {
 }
 
 fn verified(verified: bool) -> Option<Check> {
-    verified.then_some(Check { class: "good", text: "verified" })
+    verified.then_some(Check { class: "good", text: t("verified") })
 }
 
 fn noisy(figures: &Figures) -> Option<Check> {
-    figures.noisy.then_some(Check { class: "noisy", text: "noisy" })
+    figures.noisy.then_some(Check { class: "noisy", text: t("noisy") })
 }
 
 fn check(verdict: Verdict) -> Check {
     match verdict {
-        Verdict::Reproduced => Check { class: "good", text: "reproduced" },
-        Verdict::WithinRounding => Check { class: "near", text: "within rounding" },
-        Verdict::Differs => Check { class: "bad", text: "not reproduced" },
+        Verdict::Reproduced => Check { class: "good", text: t("reproduced") },
+        Verdict::WithinRounding => Check { class: "near", text: t("within rounding") },
+        Verdict::Differs => Check { class: "bad", text: t("not reproduced") },
     }
 }

@@ -12,8 +12,9 @@ use super::{
         App, Error,
         error::render,
         extract::Viewer,
+        lang::{say, t},
         metrics::{self, Definition},
-        view::{Page, When, markdown},
+        view::{Page, When, markdown, span},
     },
     phase::{PhaseView, current, gate_words},
 };
@@ -147,43 +148,42 @@ fn rules_view(phase: &Phase, gate: Option<GateView>) -> RulesView {
     let rules = &phase.protocol.rules;
     let baseline = &phase.baseline.name;
     let gate = match gate {
-        None => "There is no gate: every entry is ranked.".into(),
-        Some(view) => format!(
-            "An entry is ranked only with a {}, {}. The others are listed with what they lack.",
-            gate_words(Some(view), baseline),
-            metrics::comparison(view.comparison)
-        ),
+        None => t("There is no gate: every entry is ranked.").into(),
+        Some(view) => say("An entry is ranked only with a %{gate}, %{how}. The others are listed with what they lack.")
+            .with("gate", gate_words(Some(view), baseline))
+            .with("how", metrics::comparison(view.comparison))
+            .into(),
     };
     let against = phase.baseline.model_sha256.is_some();
     let entry = match rules.ranking.entry {
-        EntryRule::Best => "Of each team, its best entry stands.",
-        EntryRule::Chosen => "Of each team, the entry stands that it chose; without a choice, its best.",
+        EntryRule::Best => t("Of each team, its best entry stands."),
+        EntryRule::Chosen => t("Of each team, the entry stands that it chose; without a choice, its best."),
     };
-    let ranking = format!(
-        "By {}. {} {entry}",
-        metrics::ranked_by(&rules.ranking.rule, against),
-        metrics::ties(rules.ranking.ties)
-    );
-    let limits = format!(
-        "{:.0} GiB of memory and {} for the whole evaluation; past them it fails.",
-        rules.limits.memory_bytes as f64 / f64::from(1 << 30),
-        super::super::view::span(rules.limits.seconds)
-    );
-    let device = metrics::device_words(rules.device, rules.device_name.as_deref());
+    let ranking = say("By %{rule}. %{ties} %{entry}")
+        .with("rule", metrics::ranked_by(&rules.ranking.rule, against))
+        .with("ties", metrics::ties(rules.ranking.ties))
+        .with("entry", entry)
+        .into();
+    let limits = say("%{memory} GiB of memory and %{span} for the whole evaluation; past them it fails.")
+        .with("memory", format!("{:.0}", rules.limits.memory_bytes as f64 / f64::from(1 << 30)))
+        .with("span", span(rules.limits.seconds))
+        .into();
     let device = match against {
-        true => format!("{device}, with {baseline} timed beside each entry, so that boards of two machines compare."),
-        false => format!("{device}."),
+        true => say("%{device}, with %{baseline} timed beside each entry, so that boards of two machines compare."),
+        false => say("%{device}."),
     };
+    let measures = metrics::device_words(rules.device, rules.device_name.as_deref());
+    let device = device.with("device", measures).with("baseline", baseline).into();
     let rule = |title, text| Rule { title, text };
     RulesView {
         protocol: phase.protocol.name.clone(),
         scale: rules.fidelity.scale,
         words: vec![
-            rule("Gate.", gate),
-            rule("Order.", ranking),
-            rule("Reproduction.", metrics::reproduction(rules.reproduction, rules.ranked_images).into()),
-            rule("Device.", device),
-            rule("Limits.", limits),
+            rule(t("Gate."), gate),
+            rule(t("Order."), ranking),
+            rule(t("Reproduction."), metrics::reproduction(rules.reproduction, rules.ranked_images).into()),
+            rule(t("Device."), device),
+            rule(t("Limits."), limits),
         ],
         definitions: metrics::definitions(rules),
     }

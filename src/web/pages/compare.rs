@@ -13,6 +13,7 @@ use super::super::{
     api::compare::{Chosen, Comparison, MOST, compare},
     error::render,
     extract::{PhaseAt, Viewer},
+    lang::{say, t},
     metrics::{self, Better, Cell, Definition},
     plot,
     sight::{seen_by, sees_board, sees_images},
@@ -109,8 +110,13 @@ pub async fn show(
         .ranked
         .iter()
         .map(|r| (r.submission, format!("{}. {}", r.rank, r.team)))
-        .chain(board.baseline.iter().filter_map(|b| Some((b.submission?, format!("{} (baseline)", b.team)))))
-        .chain(board.unranked.iter().map(|r| (r.submission, format!("{} (not ranked)", r.team))))
+        .chain(
+            board
+                .baseline
+                .iter()
+                .filter_map(|b| Some((b.submission?, say("%{team} (baseline)").with("team", &b.team).into()))),
+        )
+        .chain(board.unranked.iter().map(|r| (r.submission, say("%{team} (not ranked)").with("team", &r.team).into())))
         .collect();
     let choice = |name, label, of: Option<SubmissionId>| Choice {
         name,
@@ -120,12 +126,12 @@ pub async fn show(
     let against = phase.baseline.model_sha256.is_some();
     let shown = found.filter(|found| found.entries.len() > 1);
     Ok(render(&ComparePage {
-        page: Page::of(format!("Compare · {} · {}", challenge.title, phase.title), &viewer),
+        page: Page::of(format!("{} · {} · {}", t("Compare"), challenge.title, phase.title), &viewer),
         choices: vec![
-            choice("a", "Compare", chosen.a),
-            choice("b", "with", chosen.b),
-            choice("c", "and", chosen.c),
-            choice("d", "and", chosen.d),
+            choice("a", t("Compare"), chosen.a),
+            choice("b", t("with"), chosen.b),
+            choice("c", t("and"), chosen.c),
+            choice("d", t("and"), chosen.d),
         ],
         phase_title: phase.title.clone(),
         phase_slug: phase.slug.clone(),
@@ -146,9 +152,9 @@ fn heads(c: &Comparison) -> Vec<Head> {
         team: e.team.clone(),
         href: format!("/submissions/{}", e.submission),
         note: match (e.rank, e.baseline) {
-            (_, true) => "baseline".into(),
-            (Some(rank), _) => format!("rank {rank}"),
-            (None, _) => "not ranked".into(),
+            (_, true) => t("baseline").into(),
+            (Some(rank), _) => say("rank %{n}").with("n", rank).into(),
+            (None, _) => t("not ranked").into(),
         },
     };
     c.entries.iter().take(MOST).map(head).collect()
@@ -159,17 +165,17 @@ fn parallel(c: &Comparison, board: &Board, against: bool) -> Option<plot::Parall
     type Figure = (&'static str, fn(&Figures) -> Option<f64>, usize, plot::Scale);
     use plot::Scale::{Linear, Log};
     let runtime: Figure = match against {
-        true => ("× baseline", |f| f.runtime_ratio, 2, Log),
-        false => ("Runtime ms", |f| Some(f.runtime_ms), 1, Log),
+        true => (t("Runtime × baseline"), |f| f.runtime_ratio, 2, Log),
+        false => (t("Runtime ms"), |f| Some(f.runtime_ms), 1, Log),
     };
     let figures: [Figure; 7] = [
         ("PSNR dB", |f| Some(f.psnr), 2, Linear),
         ("SSIM", |f| Some(f.ssim), 4, Linear),
         runtime,
-        ("Params M", |f| Some(f.params as f64 / 1e6), 3, Log),
+        (t("Params M"), |f| Some(f.params as f64 / 1e6), 3, Log),
         ("FLOPs G", |f| Some(f.flops as f64 / 1e9), 2, Log),
-        ("Acts M", |f| Some(f.activations as f64 / 1e6), 2, Log),
-        ("Memory MiB", |f| Some(f.memory_mib), 0, Log),
+        (t("Acts M"), |f| Some(f.activations as f64 / 1e6), 2, Log),
+        (t("Memory MiB"), |f| Some(f.memory_mib), 0, Log),
     ];
     let axis = |(name, of, decimals, scale): Figure| {
         let is_cost = scale == Log;

@@ -11,6 +11,7 @@ use super::super::{
     App, Error,
     error::render,
     extract::{SubmissionAt, Viewer},
+    lang::{say, t},
     metrics::{self, Cell, Definition},
     sight::is_public,
     view::{Page, When},
@@ -137,10 +138,13 @@ pub async fn of_team(
     }
     Ok(render(&StandingPage {
         page: Page::of(format!("{} · {}", team.name, challenge.title), &viewer),
-        crumbs: vec![("/".into(), "Challenges".into()), (format!("/challenges/{}", challenge.slug), challenge.title)],
+        crumbs: vec![
+            ("/".into(), t("Challenges").into()),
+            (format!("/challenges/{}", challenge.slug), challenge.title),
+        ],
         heading: team.name,
-        thin: "team",
-        intro: "Its entries that stand on public boards.".into(),
+        thin: t("team"),
+        intro: t("Its entries that stand on public boards.").into(),
         definitions: definitions(phases.first().filter(|_| !rows.is_empty())),
         rows,
         badges,
@@ -166,13 +170,13 @@ pub async fn of_model(State(app): State<App>, at: SubmissionAt) -> Result<Respon
         first.get_or_insert(phase);
     }
     drop(conn);
-    let entry = (format!("/submissions/{}", submission.id), "Entry".to_owned());
+    let entry = (format!("/submissions/{}", submission.id), t("Entry").to_owned());
     Ok(render(&StandingPage {
-        page: Page::of(format!("Model of {}", submission.team_name), &viewer),
-        crumbs: vec![("/".into(), "Challenges".into()), entry],
+        page: Page::of(say("Model of %{team}").with("team", &submission.team_name), &viewer),
+        crumbs: vec![("/".into(), t("Challenges").into()), entry],
         heading: submission.team_name,
-        thin: "model",
-        intro: "Entries of the same people with the same weights as this one, where they stand on public boards."
+        thin: t("model"),
+        intro: t("Entries of the same people with the same weights as this one, where they stand on public boards.")
             .into(),
         definitions: definitions(first.as_ref()),
         rows,

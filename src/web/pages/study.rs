@@ -8,6 +8,7 @@ use super::super::{
     App, Error,
     error::render,
     extract::{PhaseAt, Viewer},
+    lang::{say, t},
     plot::{self, Boxes, Event, Timeline},
     sight::{seen_by, sees_board, sees_images},
     view::{Page, When, fixed},
@@ -93,8 +94,9 @@ pub async fn show(
     drop(conn);
     let metric = board.metric;
     let (timeline, events) = over_time(&board);
+    let title = say("Study of %{what}").with("what", format!("{} · {}", challenge.title, phase.title));
     Ok(render(&StudyPage {
-        page: Page::of(format!("Study of {} · {}", challenge.title, phase.title), &viewer),
+        page: Page::of(title, &viewer),
         phase_title: phase.title,
         phase_slug: phase.slug,
         protocol: study.protocol.clone(),
@@ -105,12 +107,12 @@ pub async fn show(
         volumes: study.fronts.iter().map(|f| f.hypervolume.map_or("–".into(), |v| fixed(v, 3))).collect(),
         stability: stability(&study),
         lead: match metric {
-            Metric::Runtime if board.by_ratio => "Runtime × baseline".into(),
-            Metric::Runtime => "Runtime, ms".into(),
-            Metric::Params => "Parameters, M".into(),
+            Metric::Runtime if board.by_ratio => t("Runtime × baseline").into(),
+            Metric::Runtime => t("Runtime, ms").into(),
+            Metric::Params => t("Parameters, M").into(),
             Metric::Flops => "FLOPs, G".into(),
-            Metric::Activations => "Activations, M".into(),
-            Metric::Memory => "Memory, MiB".into(),
+            Metric::Activations => t("Activations, M").into(),
+            Metric::Memory => t("Memory, MiB").into(),
             Metric::Psnr => "PSNR, dB".into(),
             Metric::Ssim => "SSIM".into(),
         },
@@ -132,7 +134,10 @@ async fn spreads(conn: &mut PgConnection, phase: &Phase, board: &Board) -> Resul
     let mut first = board.clone();
     first.ranked.truncate(BOXES);
     let table = analysis::images_of(conn, phase, &first).await?;
-    let baseline = first.baseline.iter().filter_map(|b| Some((b.submission?, format!("{} (baseline)", b.team))));
+    let baseline = first
+        .baseline
+        .iter()
+        .filter_map(|b| Some((b.submission?, say("%{team} (baseline)").with("team", &b.team).into())));
     let ranked = first.ranked.iter().map(|r| (r.submission, r.team.clone()));
     let spread = |(id, name): (SubmissionId, String)| {
         let Spread { least, lower_quartile, median, upper_quartile, most } = Spread::of(table.psnr.get(&id)?)?;
@@ -227,11 +232,11 @@ fn stability(study: &Study) -> Vec<StabilityRow> {
 
 fn name(cost: Cost) -> &'static str {
     match cost {
-        Cost::Runtime => "Runtime",
-        Cost::Params => "Params",
+        Cost::Runtime => t("Runtime"),
+        Cost::Params => t("Params"),
         Cost::Flops => "FLOPs",
-        Cost::Activations => "Acts",
-        Cost::Memory => "Memory",
-        Cost::Convs => "Convs",
+        Cost::Activations => t("Acts"),
+        Cost::Memory => t("Memory"),
+        Cost::Convs => t("Convs"),
     }
 }

@@ -15,6 +15,7 @@ use super::super::{
     error::render,
     extract::SubmissionAt,
     facts::{self, FactField},
+    lang::{say, t, told},
     metrics::{self, Better},
     plot::{self, Strip},
     sight::{Sight, hidden_words},
@@ -207,9 +208,9 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
     let scored = at.submission.state == queue::State::Scored;
     let live = full && !at.submission.state.is_final();
     let hidden = (details.measurement.is_none() && scored).then_some(match details.verdict {
-        Some(Verdict::Reproduced) => "Its model makes every sample of the uploaded images.",
-        Some(Verdict::WithinRounding) => "Its model makes the uploaded images, but for rounding.",
-        Some(Verdict::Differs) => "Its model does not make the uploaded images.",
+        Some(Verdict::Reproduced) => t("Its model makes every sample of the uploaded images."),
+        Some(Verdict::WithinRounding) => t("Its model makes the uploaded images, but for rounding."),
+        Some(Verdict::Differs) => t("Its model does not make the uploaded images."),
         None => "",
     });
     let hidden = hidden.map(|verdict| (verdict, hidden_words(&at.phase)));
@@ -224,7 +225,7 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
         queued: When::new(e.created_at),
     });
     let page = SubmissionPage {
-        page: Page::of(format!("{} · submission", at.submission.team_name), &at.viewer),
+        page: Page::of(format!("{} · {}", at.submission.team_name, t("submission")), &at.viewer),
         challenge_title: challenge.map_or_else(|| at.submission.challenge_slug.clone(), |c| c.title),
         phase_title: at.phase.title.clone(),
         state: at.submission.state.as_str(),
@@ -324,8 +325,8 @@ fn entries(at: &SubmissionAt, past: &[submission::Past]) -> (Vec<Entry>, Option<
         when: When::new(p.created_at),
         state: p.state.as_str(),
         note: match (p.withdrawn, p.chosen) {
-            (true, _) => "withdrawn",
-            (_, true) => "chosen for the board",
+            (true, _) => t("withdrawn"),
+            (_, true) => t("chosen for the board"),
             _ => "",
         },
         psnr: psnr(p).map_or_else(String::new, |db| format!("{db:.2}")),
@@ -349,9 +350,14 @@ fn entries(at: &SubmissionAt, past: &[submission::Past]) -> (Vec<Entry>, Option<
 
 fn standing(standing: &Standing) -> Option<Line> {
     match standing {
-        Standing::Ranked(rank, _) => Some(Line { class: "good", text: format!("Rank {rank} on the board.") }),
-        Standing::Unranked(reason) => Some(Line { class: "bad", text: format!("Not ranked: {}.", reason.message) }),
-        Standing::Baseline => Some(Line { class: "", text: "This is the baseline of the phase.".into() }),
+        Standing::Ranked(rank, _) => {
+            Some(Line { class: "good", text: say("Rank %{n} on the board.").with("n", rank).into() })
+        }
+        Standing::Unranked(reason) => Some(Line {
+            class: "bad",
+            text: say("Not ranked: %{reason}.").with("reason", told(&reason.message)).into(),
+        }),
+        Standing::Baseline => Some(Line { class: "", text: t("This is the baseline of the phase.").into() }),
         Standing::Absent => None,
     }
 }
@@ -414,7 +420,7 @@ pub fn results(at: &SubmissionAt, details: &Details, m: &Measurement, figures: &
 }
 
 fn baseline_name(baseline: Option<&BaselineRow>) -> String {
-    baseline.map_or_else(|| "Baseline".into(), |b| b.team.clone())
+    baseline.map_or_else(|| t("Baseline").into(), |b| b.team.clone())
 }
 
 /// How the figure compares with the baseline's: in dB where it is one, else as a factor.
@@ -455,31 +461,35 @@ fn verdict(m: &Measurement) -> VerdictLine {
     let (class, word, text) = match r.verdict {
         Verdict::Reproduced => (
             "good",
-            "Reproduced.",
-            format!("The model makes every sample of the uploaded images (input range {range})."),
+            t("Reproduced."),
+            say("The model makes every sample of the uploaded images (input range %{range})."),
         ),
         Verdict::WithinRounding => (
             "near",
-            "Within rounding.",
-            format!(
-                "The model makes the uploaded images but for one grey level in {differ} of the samples (input range {range})."
+            t("Within rounding."),
+            say(
+                "The model makes the uploaded images but for one grey level in %{share} of the samples (input range %{range}).",
             ),
         ),
         Verdict::Differs => (
             "bad",
-            "Not reproduced.",
-            format!("The model's own images are up to {} grey levels away, in {differ} of the samples.", r.max_abs),
+            t("Not reproduced."),
+            say("The model's own images are up to %{levels} grey levels away, in %{share} of the samples."),
         ),
     };
-    let text = match (r.ranked, r.model_psnr, r.uploaded_psnr) {
+    let text = text.with("range", range).with("share", differ).with("levels", r.max_abs).to_string();
+    let other = match (r.ranked, r.model_psnr, r.uploaded_psnr) {
         (RankedImages::Model, _, Some(other)) => {
-            format!("{text} The PSNR that ranks is of the model's images; that of the uploaded ones is {other:.2} dB.")
+            say("The PSNR that ranks is of the model's images; that of the uploaded ones is %{psnr} dB.")
+                .with("psnr", fixed(other, 2))
         }
         (RankedImages::Uploaded, Some(other), _) => {
-            format!("{text} The PSNR that ranks is of the uploaded images; that of the model's is {other:.2} dB.")
+            say("The PSNR that ranks is of the uploaded images; that of the model's is %{psnr} dB.")
+                .with("psnr", fixed(other, 2))
         }
-        _ => text,
+        _ => return VerdictLine { class, word, text },
     };
+    let text = format!("{text} {other}");
     VerdictLine { class, word, text }
 }
 
@@ -487,7 +497,8 @@ fn images(m: &Measurement) -> Images {
     let mut scores = m.fidelity.images.clone();
     scores.sort_by(|a, b| a.psnr.0.total_cmp(&b.psnr.0));
     let apart = |name: &str| m.reproduction.images.iter().find(|i| i.name == name).map(|i| i.max_abs);
-    let psnr = |db: Db| if db.0.is_infinite() { ("identical".into(), Db::CAP) } else { (format!("{:.2}", db.0), db.0) };
+    let psnr =
+        |db: Db| if db.0.is_infinite() { (t("identical").into(), Db::CAP) } else { (format!("{:.2}", db.0), db.0) };
     let values: Vec<(String, f64)> = scores.iter().map(|i| (i.name.clone(), i.psnr.0)).collect();
     let rows = scores.iter().map(|i| {
         let (text, exact) = psnr(i.psnr);
@@ -509,57 +520,62 @@ fn provenance(at: &SubmissionAt, m: &Measurement) -> Vec<(&'static str, String)>
         None => at.phase.protocol.name.clone(),
     };
     let device = match &p.device_id {
-        Some(id) => format!("{} ({}, {id}), {} threads", p.device_name, m.runtime.device, p.threads),
-        None => format!("{} ({}), {} threads", p.device_name, m.runtime.device, p.threads),
+        Some(id) => format!("{} ({}, {id})", p.device_name, m.runtime.device),
+        None => format!("{} ({})", p.device_name, m.runtime.device),
     };
+    let device = say("%{device}, %{n} threads").with("device", device).with("n", p.threads).into();
     let commit =
         p.commit.as_deref().map_or_else(String::new, |commit| format!(" at {}", &commit[..commit.len().min(12)]));
     let mut software = format!("Upscore {}{commit}, ONNX Runtime {}, {}", p.upscore, p.onnxruntime, p.os);
-    for (name, version) in [("driver", &p.driver), ("CUDA", &p.cuda), ("cuDNN", &p.cudnn)] {
+    for (name, version) in [(t("driver"), &p.driver), ("CUDA", &p.cuda), ("cuDNN", &p.cudnn)] {
         if let Some(version) = version {
             software += &format!(", {name} {version}");
         }
     }
     let mut lines = vec![
-        ("Protocol", measured_by),
-        ("Device", device),
-        ("Timing", timing(&m.runtime)),
-        ("Noise", noise(&m.runtime)),
-        ("Memory", memory(&m.memory)),
-        ("Software", software),
+        (t("Protocol"), measured_by),
+        (t("Device"), device),
+        (t("Timing"), timing(&m.runtime)),
+        (t("Noise"), noise(&m.runtime)),
+        (t("Memory"), memory(&m.memory)),
+        (t("Software"), software),
     ];
-    let nodes = p.providers.iter().map(|p| format!("{} nodes by {}", p.nodes, p.name)).collect::<Vec<_>>();
-    let steps =
-        p.steps.iter().map(|s| format!("{} {} s", queue::step_word(s.step), fixed(s.seconds, 1))).collect::<Vec<_>>();
+    let nodes: Vec<String> = p
+        .providers
+        .iter()
+        .map(|p| say("%{n} nodes by %{provider}").with("n", p.nodes).with("provider", &p.name).into())
+        .collect();
+    let steps = p.steps.iter().map(|s| format!("{} {} s", told(queue::step_word(s.step)), fixed(s.seconds, 1)));
+    let steps: Vec<_> = steps.collect();
     let host = host(&p.host);
-    for (name, parts) in [("Optimised graph", nodes), ("Machine", host), ("Steps", steps)] {
+    for (name, parts) in [(t("Optimised graph"), nodes), (t("Machine"), host), (t("Steps"), steps)] {
         if !parts.is_empty() {
             lines.push((name, parts.join(", ")));
         }
     }
-    lines.push(("Sandbox", p.sandbox.clone()));
-    if let Some(t) = &m.runtime.record.throughput {
+    lines.push((t("Sandbox"), p.sandbox.clone()));
+    if let Some(rates) = &m.runtime.record.throughput {
         let giga = |rate: f64| fixed(rate / 1e9, 1);
-        let text = format!(
-            "{} G multiply-adds a second, where dense convolutions reach {} G; {} GB/s of weights, input and output, where \
-             {} GB/s are reached",
-            giga(t.macs_per_s),
-            giga(t.ceiling_macs_per_s),
-            giga(t.bytes_per_s),
-            giga(t.ceiling_bytes_per_s)
-        );
-        lines.push(("Throughput", text));
+        let text = say(
+            "%{macs} G multiply-adds a second, where dense convolutions reach %{most} G; %{bytes} GB/s of weights, input and \
+             output, where %{ceiling} GB/s are reached",
+        )
+        .with("macs", giga(rates.macs_per_s))
+        .with("most", giga(rates.ceiling_macs_per_s))
+        .with("bytes", giga(rates.bytes_per_s))
+        .with("ceiling", giga(rates.ceiling_bytes_per_s));
+        lines.push((t("Throughput"), text.into()));
     }
     if at.sight.is_full() {
-        lines.push(("Model SHA-256", p.model_sha256.clone()));
-        lines.push(("Results SHA-256", p.results_sha256.clone()));
+        lines.push((t("Model SHA-256"), p.model_sha256.clone()));
+        lines.push((t("Results SHA-256"), p.results_sha256.clone()));
     }
     if let Some(baseline) = &p.baseline_sha256 {
-        lines.push(("Baseline SHA-256", baseline.clone()));
+        lines.push((t("Baseline SHA-256"), baseline.clone()));
     }
     if let Some(dataset) = &p.dataset {
-        lines.push(("LR images SHA-256", dataset.lr_sha256.clone()));
-        lines.push(("HR images SHA-256", dataset.hr_sha256.clone()));
+        lines.push((t("LR images SHA-256"), dataset.lr_sha256.clone()));
+        lines.push((t("HR images SHA-256"), dataset.hr_sha256.clone()));
     }
     lines
 }
@@ -577,37 +593,46 @@ fn host(host: &Host) -> Vec<String> {
         memory_bytes,
         swap_bytes,
     } = host;
-    let on = |flag: bool| if flag { "on" } else { "off" };
+    let on = |flag: bool| if flag { t("on") } else { t("off") };
     let gib = |bytes: u64| format!("{} GiB", fixed(bytes as f64 / f64::from(1 << 30), 1));
     let words = [
-        processors.map(|n| format!("{n} logical processors")),
-        smt.map(|smt| format!("SMT {}", on(smt))),
-        governor.as_ref().map(|governor| format!("governor {governor}")),
-        clock_mhz.map(|[low, high]| format!("clock {}…{} MHz", fixed(low, 0), fixed(high, 0))),
-        turbo.map(|turbo| format!("turbo {}", on(turbo))),
-        transparent_huge_pages.as_ref().map(|word| format!("huge pages {word}")),
-        address_randomisation.map(|level| format!("address randomisation {level}")),
-        memory_bytes.map(|bytes| format!("memory {}", gib(bytes))),
-        swap_bytes.map(|bytes| if bytes == 0 { "no swap".into() } else { format!("swap {}", gib(bytes)) }),
+        processors.map(|n| say("%{n} logical processors").with("n", n)),
+        smt.map(|smt| say("SMT %{state}").with("state", on(smt))),
+        governor.as_ref().map(|governor| say("governor %{name}").with("name", governor)),
+        clock_mhz
+            .map(|[low, high]| say("clock %{low}…%{high} MHz").with("low", fixed(low, 0)).with("high", fixed(high, 0))),
+        turbo.map(|turbo| say("turbo %{state}").with("state", on(turbo))),
+        transparent_huge_pages.as_ref().map(|word| say("huge pages %{mode}").with("mode", word)),
+        address_randomisation.map(|level| say("address randomisation %{level}").with("level", level)),
+        memory_bytes.map(|bytes| say("memory %{size}").with("size", gib(bytes))),
+        swap_bytes.map(|bytes| if bytes == 0 { say("no swap") } else { say("swap %{size}").with("size", gib(bytes)) }),
     ];
-    words.into_iter().flatten().collect()
+    words.into_iter().flatten().map(String::from).collect()
 }
 
 fn timing(runtime: &Runtime) -> String {
     let Runtime { input, median_ms, ci95_ms: [low, high], runs, baseline, record, .. } = runtime;
-    let mut text = format!(
-        "{runs} passes at {input}, median {} ms, 95 % interval {}…{} ms",
-        fixed(*median_ms, 2),
-        fixed(*low, 2),
-        fixed(*high, 2)
-    );
+    let mut text = say("%{runs} passes at %{input}, median %{median} ms, 95 % interval %{low}…%{high} ms")
+        .with("runs", runs)
+        .with("input", input)
+        .with("median", fixed(*median_ms, 2))
+        .with("low", fixed(*low, 2))
+        .with("high", fixed(*high, 2))
+        .to_string();
     if let Some(base) = baseline {
         let [low, high] = base.ratio_ci95;
-        text += &format!("; ratio {}, {}…{}", fixed(base.ratio, 4), fixed(low, 4), fixed(high, 4));
+        text += &say("; ratio %{ratio}, %{low}…%{high}")
+            .with("ratio", fixed(base.ratio, 4))
+            .with("low", fixed(low, 4))
+            .with("high", fixed(high, 4))
+            .to_string();
     }
     if record.half_width_asked > 0.0 {
-        let reached = if record.half_width <= record.half_width_asked { "reached" } else { "not reached" };
-        text += &format!("; ±{} % asked, {reached}", fixed(100.0 * record.half_width_asked, 1));
+        let words = match record.half_width <= record.half_width_asked {
+            true => say("; ±%{width} % asked, reached"),
+            false => say("; ±%{width} % asked, not reached"),
+        };
+        text += &words.with("width", fixed(100.0 * record.half_width_asked, 1)).to_string();
     }
     text
 }
@@ -616,23 +641,24 @@ fn noise(runtime: &Runtime) -> String {
     let record = &runtime.record;
     let disturbed = record.blocks.iter().filter(|b| b.disturbed.is_some()).count();
     let cause = record.blocks.iter().rev().find_map(|b| b.disturbed.as_deref());
-    let cause = cause.map_or_else(String::new, |cause| format!(", the last: {cause}"));
-    match record.blocks.len() {
-        0 => "not recorded".into(),
-        all if record.noisy => {
-            format!("⚠ noisy: {disturbed} of {all} blocks were disturbed, and all count{cause}")
-        }
-        all => format!("{disturbed} of {all} blocks were disturbed and run again{cause}"),
-    }
+    let cause = cause.map_or_else(String::new, |cause| say(", the last: %{cause}").with("cause", told(cause)).into());
+    let words = match record.blocks.len() {
+        0 => return t("not recorded").into(),
+        _ if record.noisy => say("⚠ noisy: %{n} of %{all} blocks were disturbed, and all count%{cause}"),
+        _ => say("%{n} of %{all} blocks were disturbed and run again%{cause}"),
+    };
+    words.with("n", disturbed).with("all", record.blocks.len()).with("cause", cause).into()
 }
 
 fn memory(memory: &Memory) -> String {
-    let mut text = memory.method.clone();
+    let mut text = told(&memory.method).into_owned();
     if let Some(ratio) = memory.ratio() {
-        text += &format!("; {}× the baseline's", fixed(ratio, 3));
+        text += &say("; %{ratio}× the baseline's").with("ratio", fixed(ratio, 3)).to_string();
     }
     if let Some(process) = memory.process_bytes {
-        text += &format!("; {} for the whole process by the GPU's driver, CUDA context included", bytes(process));
+        text += &say("; %{size} for the whole process by the GPU's driver, CUDA context included")
+            .with("size", bytes(process))
+            .to_string();
     }
     text
 }

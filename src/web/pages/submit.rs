@@ -16,6 +16,7 @@ use super::{
         error::{render, wants_json},
         extract::{PhaseAt, Viewer, begin_by_token},
         facts::{self, FactField},
+        lang::{say, t},
         upload::{self, Limits},
         view::{Page, When},
     },
@@ -80,7 +81,7 @@ async fn form(
     };
     let fields = facts::of(fact_sheet::fields(&mut conn, challenge.id).await?, &FactSheet::new());
     Ok(SubmitPage {
-        page: Page::of(format!("Submit · {}", challenge.title), viewer),
+        page: Page::of(format!("{} · {}", t("Submit"), challenge.title), viewer),
         challenge,
         phase: view,
         team: team.map(|t| t.name),
@@ -98,10 +99,13 @@ async fn history(
     phase: &Phase,
 ) -> Result<((String, When), Vec<Recent>), Error> {
     let used = quota::usage(conn, phase.id, team.id, phase.limits).await?;
-    let mut words = format!("{} of {} evaluations of today are used", used.daily_used, used.limits.daily);
-    if let Some(total) = used.limits.total {
-        words += &format!(", {} of {total} in all", used.total_used);
-    }
+    let words = match used.limits.total {
+        Some(total) => say("%{used} of %{limit} evaluations of today are used, %{n} of %{total} in all")
+            .with("n", used.total_used)
+            .with("total", total),
+        None => say("%{used} of %{limit} evaluations of today are used"),
+    };
+    let words = words.with("used", used.daily_used).with("limit", used.limits.daily).into();
     let recent = submission::of_team(conn, team.id, Some(phase.id), RECENT).await?.into_iter();
     let recent = recent.map(|s| Recent { id: s.id, state: s.state.as_str(), when: When::new(s.created_at) });
     Ok(((words, When::new(used.resets_at)), recent.collect()))

@@ -2,6 +2,7 @@
 
 use super::{
     super::super::{
+        lang::t,
         plot::{self, Frame, Kind, Point, Scale, Scatter},
         view::fixed,
     },
@@ -68,19 +69,22 @@ impl Chart {
         let costs = CostAxis::ALL.map(|axis| ("cost", axis.slug(), axis.title(), self.cost == axis));
         let sizes = [CostAxis::Params, CostAxis::Flops, CostAxis::Memory];
         let sizes = sizes.map(|axis| ("size", axis.slug(), axis.title(), self.size == Some(axis)));
-        let none = ("size", "", "none", self.size.is_none());
+        let none = ("size", "", t("none"), self.size.is_none());
         let (height, scale) = (self.height, self.scale);
         vec![
-            ("Across", costs.to_vec()),
+            (t("Across"), costs.to_vec()),
             (
-                "Scale",
+                t("Axis"),
                 vec![
-                    ("scale", "log", "log", scale == Scale::Log),
-                    ("scale", "linear", "linear", scale == Scale::Linear),
+                    ("scale", "log", t("log"), scale == Scale::Log),
+                    ("scale", "linear", t("linear"), scale == Scale::Linear),
                 ],
             ),
-            ("Up", vec![("y", "psnr", "PSNR", height == Height::Psnr), ("y", "ssim", "SSIM", height == Height::Ssim)]),
-            ("Bubbles", std::iter::once(none).chain(sizes).collect()),
+            (
+                t("Up"),
+                vec![("y", "psnr", "PSNR", height == Height::Psnr), ("y", "ssim", "SSIM", height == Height::Ssim)],
+            ),
+            (t("Bubbles"), std::iter::once(none).chain(sizes).collect()),
         ]
     }
 
@@ -191,43 +195,43 @@ impl CostAxis {
 
     pub fn slug(self) -> &'static str {
         match self {
-            CostAxis::Runtime => "runtime",
+            CostAxis::Runtime => t("runtime"),
             CostAxis::Params => "params",
             CostAxis::Flops => "flops",
-            CostAxis::Activations => "activations",
+            CostAxis::Activations => t("activations"),
             CostAxis::Memory => "memory",
         }
     }
 
     pub fn title(self) -> &'static str {
         match self {
-            CostAxis::Runtime => "Runtime",
-            CostAxis::Params => "Params",
+            CostAxis::Runtime => t("Runtime"),
+            CostAxis::Params => t("Params"),
             CostAxis::Flops => "FLOPs",
-            CostAxis::Activations => "Acts",
-            CostAxis::Memory => "Memory",
+            CostAxis::Activations => t("Acts"),
+            CostAxis::Memory => t("Memory"),
         }
     }
 
     pub fn name(self, against: bool) -> &'static str {
         match self {
-            CostAxis::Runtime if against => "runtime relative to the baseline",
-            CostAxis::Runtime => "runtime",
-            CostAxis::Params => "parameters",
+            CostAxis::Runtime if against => t("runtime relative to the baseline"),
+            CostAxis::Runtime => t("runtime"),
+            CostAxis::Params => t("parameters"),
             CostAxis::Flops => "FLOPs",
-            CostAxis::Activations => "activations",
-            CostAxis::Memory => "peak memory",
+            CostAxis::Activations => t("activations"),
+            CostAxis::Memory => t("peak memory"),
         }
     }
 
     pub fn axis(self, against: bool) -> &'static str {
         match self {
-            CostAxis::Runtime if against => "runtime × baseline",
-            CostAxis::Runtime => "runtime ms",
-            CostAxis::Params => "params M",
+            CostAxis::Runtime if against => t("runtime × baseline"),
+            CostAxis::Runtime => t("runtime ms"),
+            CostAxis::Params => t("params M"),
             CostAxis::Flops => "FLOPs G",
-            CostAxis::Activations => "acts M",
-            CostAxis::Memory => "memory MiB",
+            CostAxis::Activations => t("acts M"),
+            CostAxis::Memory => t("memory MiB"),
         }
     }
 
