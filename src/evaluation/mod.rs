@@ -97,7 +97,7 @@ pub struct TimingSettings {
     /// Untimed passes of each model first, at every input size.
     pub warmup: usize,
     /// Processes that the blocks are spread over, at least: where a process lies in memory moves its times by about 1 %, and no
-    /// repetition in it tells. More follow while the interval is too wide. (Absent in versions of before: one.)
+    /// repetition in it tells. More follow while the interval is too wide, in the first half of the time. (Absent in versions of before: one.)
     #[serde(default = "one")]
     pub processes: usize,
     /// Timed passes of the entry, and of the baseline, at most.

@@ -37,6 +37,8 @@ const FEWEST: usize = 4;
 const TRIES: usize = 3;
 /// Rounds over the input sizes that are to fit into the protocol's time.
 const ROUNDS: f64 = 4.0;
+/// Share of the protocol's time after which no process beyond the protocol's number is begun.
+const FURTHER: f64 = 0.5;
 /// How long one stretch of watching is.
 const WATCH: Duration = Duration::from_millis(100);
 /// Share of the protocol's time that may go by in waiting for a quiet machine, all waits together: what is left must do for
@@ -301,11 +303,14 @@ impl<'a> Run<'a> {
         let sizes = inputs.sizes.len();
         let (asked, quiet) = (self.asked(sizes), quiet(&self.tried));
         let every_size = (0..sizes).all(|size| self.tried.iter().any(|t| t.block.size == size));
-        let late = self.start.elapsed().as_secs_f64() >= self.settings.max_seconds;
+        let spent = self.start.elapsed().as_secs_f64() / self.settings.max_seconds.max(1e-9);
+        let late = spent >= 1.0;
         let narrow = || Figures::half_width(&quiet, &inputs.weights()) <= self.settings.half_width;
         quiet.len() >= asked
             || every_size && (late || self.tried.len() >= TRIES * asked)
-            || self.process + 1 >= self.settings.processes && !quiet.is_empty() && narrow()
+            || self.process + 1 >= self.settings.processes
+                && every_size
+                && (spent >= FURTHER || !quiet.is_empty() && narrow())
     }
 
     /// Blocks that the protocol asks for at most.

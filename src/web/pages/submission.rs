@@ -627,6 +627,9 @@ fn timing(runtime: &Runtime) -> String {
             .with("high", fixed(high, 4))
             .to_string();
     }
+    if record.processes > 1 {
+        text += &say("; in %{n} processes").with("n", record.processes).to_string();
+    }
     if record.half_width_asked > 0.0 {
         let words = match record.half_width <= record.half_width_asked {
             true => say("; ±%{width} % asked, reached"),
