@@ -140,11 +140,11 @@ pub struct Runtime {
     pub threads: usize,
     /// ms per image: the median over timed passes at each input size, averaged over the images.
     pub median_ms: f64,
-    /// 95 % bootstrap interval over blocks, ms.
+    /// 95 % bootstrap interval over processes, of one over its blocks, ms.
     pub ci95_ms: [f64; 2],
     /// Timed passes of the entry that count; warm-up is not among them.
     pub runs: usize,
-    /// The baseline, timed in the same process, interleaved (A B B A).
+    /// The baseline, timed in the same processes, interleaved (A B B A).
     pub baseline: Option<RuntimeRatio>,
     /// The passes that count, of the entry, in order, ms.
     pub samples_ms: Vec<f64>,

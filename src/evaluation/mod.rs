@@ -96,8 +96,9 @@ pub struct TimingSettings {
     pub threads: usize,
     /// Untimed passes of each model first, at every input size.
     pub warmup: usize,
-    /// Processes that the blocks are spread over, at least: where a process lies in memory moves its times by about 1 %, and no
-    /// repetition in it tells. More follow while the interval is too wide, in the first half of the time. (Absent in versions of before: one.)
+    /// Processes that the blocks are spread over, at least, as far as the time allows: times of two processes differ by about
+    /// 1 %, which no repetition in one of them tells. More follow while the interval is too wide, in the first half of the
+    /// time. (Absent in versions of before: one.)
     #[serde(default = "one")]
     pub processes: usize,
     /// Timed passes of the entry, and of the baseline, at most.

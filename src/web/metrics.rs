@@ -73,9 +73,9 @@ pub fn definitions(rules: &Rules) -> Vec<Definition> {
          %{warmup} to warm up. Decoding and copies are outside.",
     );
     let ratio = say(
-        "Runtime over the baseline's, both timed in turn (A B B A) in one process on the same pixels, until the 95 % interval \
-         is within ±%{width} % or %{seconds} s are over; ± half of that interval. Below 1 is faster. “noisy”: the machine \
-         never got quiet.",
+        "Runtime over the baseline's, both timed in turn (A B B A) on the same pixels, spread over processes (%{processes} or \
+         more, as far as time allows), until the 95 % interval is within ±%{width} % or the time for it, at most %{seconds} s, \
+         is over; ± half of that interval. Below 1 is faster. “noisy”: the machine never got quiet.",
     );
     let memory = say("Most that the runtime's own allocator had in use during one pass at %{at}, weights included.")
         .with("at", at);
@@ -111,7 +111,11 @@ pub fn definitions(rules: &Rules) -> Vec<Definition> {
             t("× baseline"),
             "",
             Lower,
-            ratio.with("width", fixed(100.0 * timing.half_width, 1)).with("seconds", timing.max_seconds).into(),
+            ratio
+                .with("processes", timing.processes)
+                .with("width", fixed(100.0 * timing.half_width, 1))
+                .with("seconds", timing.max_seconds)
+                .into(),
         ),
         define(
             "params",

@@ -187,6 +187,7 @@ fn an_older_protocol_is_read() {
     let read: TimingSettings = serde_json::from_str(old).expect("read");
     let now = TimingSettings::default();
     assert_eq!((read.threads, read.runs, read.half_width), (4, 40, now.half_width));
+    assert_eq!((read.processes, now.processes), (1, 4), "it was measured in one");
     assert_eq!(read.input, TimedInput::Tile(256, 256));
     let whole: TimedInput = serde_json::from_str("\"lr-images\"").expect("read");
     assert_eq!(whole, TimedInput::Whole(Whole::LrImages));

@@ -76,8 +76,7 @@ enum Request {
         passes: usize,
     },
     /// One timed block: after an untimed pass of the entry, the entry and the baseline as A B B A, or the entry alone
-    /// twice. Payload: two inputs of
-    /// 3×height×width f32 for the entry's range; the baseline gets the same pixels in 0…1.
+    /// twice. Payload: two inputs of 3×height×width f32 for the entry's range; the baseline gets the same pixels in 0…1.
     Block {
         height: u32,
         width: u32,

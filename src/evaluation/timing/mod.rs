@@ -1,4 +1,4 @@
-//! Time and memory of the forward pass, beside the baseline's in the same process.
+//! Time and memory of the forward pass, beside the baseline's in the same processes.
 //!
 //! One *block* is four timed passes A B B A (A the entry, B the baseline) on two fresh inputs, behind an untimed pass of A:
 //! what changes slowly hits both alike. Blocks go on, in several processes one after another, until the 95 % interval of the
