@@ -6,6 +6,25 @@ const words = JSON.parse(document.body.dataset.words ?? "{}");
 const say = (english, values = {}) =>
   (words[english] ?? english).replace(/%\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 
+const element = (name, kind, text) => {
+  const made = document.createElement(name);
+  made.className = kind;
+  made.textContent = text;
+  return made;
+};
+
+// What was refused, as an item of a list: the place, the sentence, the hint and the code.
+const problemItem = (problem) => {
+  const item = document.createElement("li");
+  const said = element("p", "said", "");
+  if (problem.where) said.append(element("code", "place", problem.where), " ");
+  said.append(problem.message);
+  item.append(said);
+  if (problem.hint) item.append(element("p", "hint", problem.hint));
+  item.append(element("p", "code", problem.code));
+  return item;
+};
+
 const two = (n) => String(n).padStart(2, "0");
 
 for (const time of document.querySelectorAll("time[datetime]")) {

@@ -10,26 +10,8 @@ for (const form of document.querySelectorAll("form[data-send]")) {
   const button = form.querySelector("button[type=submit]");
   const megabytes = (n) => `${(n / 1e6).toFixed(n < 1e7 ? 2 : 0)} MB`;
 
-  const element = (name, kind, text) => {
-    const made = document.createElement(name);
-    made.className = kind;
-    made.textContent = text;
-    return made;
-  };
-
   function refuse(problems) {
-    refused.querySelector("ul").replaceChildren(
-      ...problems.map((problem) => {
-        const item = document.createElement("li");
-        const said = element("p", "said", "");
-        if (problem.where) said.append(element("code", "place", problem.where), " ");
-        said.append(problem.message);
-        item.append(said);
-        if (problem.hint) item.append(element("p", "hint", problem.hint));
-        item.append(element("p", "code", problem.code));
-        return item;
-      }),
-    );
+    refused.querySelector("ul").replaceChildren(...problems.map(problemItem));
     refused.hidden = false;
     sending.hidden = true;
     button.disabled = false;

@@ -17,12 +17,6 @@ function start(form) {
   const inputs = { results: form.elements.namedItem("results"), model: form.elements.namedItem("model") };
   const limits = { results: Number(form.dataset.resultsLimit), model: Number(form.dataset.modelLimit) };
 
-  const element = (name, kind, text) => {
-    const made = document.createElement(name);
-    made.className = kind;
-    made.textContent = text;
-    return made;
-  };
   const megabytes = (n) => (n / 1e6).toFixed(n < 1e7 ? 2 : 1);
   const size = (n) => (n < 1e5 ? `${(n / 1e3).toFixed(1)} kB` : `${megabytes(n)} MB`);
   const duration = (seconds) => {
@@ -315,18 +309,7 @@ function start(form) {
   }
 
   function refuse(problems) {
-    refused.querySelector("ul").replaceChildren(
-      ...problems.map((problem) => {
-        const item = document.createElement("li");
-        const said = element("p", "said", "");
-        if (problem.where) said.append(element("code", "place", problem.where), " ");
-        said.append(problem.message);
-        item.append(said);
-        if (problem.hint) item.append(element("p", "hint", problem.hint));
-        item.append(element("p", "code", problem.code));
-        return item;
-      }),
-    );
+    refused.querySelector("ul").replaceChildren(...problems.map(problemItem));
     refused.hidden = false;
     rest();
     refused.tabIndex = -1;

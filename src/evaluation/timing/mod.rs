@@ -41,8 +41,9 @@ const ROUNDS: f64 = 4.0;
 const FURTHER: f64 = 0.5;
 /// How long one stretch of watching is.
 const WATCH: Duration = Duration::from_millis(100);
-/// Share of the protocol's time that may go by in waiting for a quiet machine, all waits together: what is left must do for
-/// blocks of which some are thrown away. A wait that is cut short measures the disturbance instead.
+/// Share of the protocol's time that may go by in waiting for a quiet machine, all waits together, and of the time until a
+/// process is to end: what is left must do for blocks of which some are thrown away, in every process. A wait that is cut
+/// short measures the disturbance instead.
 const WAITING: f64 = 0.6;
 
 /// What is timed.
@@ -274,8 +275,7 @@ impl<'a> Run<'a> {
         // The mean of several processes is so much steadier than one's.
         let half_width = self.settings.half_width * (processes as f64).sqrt();
         let mut look = FIRST_LOOK.max(2 * sizes).div_ceil(processes);
-        // What earlier processes left over of their time is for those that follow.
-        let until = self.settings.max_seconds * (self.process + 1).min(processes) as f64 / processes as f64;
+        let until = self.until();
         self.wait_for_quiet()?;
         loop {
             let size = self.due(sizes);
@@ -311,6 +311,12 @@ impl<'a> Run<'a> {
             || self.process + 1 >= self.settings.processes
                 && every_size
                 && (spent >= FURTHER || !quiet.is_empty() && narrow())
+    }
+
+    /// When the present process is to end, s from the start: what earlier ones left over of their time is for those that follow.
+    fn until(&self) -> f64 {
+        let processes = self.settings.processes.max(1);
+        self.settings.max_seconds * (self.process + 1).min(processes) as f64 / processes as f64
     }
 
     /// Blocks that the protocol asks for at most.
@@ -371,7 +377,7 @@ impl<'a> Run<'a> {
 
     /// Until others leave the machine alone, but not for ever.
     fn wait_for_quiet(&mut self) -> Result<(), Fault> {
-        let most = Duration::from_secs_f64(WAITING * self.settings.max_seconds.clamp(0.0, 86_400.0));
+        let most = Duration::from_secs_f64(WAITING * self.until().clamp(0.0, 86_400.0));
         let start = Instant::now();
         while self.waited + start.elapsed() < most && !gate::is_idle(&self.runner.watch(WATCH)?) {}
         self.waited += start.elapsed();

@@ -37,7 +37,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{App, error::Errors, pages::download};
+use super::{App, error::Errors, pages::download, share};
 
 #[derive(OpenApi)]
 #[openapi(info(title = "Upscore"), components(schemas(Errors)), modifiers(&Bearer))]
@@ -149,7 +149,9 @@ pub fn router(app: &App) -> Router<App> {
 pub fn openapi() -> &'static Value {
     static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
         let (quick, slow) = described();
-        let document = OpenApiRouter::<App>::with_openapi(Document::openapi()).nest("/api/v1", quick.merge(slow));
+        let document = OpenApiRouter::<App>::with_openapi(Document::openapi())
+            .nest("/api/v1", quick.merge(slow))
+            .merge(share::described());
         serde_json::to_value(document.into_openapi()).unwrap_or_default()
     });
     &OPENAPI

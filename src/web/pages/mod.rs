@@ -80,7 +80,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/invitation", get(team::show_invitation).post(team::accept_invitation))
         .route("/join/{slug}", get(team::show_join).post(team::join))
         .route("/api/docs", get(docs::show))
-        .merge(share::router())
+        .merge(share::described().split_for_parts().0)
         .merge(organizer::router())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.settings.request_timeout));
     // An upload has a deadline and a limit of its own.

@@ -6,13 +6,14 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{board, public, short};
 use crate::{
     ids::TeamId,
     leaderboard::Board,
     team,
-    web::{App, Error, extract::PhaseAt, view::fixed},
+    web::{App, Error, error::Errors, extract::PhaseAt, view::fixed},
 };
 
 #[derive(Template)]
@@ -25,22 +26,30 @@ struct Badge {
     widths: [usize; 2],
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Asked {
-    /// Slug of a sub-track.
+    /// Slug of a sub-track; the main track where not given.
     track: Option<String>,
 }
 
 /// Characters of the challenge's title.
 const LABEL: usize = 36;
 
+/// Show where a team stands, as a picture for its readme
+#[utoipa::path(get, path = "/challenges/{slug}/{phase}/teams/{id}/badge.svg", tag = "share",
+    params(("slug" = String, Path, description = "The challenge"), ("phase" = String, Path, description = "The phase"),
+        ("id" = String, Path, description = "The team"), Asked),
+    responses(
+        (status = 200, description = "Rank, PSNR and the ratio of runtime; it says so where there is no entry or the figures are not public", content_type = "image/svg+xml", body = String),
+        (status = 404, description = "There is no such challenge, phase or team", body = Errors)))]
 pub async fn show(
     State(app): State<App>,
     PhaseAt { challenge, phase }: PhaseAt,
-    Path((.., id)): Path<(String, String, String)>,
+    Path(address): Path<(String, String, String)>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Error> {
-    let id: TeamId = id.parse().map_err(|_| Error::PageNotFound)?;
+    let id: TeamId = address.2.parse().map_err(|_| Error::PageNotFound)?;
     let team = team::get(&mut *app.db().await?, id).await?.filter(|team| team.challenge == challenge.id);
     let Some(team) = team else { return Err(Error::PageNotFound) };
     let track = asked.ok().and_then(|Query(asked)| asked.track);

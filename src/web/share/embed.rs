@@ -8,10 +8,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{Framable, board, public};
 use crate::web::{
     App, Error,
+    error::Errors,
     extract::PhaseAt,
     metrics::{self, Cell},
 };
@@ -37,11 +39,12 @@ struct Row {
     cells: Vec<Cell>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Asked {
-    /// Slug of a sub-track.
+    /// Slug of a sub-track; the main track where not given.
     track: Option<String>,
-    /// Entries that are listed, up to [`MOST`].
+    /// Entries that are listed: 10 where not given, at most 100.
     #[serde(default = "usual")]
     rows: usize,
 }
@@ -65,6 +68,12 @@ const POLICY: &str =
 /// The figures that a small table has.
 const COLUMNS: [&str; 5] = ["score", "psnr", "runtime_ratio", "params", "flops"];
 
+/// Show the first rows of a board in a frame of another site
+#[utoipa::path(get, path = "/challenges/{slug}/{phase}/embed", tag = "share",
+    params(("slug" = String, Path, description = "The challenge"), ("phase" = String, Path, description = "The phase"), Asked),
+    responses(
+        (status = 200, description = "A page without script, forms or cookies that any site may frame", content_type = "text/html", body = String),
+        (status = 404, description = "There is no such challenge or phase", body = Errors)))]
 pub async fn show(
     State(app): State<App>,
     PhaseAt { challenge, phase }: PhaseAt,

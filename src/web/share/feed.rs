@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::{board, public, xml};
 use crate::{
     leaderboard::RankedRow,
-    web::{App, Error, extract::PhaseAt, view::fixed},
+    web::{App, Error, error::Errors, extract::PhaseAt, view::fixed},
 };
 
 #[derive(Template)]
@@ -34,6 +34,12 @@ struct Entry {
 /// Entries of a feed at most.
 const MOST: usize = 50;
 
+/// Follow a board: each team's best entry, the newest first
+#[utoipa::path(get, path = "/challenges/{slug}/{phase}/feed.atom", tag = "share",
+    params(("slug" = String, Path, description = "The challenge"), ("phase" = String, Path, description = "The phase")),
+    responses(
+        (status = 200, description = "Atom; an entry that is withdrawn or beaten by its team leaves it, and it is empty where the figures are not public", content_type = "application/atom+xml", body = String),
+        (status = 404, description = "There is no such challenge or phase", body = Errors)))]
 pub async fn show(
     State(app): State<App>,
     headers: HeaderMap,

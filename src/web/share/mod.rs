@@ -9,21 +9,21 @@ mod preview;
 use std::sync::Arc;
 
 use axum::{
-    Router,
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
-    routing::get,
 };
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{App, Error, sight::is_public};
 use crate::{challenge::phase::Phase, leaderboard::Board};
 
-pub fn router() -> Router<App> {
-    Router::new()
-        .route("/challenges/{slug}/{phase}/embed", get(embed::show))
-        .route("/challenges/{slug}/{phase}/feed.atom", get(feed::show))
-        .route("/challenges/{slug}/{phase}/preview.png", get(preview::show))
-        .route("/challenges/{slug}/{phase}/teams/{id}/badge.svg", get(badge::show))
+/// With their descriptions, for the OpenAPI document.
+pub fn described() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(embed::show))
+        .routes(routes!(feed::show))
+        .routes(routes!(preview::show))
+        .routes(routes!(badge::show))
 }
 
 /// Any site may show this answer in a frame.

@@ -19,6 +19,7 @@ use crate::{
     leaderboard::Board,
     web::{
         App, Error,
+        error::Errors,
         extract::PhaseAt,
         metrics,
         plot::{self, Frame, Kind, Point, Scale, Scatter},
@@ -65,6 +66,12 @@ static PICTURES: LazyLock<std::sync::Mutex<Kept>> = LazyLock::new(Default::defau
 /// One picture takes some tens of milliseconds of a core: one is drawn at a time.
 static DRAWING: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(1);
 
+/// Show a board as a picture beside links
+#[utoipa::path(get, path = "/challenges/{slug}/{phase}/preview.png", tag = "share",
+    params(("slug" = String, Path, description = "The challenge"), ("phase" = String, Path, description = "The phase")),
+    responses(
+        (status = 200, description = "A PNG of 1200×630 pixels: the title, the gate and the first entries", content_type = "image/png", body = Vec<u8>),
+        (status = 404, description = "There is no such challenge or phase", body = Errors)))]
 pub async fn show(State(app): State<App>, PhaseAt { challenge, phase }: PhaseAt) -> Result<Response, Error> {
     let _turn = DRAWING.acquire().await.map_err(anyhow::Error::from)?;
     let now = (phase.board_version, (is_public(&phase), phase.as_of));
