@@ -34,6 +34,14 @@ impl Scale {
             Scale::Linear => x,
         }
     }
+
+    /// The value whose place on a line this is.
+    fn back(self, place: f64) -> f64 {
+        match self {
+            Scale::Log => 10f64.powf(place),
+            Scale::Linear => place,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +68,10 @@ pub struct Mark {
     pub y: f64,
     pub radius: f64,
     pub id: String,
+    /// Whole; the label is cut, or empty where there is no room for it.
+    pub name: String,
+    /// What it stands for, in the axes' units; it may be drawn elsewhere where it lies beyond the frame.
+    pub at: [f64; 2],
     pub label: String,
     pub label_x: f64,
     pub label_y: f64,
@@ -77,9 +89,37 @@ pub struct Tick {
     pub text: String,
 }
 
+impl Tick {
+    fn new(at: f64, text: String) -> Tick {
+        Tick { at: hundredths(at), text }
+    }
+}
+
+/// Of a pixel: what is finer nobody sees, and a page of hundreds of marks need not carry it.
+fn hundredths(place: f64) -> f64 {
+    (place * 100.0).round() / 100.0
+}
+
+/// Digits that count: enough for a mark in a picture that is enlarged 32 times.
+fn nine_digits(value: f64) -> f64 {
+    format!("{value:.8e}").parse().unwrap_or(value)
+}
+
+/// What the edges of a plot's frame stand for, so that a script can draw a part of it larger.
+#[derive(Debug, Clone, Copy)]
+pub struct Axes {
+    /// Left and right, in the axis's unit; seconds where it is time.
+    pub x: [f64; 2],
+    /// Bottom and top.
+    pub y: [f64; 2],
+    /// Of the horizontal axis: `log`, `linear` or `time`.
+    pub kind: &'static str,
+}
+
 #[derive(Debug, Clone)]
 pub struct Scatter {
     pub marks: Vec<Mark>,
+    pub axes: Axes,
     pub x_ticks: Vec<Tick>,
     pub y_ticks: Vec<Tick>,
     /// `x,y x,y …` of the Pareto front's steps.
@@ -170,10 +210,12 @@ pub fn scatter(points: &[Point], frame: Frame, scale: Scale, describe: impl Fn(&
         .iter()
         .zip(&on_front)
         .map(|(p, on_front)| Mark {
-            x: to_x(p.x).clamp(frame.left + 6.0, frame.right - 6.0),
-            y: to_y(p.y).min(frame.bottom - 8.0),
-            radius: radius(p),
+            x: hundredths(to_x(p.x).clamp(frame.left + 6.0, frame.right - 6.0)),
+            y: hundredths(to_y(p.y).min(frame.bottom - 8.0)),
+            radius: hundredths(radius(p)),
             id: p.id.clone(),
+            name: p.label.clone(),
+            at: [nine_digits(p.x), nine_digits(p.y)],
             label: label(p, shown(p)),
             label_x: 0.0,
             label_y: 0.0,
@@ -207,17 +249,20 @@ pub fn scatter(points: &[Point], frame: Frame, scale: Scale, describe: impl Fn(&
     });
     let baseline = points.iter().find(|p| p.kind == Kind::Baseline);
     let x_ticks = match scale {
-        Scale::Log => log_ticks(x_low, x_high).into_iter().map(|x| Tick { at: to_x(x), text: short(x) }).collect(),
-        Scale::Linear => {
-            linear_ticks(x_low, x_high, 6).into_iter().map(|(x, text)| Tick { at: to_x(x), text }).collect()
-        }
+        Scale::Log => log_ticks(x_low, x_high).into_iter().map(|x| Tick::new(to_x(x), short(x))).collect(),
+        Scale::Linear => linear_ticks(x_low, x_high, 6).into_iter().map(|(x, text)| Tick::new(to_x(x), text)).collect(),
+    };
+    let kind = match scale {
+        Scale::Log => "log",
+        Scale::Linear => "linear",
     };
     Some(Scatter {
+        axes: Axes { x: [scale.back(x_low), scale.back(x_high)], y: [y_low, y_high], kind },
         x_ticks,
-        y_ticks: linear_ticks(y_low, y_high, 5).into_iter().map(|(y, text)| Tick { at: to_y(y), text }).collect(),
+        y_ticks: linear_ticks(y_low, y_high, 5).into_iter().map(|(y, text)| Tick::new(to_y(y), text)).collect(),
         front: steps,
         beaten: beaten.unwrap_or_default(),
-        cross: baseline.map(|b| (to_x(b.x), to_y(b.y))),
+        cross: baseline.map(|b| (hundredths(to_x(b.x)), hundredths(to_y(b.y)))),
         marks,
         frame,
     })
@@ -251,7 +296,7 @@ pub fn strip(values: &[(String, f64)], mean: f64) -> Option<Strip> {
     let at = |v: f64| MARGIN + (v - low) / (high - low) * (WIDTH - 2.0 * MARGIN);
     Some(Strip {
         marks: finite.map(|(name, v)| (at(*v), format!("{name}: {v:.2} dB"))).collect(),
-        ticks: linear_ticks(low, high, 7).into_iter().map(|(v, text)| Tick { at: at(v), text }).collect(),
+        ticks: linear_ticks(low, high, 7).into_iter().map(|(v, text)| Tick::new(at(v), text)).collect(),
         mean: at(mean).clamp(MARGIN, WIDTH - MARGIN),
         width: WIDTH,
     })
@@ -325,7 +370,7 @@ pub fn passes(runtime: &Runtime) -> Option<Passes> {
     });
     Some(Passes {
         dots: dots.collect(),
-        ticks: linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick { at: to_y(v), text }).collect(),
+        ticks: linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick::new(to_y(v), text)).collect(),
         frame,
         has_baseline: baseline.is_some(),
     })
@@ -412,7 +457,7 @@ fn place_labels(marks: &mut [Mark], frame: Frame) {
         });
         match free {
             Some((x, y, anchor, area)) => {
-                (mark.label_x, mark.label_y, mark.anchor) = (x, y, anchor);
+                (mark.label_x, mark.label_y, mark.anchor) = (hundredths(x), hundredths(y), anchor);
                 taken.push(area);
             }
             None => mark.label.clear(),
@@ -481,31 +526,43 @@ pub fn progress(entries: &[(f64, String, String, bool)]) -> Option<Progress> {
         best.push(format!("{x:.1},{:.1}", to_y(top)));
         dots.push(Dot { x, y: to_y(*value), title: title.clone(), href: href.clone(), here: *here });
     }
-    let ticks = linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick { at: to_y(v), text });
+    let ticks = linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick::new(to_y(v), text));
     Some(Progress { dots, best: best.join(" "), ticks: ticks.collect(), frame })
 }
 
 /// The best of a phase over time.
 #[derive(Debug, Clone)]
 pub struct Timeline {
-    pub dots: Vec<Dot>,
+    /// Those that were the best so far are on the front.
+    pub marks: Vec<Mark>,
+    pub axes: Axes,
     /// `x,y x,y …`: the best so far.
-    pub best: String,
+    pub front: String,
     pub ticks: Vec<Tick>,
     pub frame: Frame,
 }
 
-/// An entry at the time it came, seconds, with its value, title and address.
+/// An entry at the time it came, seconds, with its value.
+#[derive(Debug, Clone)]
 pub struct Event {
     pub at: i64,
     pub value: f64,
+    pub team: String,
     pub title: String,
     pub href: String,
+    /// Names it to scripts.
+    pub id: String,
 }
 
+/// Of a timeline on a wide page, and on a narrow one.
+pub const TIMELINE: [(&str, Frame); 2] = [
+    ("large", PROGRESS),
+    ("small", Frame { width: 360.0, height: 220.0, left: 48.0, right: 350.0, top: 14.0, bottom: 196.0 }),
+];
+
 /// Events in the order of time; `falls`: lower is better. `None`: fewer than two.
-pub fn timeline(events: &[Event], falls: bool) -> Option<Timeline> {
-    let frame = PROGRESS;
+pub fn timeline(events: &[Event], falls: bool, frame: Frame) -> Option<Timeline> {
+    const INSET: f64 = 12.0;
     let events: Vec<&Event> = events.iter().filter(|e| e.value.is_finite()).collect();
     let (first, last) = (events.first()?, events.last()?);
     if events.len() < 2 {
@@ -513,26 +570,44 @@ pub fn timeline(events: &[Event], falls: bool) -> Option<Timeline> {
     }
     let (low, high) = bounds(events.iter().map(|e| e.value), 0.15, f64::MIN_POSITIVE.max(first.value.abs() * 1e-3))?;
     let span = (last.at - first.at).max(1) as f64;
-    let to_x = |at: i64| frame.left + 12.0 + (at - first.at) as f64 / span * (frame.right - frame.left - 24.0);
-    let to_y = |value: f64| frame.bottom - (value - low) / (high - low) * (frame.bottom - frame.top);
-    let (mut dots, mut best, mut top): (Vec<Dot>, Vec<String>, Option<f64>) = (Vec::new(), Vec::new(), None);
+    let inside = frame.right - frame.left - 2.0 * INSET;
+    let to_x = |at: i64| hundredths(frame.left + INSET + (at - first.at) as f64 / span * inside);
+    let to_y = |value: f64| hundredths(frame.bottom - (value - low) / (high - low) * (frame.bottom - frame.top));
+    let (mut marks, mut front, mut top): (Vec<Mark>, Vec<String>, Option<f64>) = (Vec::new(), Vec::new(), None);
     let mut others = 0;
     for event in &events {
         let (x, y) = (to_x(event.at), to_y(event.value));
         let leads = top.is_none_or(|top| if falls { event.value < top } else { event.value > top });
         if leads {
-            best.extend(top.map(|before| format!("{x:.1},{:.1}", to_y(before))));
-            best.push(format!("{x:.1},{y:.1}"));
+            front.extend(top.map(|before| format!("{x:.1},{:.1}", to_y(before))));
+            front.push(format!("{x:.1},{y:.1}"));
             top = Some(event.value);
         }
         others += usize::from(!leads);
         if leads || others <= MOST {
-            dots.push(Dot { x, y, title: event.title.clone(), href: event.href.clone(), here: leads });
+            marks.push(Mark {
+                x,
+                y,
+                radius: MARK,
+                id: event.id.clone(),
+                name: event.team.clone(),
+                at: [event.at as f64, nine_digits(event.value)],
+                label: String::new(),
+                label_x: 0.0,
+                label_y: 0.0,
+                anchor: "start",
+                title: event.title.clone(),
+                href: Some(event.href.clone()),
+                kind: Kind::Ranked,
+                on_front: leads,
+            });
         }
     }
-    best.extend(top.map(|top| format!("{:.1},{:.1}", frame.right, to_y(top))));
-    let ticks = linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick { at: to_y(v), text }).collect();
-    Some(Timeline { dots, best: best.join(" "), ticks, frame })
+    front.extend(top.map(|top| format!("{:.1},{:.1}", frame.right, to_y(top))));
+    let edge = INSET / inside * span;
+    let axes = Axes { x: [first.at as f64 - edge, last.at as f64 + edge], y: [low, high], kind: "time" };
+    let ticks = linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick::new(to_y(v), text)).collect();
+    Some(Timeline { marks, axes, front: front.join(" "), ticks, frame })
 }
 
 /// Rows of a box plot: where each box and its whiskers lie on a common axis.
@@ -555,7 +630,7 @@ pub fn boxes(spreads: &[(String, [f64; 5])]) -> Option<Boxes> {
     let at = |v: f64| LEFT + (v - low) / (high - low) * (WIDTH - LEFT - 14.0);
     Some(Boxes {
         rows: spreads.iter().map(|(name, five)| (cut(name), five.map(at))).collect(),
-        ticks: linear_ticks(low, high, 7).into_iter().map(|(v, text)| Tick { at: at(v), text }).collect(),
+        ticks: linear_ticks(low, high, 7).into_iter().map(|(v, text)| Tick::new(at(v), text)).collect(),
         width: WIDTH,
         height: spreads.len() as f64 * 24.0 + 30.0,
         left: LEFT,
@@ -678,6 +753,28 @@ mod tests {
         }
     }
 
+    /// What a script reads from the axes is where the marks are.
+    fn frame_fits(axes: &Axes, frame: Frame, marks: &[Mark]) {
+        let of = |v: f64| if axes.kind == "log" { v.log10() } else { v };
+        let share = |v: f64, [low, high]: [f64; 2]| (of(v) - of(low)) / (of(high) - of(low));
+        for mark in marks {
+            let x = frame.left + share(mark.at[0], axes.x) * (frame.right - frame.left);
+            let y = frame.bottom - (mark.at[1] - axes.y[0]) / (axes.y[1] - axes.y[0]) * (frame.bottom - frame.top);
+            assert!((x - mark.x).abs() < 0.01 && (y - mark.y).abs() < 0.01, "{x} {y} {mark:?}");
+        }
+    }
+
+    #[test]
+    fn marks_stand_where_the_axes_say() {
+        let points: Vec<Point> =
+            (1..20).map(|i| point(f64::from(i) / 7.0, 29.0 + f64::from(i).sqrt(), Kind::Ranked)).collect();
+        for scale in [Scale::Log, Scale::Linear] {
+            let plot = scatter(&points, FRAME, scale, |p| p.label.clone()).unwrap();
+            frame_fits(&plot.axes, FRAME, &plot.marks);
+        }
+        assert_eq!((nine_digits(1.0 / 3.0), nine_digits(29.04)), (0.333333333, 29.04));
+    }
+
     #[test]
     fn a_crowd_is_thinned_but_for_the_front() {
         let mut crowd: Vec<Point> = (0..500).map(|i| point(10.0 + f64::from(i), 20.0, Kind::Ranked)).collect();
@@ -690,14 +787,22 @@ mod tests {
 
     #[test]
     fn a_timeline_follows_the_best_whichever_way_is_better() {
-        let event = |at, value| Event { at, value, title: String::new(), href: String::new() };
+        let event = |at, value| Event {
+            at,
+            value,
+            team: String::new(),
+            title: String::new(),
+            href: String::new(),
+            id: String::new(),
+        };
         let events = [event(0, 0.5), event(10, 0.7), event(20, 0.4)];
         for (falls, leads) in [(true, [true, false, true]), (false, [true, true, false])] {
-            let plot = timeline(&events, falls).unwrap();
-            assert_eq!(plot.dots.iter().map(|d| d.here).collect::<Vec<_>>(), leads);
-            assert!(plot.dots[0].y < plot.dots[2].y && plot.dots[0].y > plot.dots[1].y, "up is more");
+            let plot = timeline(&events, falls, PROGRESS).unwrap();
+            assert_eq!(plot.marks.iter().map(|m| m.on_front).collect::<Vec<_>>(), leads);
+            assert!(plot.marks[0].y < plot.marks[2].y && plot.marks[0].y > plot.marks[1].y, "up is more");
+            frame_fits(&plot.axes, PROGRESS, &plot.marks);
         }
-        assert!(timeline(&events[..1], true).is_none());
+        assert!(timeline(&events[..1], true, PROGRESS).is_none());
     }
 
     #[test]

@@ -40,7 +40,8 @@ struct StudyPage {
     /// What leads the board, and the best of it over time.
     lead: String,
     lead_falls: bool,
-    timeline: Option<Timeline>,
+    /// For a wide page and for a narrow one.
+    timeline: Vec<(&'static str, Timeline)>,
     /// The rows behind the timeline.
     events: Vec<Came>,
     boxes: Option<Boxes>,
@@ -148,7 +149,7 @@ async fn spreads(conn: &mut PgConnection, phase: &Phase, board: &Board) -> Resul
 
 /// The entries that stand, as they came, by what leads the board. What stood before and was bettered by its own team is not
 /// among them.
-fn over_time(board: &Board) -> (Option<Timeline>, Vec<Came>) {
+fn over_time(board: &Board) -> (Vec<(&'static str, Timeline)>, Vec<Came>) {
     let metric = board.metric;
     let value = |f: &Figures| match metric {
         Metric::Runtime if board.by_ratio => f.runtime_ratio.unwrap_or(f64::NAN),
@@ -176,12 +177,15 @@ fn over_time(board: &Board) -> (Option<Timeline>, Vec<Came>) {
         events.push(Event {
             at: row.submitted_at.timestamp(),
             value,
+            team: row.team.clone(),
             title: format!("{}: {words}, {}", row.team, when.utc),
             href: format!("/submissions/{}", row.submission),
+            id: row.submission.to_string(),
         });
         table.push(Came { when, team: row.team.clone(), value: words, leads });
     }
-    (plot::timeline(&events, falls), table)
+    let draw = |(class, frame)| Some((class, plot::timeline(&events, falls, frame)?));
+    (plot::TIMELINE.into_iter().filter_map(draw).collect(), table)
 }
 
 /// Cost, Spearman, its interval, Kendall, its interval.
