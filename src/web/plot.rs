@@ -274,7 +274,7 @@ const SMALLEST: f64 = 3.5;
 const LARGEST: f64 = 17.0;
 
 fn label(point: &Point, shown: bool) -> String {
-    let label = cut(&point.label);
+    let label = cut(&point.label, LABEL);
     if shown { label } else { format!("{label} ↓ {:.2}", point.y) }
 }
 
@@ -502,12 +502,18 @@ pub struct Dot {
     pub here: bool,
 }
 
+/// Class and frame of a picture of few values on a wide page, and on a narrow one, where the wide one's words would be too small
+/// to read.
+pub const FLAT: [(&str, Frame); 2] = [
+    ("large", PROGRESS),
+    ("small", Frame { width: 360.0, height: 220.0, left: 48.0, right: 350.0, top: 14.0, bottom: 196.0 }),
+];
+
 const PROGRESS: Frame = Frame { width: 760.0, height: 180.0, left: 58.0, right: 744.0, top: 14.0, bottom: 160.0 };
 
 /// Values in the order of time, higher is better, each with its title, address and whether it is this page's. `None`: one
 /// entry shows no progress.
-pub fn progress(entries: &[(f64, String, String, bool)]) -> Option<Progress> {
-    let frame = PROGRESS;
+pub fn progress(entries: &[(f64, String, String, bool)], frame: Frame) -> Option<Progress> {
     if entries.len() < 2 {
         return None;
     }
@@ -553,12 +559,6 @@ pub struct Event {
     /// Names it to scripts.
     pub id: String,
 }
-
-/// Of a timeline on a wide page, and on a narrow one.
-pub const TIMELINE: [(&str, Frame); 2] = [
-    ("large", PROGRESS),
-    ("small", Frame { width: 360.0, height: 220.0, left: 48.0, right: 350.0, top: 14.0, bottom: 196.0 }),
-];
 
 /// Events in the order of time; `falls`: lower is better. `None`: fewer than two.
 pub fn timeline(events: &[Event], falls: bool, frame: Frame) -> Option<Timeline> {
@@ -622,18 +622,20 @@ pub struct Boxes {
     pub left: f64,
 }
 
+/// Class, width, where the rows begin and letters of a name: of a box plot on a wide page, and on a narrow one.
+pub const BOXES: [(&str, f64, f64, usize); 2] = [("large", 760.0, 170.0, LABEL), ("small", 360.0, 112.0, 12)];
+
 /// Of spreads as least, lower quartile, median, upper quartile, most.
-pub fn boxes(spreads: &[(String, [f64; 5])]) -> Option<Boxes> {
-    const WIDTH: f64 = 760.0;
-    const LEFT: f64 = 170.0;
+pub fn boxes(spreads: &[(String, [f64; 5])], width: f64, left: f64, letters: usize) -> Option<Boxes> {
     let (low, high) = bounds(spreads.iter().flat_map(|(_, five)| *five).filter(|v| v.is_finite()), 0.03, 0.2)?;
-    let at = |v: f64| LEFT + (v - low) / (high - low) * (WIDTH - LEFT - 14.0);
+    let at = |v: f64| hundredths(left + (v - low) / (high - low) * (width - left - 14.0));
+    let about = if width > 500.0 { 7 } else { 4 };
     Some(Boxes {
-        rows: spreads.iter().map(|(name, five)| (cut(name), five.map(at))).collect(),
-        ticks: linear_ticks(low, high, 7).into_iter().map(|(v, text)| Tick::new(at(v), text)).collect(),
-        width: WIDTH,
+        rows: spreads.iter().map(|(name, five)| (cut(name, letters), five.map(at))).collect(),
+        ticks: linear_ticks(low, high, about).into_iter().map(|(v, text)| Tick::new(at(v), text)).collect(),
+        width,
         height: spreads.len() as f64 * 24.0 + 30.0,
-        left: LEFT,
+        left,
     })
 }
 
@@ -688,7 +690,7 @@ pub fn parallel(names: &[String], axes: &[Axis]) -> Option<Parallel> {
         }
         ends.push(end);
         let path = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ");
-        (cut(name), path, end)
+        (cut(name, LABEL), path, end)
     };
     let lines = names.iter().enumerate().map(line).collect();
     let axes = axes
@@ -699,11 +701,11 @@ pub fn parallel(names: &[String], axes: &[Axis]) -> Option<Parallel> {
 }
 
 /// A name as a plot has room for.
-fn cut(name: &str) -> String {
-    if name.chars().count() <= LABEL {
+fn cut(name: &str, letters: usize) -> String {
+    if name.chars().count() <= letters {
         return name.to_owned();
     }
-    let short: String = name.chars().take(LABEL).collect();
+    let short: String = name.chars().take(letters).collect();
     format!("{}…", short.trim_end())
 }
 
@@ -830,11 +832,11 @@ mod tests {
     #[test]
     fn progress_keeps_the_best() {
         let entry = |value: f64| (value, String::new(), String::new(), false);
-        let plot = progress(&[entry(28.0), entry(29.0), entry(28.5)]).unwrap();
+        let plot = progress(&[entry(28.0), entry(29.0), entry(28.5)], PROGRESS).unwrap();
         let ys: Vec<f64> = plot.dots.iter().map(|d| d.y).collect();
         assert!(ys[1] < ys[2] && ys[2] < ys[0], "higher is better: {ys:?}");
         assert!(plot.best.ends_with(&format!("{:.1}", ys[1])), "{}", plot.best);
-        assert!(progress(&[entry(28.0)]).is_none());
+        assert!(progress(&[entry(28.0)], PROGRESS).is_none());
     }
 
     #[test]

@@ -44,7 +44,7 @@ struct StudyPage {
     timeline: Vec<(&'static str, Timeline)>,
     /// The rows behind the timeline.
     events: Vec<Came>,
-    boxes: Option<Boxes>,
+    boxes: Vec<(&'static str, Boxes)>,
     /// Name and five figures, dB: the rows behind the boxes.
     spreads: Vec<(String, [String; 5])>,
 }
@@ -95,6 +95,9 @@ pub async fn show(
     drop(conn);
     let metric = board.metric;
     let (timeline, events) = over_time(&board);
+    let boxes = plot::BOXES.into_iter();
+    let boxes = boxes.filter_map(|(class, width, left, letters)| Some((class, plot::boxes(&spreads, width, left, letters)?)));
+    let boxes: Vec<_> = boxes.collect();
     let title = say("Study of %{what}").with("what", format!("{} · {}", challenge.title, phase.title));
     Ok(render(&StudyPage {
         page: Page::of(title, &viewer),
@@ -120,7 +123,7 @@ pub async fn show(
         lead_falls: metric.is_cost(),
         timeline,
         events,
-        boxes: plot::boxes(&spreads),
+        boxes,
         spreads: spreads.into_iter().map(|(name, five)| (name, five.map(|v| fixed(v, 2)))).collect(),
         images: study.images.iter().map(|i| (i.name.clone(), fixed(i.spread_db, 3), i.turned_pairs)).collect(),
         challenge,
@@ -185,7 +188,7 @@ fn over_time(board: &Board) -> (Vec<(&'static str, Timeline)>, Vec<Came>) {
         table.push(Came { when, team: row.team.clone(), value: words, leads });
     }
     let draw = |(class, frame)| Some((class, plot::timeline(&events, falls, frame)?));
-    (plot::TIMELINE.into_iter().filter_map(draw).collect(), table)
+    (plot::FLAT.into_iter().filter_map(draw).collect(), table)
 }
 
 /// Cost, Spearman, its interval, Kendall, its interval.
