@@ -99,7 +99,7 @@ const zoomable = (() => {
     const saved = {
       children: [grid, ticks].map((group) => [group, [...group.childNodes]]),
       points: [front, beaten].filter(Boolean).map((line) => [line, line.getAttribute("points")]),
-      cross: [...plot.querySelectorAll(".cross line")].map((line) => {
+      cross: [...plot.querySelectorAll(".cross>line")].map((line) => {
         const ends = line.getAttribute("x1") === line.getAttribute("x2") ? ["x1", "x2"] : ["y1", "y2"];
         return [line, ends, Number(line.getAttribute(ends[0]))];
       }),

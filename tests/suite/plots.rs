@@ -78,7 +78,7 @@ impl Plot<'_> {
                     .map((text) => text.getBoundingClientRect());
                 const over = boxes.filter((a, i) => boxes.slice(i + 1).some((b) =>
                     a.left < b.right - 4 && b.left < a.right - 4 && a.top < b.bottom - 4 && b.top < a.bottom - 4)).length;
-                return [seen.length, marks.length, Math.max(...off), outside, over, across.length, up.length];",
+                return [seen.length, marks.length, Math.max(0, ...off), outside, over, across.length, up.length];",
             )
             .await;
         let figure = |i: usize| found[i].as_f64().unwrap_or(f64::NAN);
@@ -91,14 +91,15 @@ impl Plot<'_> {
     async fn key(&self, key: &str, shift: bool) -> Value {
         let press = "const at = plot.contains(document.activeElement) ? document.activeElement : plot.querySelector('a[tabindex=\"0\"]');
             at.focus({ preventScroll: true });";
-        let send = format!("at.dispatchEvent(new KeyboardEvent('keydown', {{ key: '{key}', shiftKey: {shift}, bubbles: true }}))");
+        let send = format!(
+            "at.dispatchEvent(new KeyboardEvent('keydown', {{ key: '{key}', shiftKey: {shift}, bubbles: true }}))"
+        );
         self.ask(&format!("{press} {send}; return document.activeElement.getAttribute('aria-label')")).await
     }
 
     async fn drag(&self, x: f64, y: f64) {
-        let from = self
-            .ask("plot.scrollIntoView({ block: 'center' }); return middle(plot.querySelector('.grid'))")
-            .await;
+        let from =
+            self.ask("plot.scrollIntoView({ block: 'center' }); return middle(plot.querySelector('.grid'))").await;
         let [from_x, from_y] = [0, 1].map(|i| from[i].as_f64().expect("a place").round());
         let after = Some(Duration::from_millis(80));
         let mouse = MouseActions::new("mouse".into())
@@ -155,7 +156,11 @@ async fn a_part_of_a_plot_is_looked_at_larger() {
         }
         let [seen, all] = plot.is_right().await;
         assert!(seen >= 1 && seen < all, "{seen} of {all}");
-        assert_eq!(plot.ask("return document.querySelector('.tip').hidden").await, false, "its figures stand beside it");
+        assert_eq!(
+            plot.ask("return document.querySelector('.tip').hidden").await,
+            false,
+            "its figures stand beside it"
+        );
         let reached = plot
             .ask(
                 "const names = (list) => list.map((mark) => mark.dataset.name).sort();

@@ -96,7 +96,8 @@ pub async fn show(
     let metric = board.metric;
     let (timeline, events) = over_time(&board);
     let boxes = plot::BOXES.into_iter();
-    let boxes = boxes.filter_map(|(class, width, left, letters)| Some((class, plot::boxes(&spreads, width, left, letters)?)));
+    let boxes =
+        boxes.filter_map(|(class, width, left, letters)| Some((class, plot::boxes(&spreads, width, left, letters)?)));
     let boxes: Vec<_> = boxes.collect();
     let title = say("Study of %{what}").with("what", format!("{} · {}", challenge.title, phase.title));
     Ok(render(&StudyPage {
