@@ -31,12 +31,14 @@ static ASSETS: LazyLock<BTreeMap<&'static str, Asset>> = assets! {
     "app.css" "text/css; charset=utf-8"
     "app.js" "text/javascript; charset=utf-8"
     "board.js" "text/javascript; charset=utf-8"
+    "d3-zoom.min.js" "text/javascript; charset=utf-8"
     "live.js" "text/javascript; charset=utf-8"
     "plot.js" "text/javascript; charset=utf-8"
     "tus.min.js" "text/javascript; charset=utf-8"
     "upload.js" "text/javascript; charset=utf-8"
     "viewer.js" "text/javascript; charset=utf-8"
     "send.js" "text/javascript; charset=utf-8"
+    "zoom.js" "text/javascript; charset=utf-8"
     "favicon.svg" "image/svg+xml"
 };
 

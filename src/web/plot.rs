@@ -34,6 +34,14 @@ impl Scale {
             Scale::Linear => x,
         }
     }
+
+    /// The value whose place on a line this is.
+    fn back(self, place: f64) -> f64 {
+        match self {
+            Scale::Log => 10f64.powf(place),
+            Scale::Linear => place,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +68,10 @@ pub struct Mark {
     pub y: f64,
     pub radius: f64,
     pub id: String,
+    /// Whole; the label is cut, or empty where there is no room for it.
+    pub name: String,
+    /// What it stands for, in the axes' units; it may be drawn elsewhere where it lies beyond the frame.
+    pub at: [f64; 2],
     pub label: String,
     pub label_x: f64,
     pub label_y: f64,
@@ -77,9 +89,37 @@ pub struct Tick {
     pub text: String,
 }
 
+impl Tick {
+    fn new(at: f64, text: String) -> Tick {
+        Tick { at: hundredths(at), text }
+    }
+}
+
+/// Of a pixel: what is finer nobody sees, and a page of hundreds of marks need not carry it.
+fn hundredths(place: f64) -> f64 {
+    (place * 100.0).round() / 100.0
+}
+
+/// Digits that count: enough for a mark in a picture that is enlarged 32 times.
+fn nine_digits(value: f64) -> f64 {
+    format!("{value:.8e}").parse().unwrap_or(value)
+}
+
+/// What the edges of a plot's frame stand for, so that a script can draw a part of it larger.
+#[derive(Debug, Clone, Copy)]
+pub struct Axes {
+    /// Left and right, in the axis's unit; seconds where it is time.
+    pub x: [f64; 2],
+    /// Bottom and top.
+    pub y: [f64; 2],
+    /// Of the horizontal axis: `log`, `linear` or `time`.
+    pub kind: &'static str,
+}
+
 #[derive(Debug, Clone)]
 pub struct Scatter {
     pub marks: Vec<Mark>,
+    pub axes: Axes,
     pub x_ticks: Vec<Tick>,
     pub y_ticks: Vec<Tick>,
     /// `x,y x,y …` of the Pareto front's steps.
@@ -170,10 +210,12 @@ pub fn scatter(points: &[Point], frame: Frame, scale: Scale, describe: impl Fn(&
         .iter()
         .zip(&on_front)
         .map(|(p, on_front)| Mark {
-            x: to_x(p.x).clamp(frame.left + 6.0, frame.right - 6.0),
-            y: to_y(p.y).min(frame.bottom - 8.0),
-            radius: radius(p),
+            x: hundredths(to_x(p.x).clamp(frame.left + 6.0, frame.right - 6.0)),
+            y: hundredths(to_y(p.y).min(frame.bottom - 8.0)),
+            radius: hundredths(radius(p)),
             id: p.id.clone(),
+            name: p.label.clone(),
+            at: [nine_digits(p.x), nine_digits(p.y)],
             label: label(p, shown(p)),
             label_x: 0.0,
             label_y: 0.0,
@@ -207,17 +249,20 @@ pub fn scatter(points: &[Point], frame: Frame, scale: Scale, describe: impl Fn(&
     });
     let baseline = points.iter().find(|p| p.kind == Kind::Baseline);
     let x_ticks = match scale {
-        Scale::Log => log_ticks(x_low, x_high).into_iter().map(|x| Tick { at: to_x(x), text: short(x) }).collect(),
-        Scale::Linear => {
-            linear_ticks(x_low, x_high, 6).into_iter().map(|(x, text)| Tick { at: to_x(x), text }).collect()
-        }
+        Scale::Log => log_ticks(x_low, x_high).into_iter().map(|x| Tick::new(to_x(x), short(x))).collect(),
+        Scale::Linear => linear_ticks(x_low, x_high, 6).into_iter().map(|(x, text)| Tick::new(to_x(x), text)).collect(),
+    };
+    let kind = match scale {
+        Scale::Log => "log",
+        Scale::Linear => "linear",
     };
     Some(Scatter {
+        axes: Axes { x: [scale.back(x_low), scale.back(x_high)], y: [y_low, y_high], kind },
         x_ticks,
-        y_ticks: linear_ticks(y_low, y_high, 5).into_iter().map(|(y, text)| Tick { at: to_y(y), text }).collect(),
+        y_ticks: linear_ticks(y_low, y_high, 5).into_iter().map(|(y, text)| Tick::new(to_y(y), text)).collect(),
         front: steps,
         beaten: beaten.unwrap_or_default(),
-        cross: baseline.map(|b| (to_x(b.x), to_y(b.y))),
+        cross: baseline.map(|b| (hundredths(to_x(b.x)), hundredths(to_y(b.y)))),
         marks,
         frame,
     })
@@ -229,7 +274,7 @@ const SMALLEST: f64 = 3.5;
 const LARGEST: f64 = 17.0;
 
 fn label(point: &Point, shown: bool) -> String {
-    let label = cut(&point.label);
+    let label = cut(&point.label, LABEL);
     if shown { label } else { format!("{label} ↓ {:.2}", point.y) }
 }
 
@@ -251,7 +296,7 @@ pub fn strip(values: &[(String, f64)], mean: f64) -> Option<Strip> {
     let at = |v: f64| MARGIN + (v - low) / (high - low) * (WIDTH - 2.0 * MARGIN);
     Some(Strip {
         marks: finite.map(|(name, v)| (at(*v), format!("{name}: {v:.2} dB"))).collect(),
-        ticks: linear_ticks(low, high, 7).into_iter().map(|(v, text)| Tick { at: at(v), text }).collect(),
+        ticks: linear_ticks(low, high, 7).into_iter().map(|(v, text)| Tick::new(at(v), text)).collect(),
         mean: at(mean).clamp(MARGIN, WIDTH - MARGIN),
         width: WIDTH,
     })
@@ -325,7 +370,7 @@ pub fn passes(runtime: &Runtime) -> Option<Passes> {
     });
     Some(Passes {
         dots: dots.collect(),
-        ticks: linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick { at: to_y(v), text }).collect(),
+        ticks: linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick::new(to_y(v), text)).collect(),
         frame,
         has_baseline: baseline.is_some(),
     })
@@ -412,7 +457,7 @@ fn place_labels(marks: &mut [Mark], frame: Frame) {
         });
         match free {
             Some((x, y, anchor, area)) => {
-                (mark.label_x, mark.label_y, mark.anchor) = (x, y, anchor);
+                (mark.label_x, mark.label_y, mark.anchor) = (hundredths(x), hundredths(y), anchor);
                 taken.push(area);
             }
             None => mark.label.clear(),
@@ -457,12 +502,18 @@ pub struct Dot {
     pub here: bool,
 }
 
+/// Class and frame of a picture of few values on a wide page, and on a narrow one, where the wide one's words would be too small
+/// to read.
+pub const FLAT: [(&str, Frame); 2] = [
+    ("large", PROGRESS),
+    ("small", Frame { width: 360.0, height: 220.0, left: 48.0, right: 350.0, top: 14.0, bottom: 196.0 }),
+];
+
 const PROGRESS: Frame = Frame { width: 760.0, height: 180.0, left: 58.0, right: 744.0, top: 14.0, bottom: 160.0 };
 
 /// Values in the order of time, higher is better, each with its title, address and whether it is this page's. `None`: one
 /// entry shows no progress.
-pub fn progress(entries: &[(f64, String, String, bool)]) -> Option<Progress> {
-    let frame = PROGRESS;
+pub fn progress(entries: &[(f64, String, String, bool)], frame: Frame) -> Option<Progress> {
     if entries.len() < 2 {
         return None;
     }
@@ -481,31 +532,37 @@ pub fn progress(entries: &[(f64, String, String, bool)]) -> Option<Progress> {
         best.push(format!("{x:.1},{:.1}", to_y(top)));
         dots.push(Dot { x, y: to_y(*value), title: title.clone(), href: href.clone(), here: *here });
     }
-    let ticks = linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick { at: to_y(v), text });
+    let ticks = linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick::new(to_y(v), text));
     Some(Progress { dots, best: best.join(" "), ticks: ticks.collect(), frame })
 }
 
 /// The best of a phase over time.
 #[derive(Debug, Clone)]
 pub struct Timeline {
-    pub dots: Vec<Dot>,
+    /// Those that were the best so far are on the front.
+    pub marks: Vec<Mark>,
+    pub axes: Axes,
     /// `x,y x,y …`: the best so far.
-    pub best: String,
+    pub front: String,
     pub ticks: Vec<Tick>,
     pub frame: Frame,
 }
 
-/// An entry at the time it came, seconds, with its value, title and address.
+/// An entry at the time it came, seconds, with its value.
+#[derive(Debug, Clone)]
 pub struct Event {
     pub at: i64,
     pub value: f64,
+    pub team: String,
     pub title: String,
     pub href: String,
+    /// Names it to scripts.
+    pub id: String,
 }
 
 /// Events in the order of time; `falls`: lower is better. `None`: fewer than two.
-pub fn timeline(events: &[Event], falls: bool) -> Option<Timeline> {
-    let frame = PROGRESS;
+pub fn timeline(events: &[Event], falls: bool, frame: Frame) -> Option<Timeline> {
+    const INSET: f64 = 12.0;
     let events: Vec<&Event> = events.iter().filter(|e| e.value.is_finite()).collect();
     let (first, last) = (events.first()?, events.last()?);
     if events.len() < 2 {
@@ -513,26 +570,44 @@ pub fn timeline(events: &[Event], falls: bool) -> Option<Timeline> {
     }
     let (low, high) = bounds(events.iter().map(|e| e.value), 0.15, f64::MIN_POSITIVE.max(first.value.abs() * 1e-3))?;
     let span = (last.at - first.at).max(1) as f64;
-    let to_x = |at: i64| frame.left + 12.0 + (at - first.at) as f64 / span * (frame.right - frame.left - 24.0);
-    let to_y = |value: f64| frame.bottom - (value - low) / (high - low) * (frame.bottom - frame.top);
-    let (mut dots, mut best, mut top): (Vec<Dot>, Vec<String>, Option<f64>) = (Vec::new(), Vec::new(), None);
+    let inside = frame.right - frame.left - 2.0 * INSET;
+    let to_x = |at: i64| hundredths(frame.left + INSET + (at - first.at) as f64 / span * inside);
+    let to_y = |value: f64| hundredths(frame.bottom - (value - low) / (high - low) * (frame.bottom - frame.top));
+    let (mut marks, mut front, mut top): (Vec<Mark>, Vec<String>, Option<f64>) = (Vec::new(), Vec::new(), None);
     let mut others = 0;
     for event in &events {
         let (x, y) = (to_x(event.at), to_y(event.value));
         let leads = top.is_none_or(|top| if falls { event.value < top } else { event.value > top });
         if leads {
-            best.extend(top.map(|before| format!("{x:.1},{:.1}", to_y(before))));
-            best.push(format!("{x:.1},{y:.1}"));
+            front.extend(top.map(|before| format!("{x:.1},{:.1}", to_y(before))));
+            front.push(format!("{x:.1},{y:.1}"));
             top = Some(event.value);
         }
         others += usize::from(!leads);
         if leads || others <= MOST {
-            dots.push(Dot { x, y, title: event.title.clone(), href: event.href.clone(), here: leads });
+            marks.push(Mark {
+                x,
+                y,
+                radius: MARK,
+                id: event.id.clone(),
+                name: event.team.clone(),
+                at: [event.at as f64, nine_digits(event.value)],
+                label: String::new(),
+                label_x: 0.0,
+                label_y: 0.0,
+                anchor: "start",
+                title: event.title.clone(),
+                href: Some(event.href.clone()),
+                kind: Kind::Ranked,
+                on_front: leads,
+            });
         }
     }
-    best.extend(top.map(|top| format!("{:.1},{:.1}", frame.right, to_y(top))));
-    let ticks = linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick { at: to_y(v), text }).collect();
-    Some(Timeline { dots, best: best.join(" "), ticks, frame })
+    front.extend(top.map(|top| format!("{:.1},{:.1}", frame.right, to_y(top))));
+    let edge = INSET / inside * span;
+    let axes = Axes { x: [first.at as f64 - edge, last.at as f64 + edge], y: [low, high], kind: "time" };
+    let ticks = linear_ticks(low, high, 4).into_iter().map(|(v, text)| Tick::new(to_y(v), text)).collect();
+    Some(Timeline { marks, axes, front: front.join(" "), ticks, frame })
 }
 
 /// Rows of a box plot: where each box and its whiskers lie on a common axis.
@@ -547,18 +622,20 @@ pub struct Boxes {
     pub left: f64,
 }
 
+/// Class, width, where the rows begin and letters of a name: of a box plot on a wide page, and on a narrow one.
+pub const BOXES: [(&str, f64, f64, usize); 2] = [("large", 760.0, 170.0, LABEL), ("small", 360.0, 112.0, 12)];
+
 /// Of spreads as least, lower quartile, median, upper quartile, most.
-pub fn boxes(spreads: &[(String, [f64; 5])]) -> Option<Boxes> {
-    const WIDTH: f64 = 760.0;
-    const LEFT: f64 = 170.0;
+pub fn boxes(spreads: &[(String, [f64; 5])], width: f64, left: f64, letters: usize) -> Option<Boxes> {
     let (low, high) = bounds(spreads.iter().flat_map(|(_, five)| *five).filter(|v| v.is_finite()), 0.03, 0.2)?;
-    let at = |v: f64| LEFT + (v - low) / (high - low) * (WIDTH - LEFT - 14.0);
+    let at = |v: f64| hundredths(left + (v - low) / (high - low) * (width - left - 14.0));
+    let about = if width > 500.0 { 7 } else { 4 };
     Some(Boxes {
-        rows: spreads.iter().map(|(name, five)| (cut(name), five.map(at))).collect(),
-        ticks: linear_ticks(low, high, 7).into_iter().map(|(v, text)| Tick { at: at(v), text }).collect(),
-        width: WIDTH,
+        rows: spreads.iter().map(|(name, five)| (cut(name, letters), five.map(at))).collect(),
+        ticks: linear_ticks(low, high, about).into_iter().map(|(v, text)| Tick::new(at(v), text)).collect(),
+        width,
         height: spreads.len() as f64 * 24.0 + 30.0,
-        left: LEFT,
+        left,
     })
 }
 
@@ -613,7 +690,7 @@ pub fn parallel(names: &[String], axes: &[Axis]) -> Option<Parallel> {
         }
         ends.push(end);
         let path = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ");
-        (cut(name), path, end)
+        (cut(name, LABEL), path, end)
     };
     let lines = names.iter().enumerate().map(line).collect();
     let axes = axes
@@ -624,11 +701,11 @@ pub fn parallel(names: &[String], axes: &[Axis]) -> Option<Parallel> {
 }
 
 /// A name as a plot has room for.
-fn cut(name: &str) -> String {
-    if name.chars().count() <= LABEL {
+fn cut(name: &str, letters: usize) -> String {
+    if name.chars().count() <= letters {
         return name.to_owned();
     }
-    let short: String = name.chars().take(LABEL).collect();
+    let short: String = name.chars().take(letters).collect();
     format!("{}…", short.trim_end())
 }
 
@@ -678,6 +755,28 @@ mod tests {
         }
     }
 
+    /// What a script reads from the axes is where the marks are.
+    fn frame_fits(axes: &Axes, frame: Frame, marks: &[Mark]) {
+        let of = |v: f64| if axes.kind == "log" { v.log10() } else { v };
+        let share = |v: f64, [low, high]: [f64; 2]| (of(v) - of(low)) / (of(high) - of(low));
+        for mark in marks {
+            let x = frame.left + share(mark.at[0], axes.x) * (frame.right - frame.left);
+            let y = frame.bottom - (mark.at[1] - axes.y[0]) / (axes.y[1] - axes.y[0]) * (frame.bottom - frame.top);
+            assert!((x - mark.x).abs() < 0.01 && (y - mark.y).abs() < 0.01, "{x} {y} {mark:?}");
+        }
+    }
+
+    #[test]
+    fn marks_stand_where_the_axes_say() {
+        let points: Vec<Point> =
+            (1..20).map(|i| point(f64::from(i) / 7.0, 29.0 + f64::from(i).sqrt(), Kind::Ranked)).collect();
+        for scale in [Scale::Log, Scale::Linear] {
+            let plot = scatter(&points, FRAME, scale, |p| p.label.clone()).unwrap();
+            frame_fits(&plot.axes, FRAME, &plot.marks);
+        }
+        assert_eq!((nine_digits(1.0 / 3.0), nine_digits(29.04)), (0.333333333, 29.04));
+    }
+
     #[test]
     fn a_crowd_is_thinned_but_for_the_front() {
         let mut crowd: Vec<Point> = (0..500).map(|i| point(10.0 + f64::from(i), 20.0, Kind::Ranked)).collect();
@@ -690,14 +789,22 @@ mod tests {
 
     #[test]
     fn a_timeline_follows_the_best_whichever_way_is_better() {
-        let event = |at, value| Event { at, value, title: String::new(), href: String::new() };
+        let event = |at, value| Event {
+            at,
+            value,
+            team: String::new(),
+            title: String::new(),
+            href: String::new(),
+            id: String::new(),
+        };
         let events = [event(0, 0.5), event(10, 0.7), event(20, 0.4)];
         for (falls, leads) in [(true, [true, false, true]), (false, [true, true, false])] {
-            let plot = timeline(&events, falls).unwrap();
-            assert_eq!(plot.dots.iter().map(|d| d.here).collect::<Vec<_>>(), leads);
-            assert!(plot.dots[0].y < plot.dots[2].y && plot.dots[0].y > plot.dots[1].y, "up is more");
+            let plot = timeline(&events, falls, PROGRESS).unwrap();
+            assert_eq!(plot.marks.iter().map(|m| m.on_front).collect::<Vec<_>>(), leads);
+            assert!(plot.marks[0].y < plot.marks[2].y && plot.marks[0].y > plot.marks[1].y, "up is more");
+            frame_fits(&plot.axes, PROGRESS, &plot.marks);
         }
-        assert!(timeline(&events[..1], true).is_none());
+        assert!(timeline(&events[..1], true, PROGRESS).is_none());
     }
 
     #[test]
@@ -725,11 +832,11 @@ mod tests {
     #[test]
     fn progress_keeps_the_best() {
         let entry = |value: f64| (value, String::new(), String::new(), false);
-        let plot = progress(&[entry(28.0), entry(29.0), entry(28.5)]).unwrap();
+        let plot = progress(&[entry(28.0), entry(29.0), entry(28.5)], PROGRESS).unwrap();
         let ys: Vec<f64> = plot.dots.iter().map(|d| d.y).collect();
         assert!(ys[1] < ys[2] && ys[2] < ys[0], "higher is better: {ys:?}");
         assert!(plot.best.ends_with(&format!("{:.1}", ys[1])), "{}", plot.best);
-        assert!(progress(&[entry(28.0)]).is_none());
+        assert!(progress(&[entry(28.0)], PROGRESS).is_none());
     }
 
     #[test]

@@ -212,8 +212,8 @@ fn every_text_of_a_page_is_translated() {
     agree(&asked, &translations("script"));
 }
 
-/// Scripts of organizers' pages, and one that we did not write.
-const ENGLISH_SCRIPTS: [&str; 3] = ["send.js", "viewer.js", "tus.min.js"];
+/// Scripts of organizers' pages, and those that we did not write.
+const ENGLISH_SCRIPTS: [&str; 4] = ["send.js", "viewer.js", "tus.min.js", "d3-zoom.min.js"];
 
 #[test]
 fn scripts_show_no_words_but_through_say() {

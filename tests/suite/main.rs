@@ -27,6 +27,7 @@ mod life;
 mod networks;
 mod organize;
 mod outbox;
+mod plots;
 mod postgres;
 mod queue;
 mod records;

@@ -128,7 +128,7 @@ async fn the_ranks_of_sums_and_scores_are_drawn_and_plots_are_there() {
         let near = matches!(rule, Rule::RankSum(_));
         assert_eq!(held[2] < 1.0, near, "a race decides the sum of two ranks, and not the score: {held:?}");
         let open = web.get(&path).await.text;
-        assert!(open.contains("How did the best come about?") && open.contains("class=\"progress-plot\""));
+        assert!(open.contains("How did the best come about?") && open.contains("class=\"scatter timeline large\""));
         assert!(!open.contains("How do the images differ?"), "while the phase is open, images are kept back");
         sqlx::query("update phase set closes_at = now() where id = $1")
             .bind(phase.id)

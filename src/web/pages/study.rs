@@ -40,10 +40,11 @@ struct StudyPage {
     /// What leads the board, and the best of it over time.
     lead: String,
     lead_falls: bool,
-    timeline: Option<Timeline>,
+    /// For a wide page and for a narrow one.
+    timeline: Vec<(&'static str, Timeline)>,
     /// The rows behind the timeline.
     events: Vec<Came>,
-    boxes: Option<Boxes>,
+    boxes: Vec<(&'static str, Boxes)>,
     /// Name and five figures, dB: the rows behind the boxes.
     spreads: Vec<(String, [String; 5])>,
 }
@@ -94,6 +95,10 @@ pub async fn show(
     drop(conn);
     let metric = board.metric;
     let (timeline, events) = over_time(&board);
+    let boxes = plot::BOXES.into_iter();
+    let boxes =
+        boxes.filter_map(|(class, width, left, letters)| Some((class, plot::boxes(&spreads, width, left, letters)?)));
+    let boxes: Vec<_> = boxes.collect();
     let title = say("Study of %{what}").with("what", format!("{} · {}", challenge.title, phase.title));
     Ok(render(&StudyPage {
         page: Page::of(title, &viewer),
@@ -119,7 +124,7 @@ pub async fn show(
         lead_falls: metric.is_cost(),
         timeline,
         events,
-        boxes: plot::boxes(&spreads),
+        boxes,
         spreads: spreads.into_iter().map(|(name, five)| (name, five.map(|v| fixed(v, 2)))).collect(),
         images: study.images.iter().map(|i| (i.name.clone(), fixed(i.spread_db, 3), i.turned_pairs)).collect(),
         challenge,
@@ -148,7 +153,7 @@ async fn spreads(conn: &mut PgConnection, phase: &Phase, board: &Board) -> Resul
 
 /// The entries that stand, as they came, by what leads the board. What stood before and was bettered by its own team is not
 /// among them.
-fn over_time(board: &Board) -> (Option<Timeline>, Vec<Came>) {
+fn over_time(board: &Board) -> (Vec<(&'static str, Timeline)>, Vec<Came>) {
     let metric = board.metric;
     let value = |f: &Figures| match metric {
         Metric::Runtime if board.by_ratio => f.runtime_ratio.unwrap_or(f64::NAN),
@@ -176,12 +181,15 @@ fn over_time(board: &Board) -> (Option<Timeline>, Vec<Came>) {
         events.push(Event {
             at: row.submitted_at.timestamp(),
             value,
+            team: row.team.clone(),
             title: format!("{}: {words}, {}", row.team, when.utc),
             href: format!("/submissions/{}", row.submission),
+            id: row.submission.to_string(),
         });
         table.push(Came { when, team: row.team.clone(), value: words, leads });
     }
-    (plot::timeline(&events, falls), table)
+    let draw = |(class, frame)| Some((class, plot::timeline(&events, falls, frame)?));
+    (plot::FLAT.into_iter().filter_map(draw).collect(), table)
 }
 
 /// Cost, Spearman, its interval, Kendall, its interval.

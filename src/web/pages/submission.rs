@@ -76,7 +76,8 @@ struct SubmissionPage {
     may_object: bool,
     /// The team's in this phase, newest first.
     entries: Vec<Entry>,
-    progress: Option<plot::Progress>,
+    /// For a wide page and for a narrow one.
+    progress: Vec<(&'static str, plot::Progress)>,
 }
 
 struct Entry {
@@ -316,7 +317,7 @@ pub fn facts(fields: &[Field], sheet: &FactSheet) -> Vec<(String, String)> {
 }
 
 /// The team's entries, newest first, and the plot of those that are scored.
-fn entries(at: &SubmissionAt, past: &[submission::Past]) -> (Vec<Entry>, Option<plot::Progress>) {
+fn entries(at: &SubmissionAt, past: &[submission::Past]) -> (Vec<Entry>, Vec<(&'static str, plot::Progress)>) {
     let shown = at.sight.sees_figures(&at.phase);
     let psnr = |p: &submission::Past| p.psnr.filter(|_| shown);
     let rows = past.iter().rev().map(|p| Entry {
@@ -345,7 +346,8 @@ fn entries(at: &SubmissionAt, past: &[submission::Past]) -> (Vec<Entry>, Option<
             Some((db, title, format!("/submissions/{}", p.id), p.id == at.submission.id))
         })
         .collect();
-    (rows.collect(), plot::progress(&points))
+    let draw = |(class, frame)| Some((class, plot::progress(&points, frame)?));
+    (rows.collect(), plot::FLAT.into_iter().filter_map(draw).collect())
 }
 
 fn standing(standing: &Standing) -> Option<Line> {
