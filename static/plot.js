@@ -89,6 +89,13 @@ function live(figure) {
     bar.replaceChildren(link);
   }
 
+  // Not on the picture itself: Chromium gives the focus, and a frame, to an SVG that listens for it and is clicked.
+  figure.addEventListener("focusin", (event) => {
+    const mark = event.target.closest(".mark") ?? event.target.querySelector(".mark");
+    if (mark) point(mark);
+  });
+  figure.addEventListener("focusout", () => (tip.hidden = true));
+
   for (const plot of figure.querySelectorAll("svg")) {
     const marks = [...plot.querySelectorAll(".mark")];
     for (const mark of marks) {
@@ -163,11 +170,6 @@ function live(figure) {
       if (mark) point(mark);
     });
     plot.addEventListener("pointerleave", () => (tip.hidden = true));
-    plot.addEventListener("focusin", (event) => {
-      const mark = event.target.closest(".mark") ?? event.target.querySelector?.(".mark");
-      if (mark) point(mark);
-    });
-    plot.addEventListener("focusout", () => (tip.hidden = true));
     plot.addEventListener("keydown", (event) => {
       const mark = event.target.closest(".mark") ?? event.target.querySelector?.(".mark");
       if (!mark || event.ctrlKey || event.metaKey || event.altKey) return;
