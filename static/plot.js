@@ -6,27 +6,20 @@
 const MOST_COMPARED = 4;
 
 function live(figure) {
-  const tip = document.createElement("div");
-  tip.className = "tip";
+  const tip = element("div", "tip", "");
   tip.hidden = true;
-  const bar = document.createElement("p");
-  bar.className = "help";
-  bar.setAttribute("role", "status");
   const hint = say("Arrows go from mark to mark, Enter opens an entry, Space chooses it for a comparison.");
-  bar.textContent = hint;
-  const ways = document.createElement("p");
-  ways.className = "help";
-  ways.textContent = say("To zoom: the buttons, Ctrl (⌘) and the wheel, two fingers, a double click, or + and − at a mark; to move: drag, or Shift and an arrow; 0 shows all.");
+  const bar = element("p", "help", hint);
+  bar.setAttribute("role", "status");
+  const ways = element("p", "help", say("To zoom: the buttons, Ctrl (⌘) and the wheel, two fingers, a double click, or + and − at a mark; to move: drag, or Shift and an arrow; 0 shows all."));
   figure.querySelector("figcaption").after(bar, ways);
   figure.append(tip);
   const chosen = new Map();
   const zooms = new Map();
 
   function button(sign, label, act) {
-    const made = document.createElement("button");
+    const made = element("button", "quiet", sign);
     made.type = "button";
-    made.className = "quiet";
-    made.textContent = sign;
     made.setAttribute("aria-label", label);
     made.title = label;
     made.addEventListener("click", () => {
@@ -40,8 +33,7 @@ function live(figure) {
   const smaller = button("−", say("Zoom out"), (zoom) => zoom.step(0.5));
   const larger = button("+", say("Zoom in"), (zoom) => zoom.step(2));
   const all = button(say("All"), say("Show all"), (zoom) => zoom.whole());
-  const tools = document.createElement("div");
-  tools.className = "plot-bar";
+  const tools = element("div", "plot-bar", "");
   tools.setAttribute("role", "group");
   tools.setAttribute("aria-label", say("Zoom"));
   tools.append(level, smaller, larger, all);

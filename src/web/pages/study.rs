@@ -95,10 +95,8 @@ pub async fn show(
     drop(conn);
     let metric = board.metric;
     let (timeline, events) = over_time(&board);
-    let boxes = plot::BOXES.into_iter();
-    let boxes =
-        boxes.filter_map(|(class, width, left, letters)| Some((class, plot::boxes(&spreads, width, left, letters)?)));
-    let boxes: Vec<_> = boxes.collect();
+    let draw = |(class, width, left, letters)| Some((class, plot::boxes(&spreads, width, left, letters)?));
+    let boxes = plot::BOXES.into_iter().filter_map(draw).collect();
     let title = say("Study of %{what}").with("what", format!("{} · {}", challenge.title, phase.title));
     Ok(render(&StudyPage {
         page: Page::of(title, &viewer),
@@ -151,8 +149,8 @@ async fn spreads(conn: &mut PgConnection, phase: &Phase, board: &Board) -> Resul
     Ok(baseline.chain(ranked).filter_map(spread).collect())
 }
 
-/// The entries that stand, as they came, by what leads the board. What stood before and was bettered by its own team is not
-/// among them.
+/// The entries that stand, as they came, by what leads the board. What stood before and was bettered or withdrawn by its own
+/// team is not among them.
 fn over_time(board: &Board) -> (Vec<(&'static str, Timeline)>, Vec<Came>) {
     let metric = board.metric;
     let value = |f: &Figures| match metric {
