@@ -1,5 +1,5 @@
 //! REST under `/api/v1`. Every route is registered with its OpenAPI description in one place, so that the document cannot
-//! miss one; beside them it describes what other sites show ([`share`]).
+//! miss one; beside them it describes what other sites show (`share`).
 
 mod account;
 mod announcements;
