@@ -115,22 +115,20 @@ impl Browser {
             .unwrap_or_else(|e| panic!("{css}: {e}"))
     }
 
+    /// What is shown of each element, read in one go: a page may replace its parts between two.
     pub async fn texts(&self, css: &str) -> Vec<String> {
-        // A page that replaces its parts may do it between two of them: then they are read again.
+        let read = "return [...document.querySelectorAll(arguments[0])].map((e) =>
+            e.checkVisibility() ? e.innerText.replaceAll('\u{a0}', ' ').trim() : '')";
+        let mut last = None;
+        // A page that is being left answers no script.
         for _ in 0..20 {
-            let mut texts = Vec::new();
-            for element in self.client.find_all(Locator::Css(css)).await.expect("a list") {
-                match element.text().await {
-                    Ok(text) => texts.push(Some(text)),
-                    Err(error) if error.is_stale_element_reference() => texts.push(None),
-                    Err(error) => panic!("{css}: {error}"),
-                }
+            match self.client.execute(read, vec![css.into()]).await {
+                Ok(texts) => return serde_json::from_value(texts).expect("texts"),
+                Err(error) => last = Some(error),
             }
-            if let Some(texts) = texts.into_iter().collect() {
-                return texts;
-            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("{css}: never still");
+        panic!("{css}: {last:?}");
     }
 
     /// Until `holds` does.
