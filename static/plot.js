@@ -8,10 +8,16 @@ const MOST_COMPARED = 4;
 function live(figure) {
   const tip = element("div", "tip", "");
   tip.hidden = true;
-  const hint = say("Arrows go from mark to mark, Enter opens an entry, Space chooses it for a comparison.");
+  // A finger has no keys and no wheel.
+  const touch = window.matchMedia("(hover: none)").matches;
+  const hint = touch
+    ? say("A tap on a mark opens its entry.")
+    : say("Arrows go from mark to mark, Enter opens an entry, Space chooses it for a comparison.");
   const bar = element("p", "help", hint);
   bar.setAttribute("role", "status");
-  const ways = element("p", "help", say("To zoom: the buttons, Ctrl (⌘) and the wheel, two fingers, a double click, or + and − at a mark; to move: drag, or Shift and an arrow; 0 shows all."));
+  const ways = element("p", "help", touch
+    ? say("To zoom: the buttons or two fingers, which also move the picture.")
+    : say("To zoom: the buttons, Ctrl (⌘) and the wheel, two fingers, a double click, or + and − at a mark; to move: drag, or Shift and an arrow; 0 shows all."));
   figure.querySelector("figcaption").after(bar, ways);
   figure.append(tip);
   const chosen = new Map();

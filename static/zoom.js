@@ -299,10 +299,14 @@ const zoomable = (() => {
     const before = views.get(key);
     if (before) target.call(behaviour.transform, before);
     return {
-      // Round a mark, or the middle.
+      // Round a mark: the given one, or that nearest the middle, so that there is something to see.
       step: (factor, node) => {
-        const mark = marks.find((mark) => mark.node === node);
-        step(factor, mark ? placeOf(mark) : [(left + right) / 2, (top + bottom) / 2]);
+        const middle = [(left + right) / 2, (top + bottom) / 2];
+        const far = (mark) => Math.hypot(...placeOf(mark).map((at, i) => at - middle[i]));
+        const seen = marks.filter((mark) => now.k <= 1 || mark.seen);
+        const nearest = () => seen.reduce((best, mark) => (far(mark) < far(best) ? mark : best), seen[0]);
+        const mark = marks.find((mark) => mark.node === node) ?? nearest();
+        step(factor, mark ? placeOf(mark) : middle);
       },
       // By parts of what is seen.
       pan: (x, y) => {

@@ -127,7 +127,7 @@ async fn a_part_of_a_plot_is_looked_at_larger() {
         assert!(!drawn.contains("transform") && drawn.contains("↓ 26.31"));
         plot.is_right().await;
 
-        // Buttons: the middle, twice as large each time.
+        // Buttons: twice as large each time, and never a part without a mark.
         click(&browser, ".plot-bar button:nth-of-type(2)").await;
         click(&browser, ".plot-bar button:nth-of-type(2)").await;
         plot.is_at("400 %").await;
@@ -135,6 +135,11 @@ async fn a_part_of_a_plot_is_looked_at_larger() {
         assert_ne!(plot.picture().await, drawn);
         click(&browser, ".plot-bar button:nth-of-type(1)").await;
         plot.is_at("200 %").await;
+        for level in ["400 %", "800 %", "1600 %", "3200 %"] {
+            click(&browser, ".plot-bar button:nth-of-type(2)").await;
+            plot.is_at(level).await;
+            assert!(plot.is_right().await[0] > 0, "nothing to see at {level}");
+        }
         click(&browser, ".plot-bar button:nth-of-type(3)").await;
         plot.is_at("100 %").await;
         assert_eq!(plot.picture().await, drawn, "the whole is as it was");
