@@ -155,10 +155,12 @@ fn shapes(runner: &mut Runner, model: &Model, size: &Size) -> Result<Shapes, Fau
     })
 }
 
-/// The runtime knows the nodes as `n0`, `n1` …: at the place that it names, says what the author called that node.
+/// The runtime knows the nodes as `n0`, `n1` … and what it made of them as `n0_nchwc`: at the place that it names, says what
+/// the author called that node.
 pub(super) fn named(model: &Model, fault: Fault) -> Fault {
     let Fault::Model(problem) = fault else { return fault };
-    let index = problem.place.as_deref().and_then(|p| p.strip_prefix('n')).and_then(|i| i.parse::<usize>().ok());
+    let number = problem.place.as_deref().and_then(|place| place.strip_prefix('n')?.split('_').next());
+    let index = number.and_then(|number| number.parse::<usize>().ok());
     Fault::Model(match index.and_then(|i| model.places.get(i)) {
         Some(place) => problem.at(&place.label),
         None => problem,

@@ -1,5 +1,7 @@
 //! What is wrong with an input, in the one shape that pages, API and command line show.
 
+mod usual;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
@@ -23,8 +25,10 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// With the usual hint for its code, if it has one.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Problem { code: Cow::Borrowed(code), message: message.into(), place: None, hint: None }
+        let hint = usual::hint(code).map(str::to_owned);
+        Problem { code: Cow::Borrowed(code), message: message.into(), place: None, hint }
     }
 
     /// Names the file, image or node at fault; untrusted names go through [`printable`].
@@ -33,6 +37,7 @@ impl Problem {
         self
     }
 
+    /// A hint that is more exact than the usual one.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

@@ -189,7 +189,7 @@ impl Incoming {
             };
             let Some(&(known, limit)) = limits.iter().find(|(known, _)| *known == name) else {
                 let problem = Problem::new("unexpected_file", "The upload has a file that is not asked for.");
-                return Err(Error::BadUpload(problem.at(name)));
+                return Err(Error::BadUpload(problem.at(name).hint("Send only the files that the form asks for.")));
             };
             let file = file(&mut field, &self.gauge, storage, limit).await?;
             if file.bytes == 0 && file_name.is_empty() {

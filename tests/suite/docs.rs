@@ -45,3 +45,24 @@ fn every_error_code_is_documented() {
     let missing: Vec<_> = found.iter().filter(|(code, _)| !page.contains(&format!("`{code}`"))).collect();
     assert!(missing.is_empty(), "not in docs/participants.md: {missing:#?}");
 }
+
+/// Whoever finds the fault, what to do about it is said.
+#[test]
+fn every_problem_of_a_file_or_a_run_has_a_hint() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/participants.md")).expect("it");
+    let mut seen = 0;
+    for title in ["### The results zip", "### The model"] {
+        let table = page.split_once(title).expect("a section").1.split("###").next().unwrap_or_default();
+        for row in table.lines().filter(|line| line.starts_with("| `")) {
+            for code in row.split('|').nth(1).unwrap_or_default().split('`').filter(|code| code.contains('_')) {
+                // That is why an entry is not ranked, not a fault.
+                if code != "not_reproduced" {
+                    let problem = upscore::problem::Problem::new(code.to_owned().leak(), "A sentence.");
+                    assert!(problem.hint.is_some_and(|hint| hint.ends_with(['.', 'g'])), "{code}");
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 35, "{seen}");
+}

@@ -4,6 +4,7 @@
 //! A message is a frame: length of the JSON head (u32 LE), length of the payload (u64 LE), head, payload.
 
 mod child;
+mod complaint;
 mod parent;
 
 use std::io::{Read, Write};

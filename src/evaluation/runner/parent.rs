@@ -16,7 +16,8 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
-    CRASHED, Hello, Oversized, Reply, Request, Slot, bytes_to_floats, floats_to_bytes, read_frame, write_frame,
+    CRASHED, Hello, Oversized, Reply, Request, Slot, bytes_to_floats, complaint::plain, floats_to_bytes, read_frame,
+    write_frame,
 };
 use crate::{
     evaluation::{
@@ -419,15 +420,9 @@ fn unexpected(reply: &Reply) -> Fault {
     Fault::Ours(anyhow!("unexpected answer of the model's process: {reply:?}"))
 }
 
-/// The runtime's text, down to what a person can use: the node it names becomes the place, its source path and signature
-/// go, the sentence stays.
+/// What the child said of the model; the node that the runtime names is the place.
 fn refused(code: &str, message: &str) -> Problem {
-    let text: String = message.replace(['\n', '\r', '\t'], " ").chars().filter(|c| !c.is_control()).collect();
-    let node = text.split_once("Name:'").and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name.to_owned());
-    let tail = text.rsplit_once("onnxruntime/core/").map_or(text.as_str(), |(_, tail)| tail);
-    let sentence = tail.rsplit_once("was false.").or_else(|| tail.rsplit_once(") ")).map_or(tail, |(_, rest)| rest);
-    let sentence = if sentence.trim().is_empty() { tail } else { sentence.trim() };
-    let short: String = sentence.chars().take(300).collect();
+    let (node, short) = plain(message);
     let problem = match code {
         "device_fallback" => Problem::new("device_fallback", short)
             .hint("A time on two devices is a time of neither: use operators that ONNX Runtime has for CUDA."),
@@ -436,8 +431,8 @@ fn refused(code: &str, message: &str) -> Problem {
             .hint("`upscore check` runs it at every size of the phase before you upload."),
     };
     match node {
-        Some(node) if !node.is_empty() => problem.at(node),
-        _ => problem,
+        Some(node) => problem.at(node),
+        None => problem,
     }
 }
 
