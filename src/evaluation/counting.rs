@@ -17,7 +17,7 @@ use crate::problem::Problem;
 const COUNTED: (u32, u32) = (256, 256);
 /// How far a figure per pixel may differ between input sizes: windows and borders, not a short cut.
 const COST_TOLERANCE: f64 = 0.05;
-/// Windows of attention networks pad the input to a multiple of at most this.
+/// Windows of attention networks pad the input to a multiple of one number, at most this.
 const PADDING: u32 = 64;
 /// Sizes of a phase's images that are counted at: the smallest, the largest, and others by chance.
 const PHASE_SIZES: usize = 4;
@@ -69,6 +69,7 @@ pub fn count_model(
     drop(counted);
     let mut refusal = None;
     let mut elsewhere = 0;
+    let mut windows: Vec<u32> = (1..=PADDING).collect();
     for (i, size) in used.iter().chain(&tried).enumerate() {
         report(1 + i as u32, total);
         let here = match shapes(runner, model, size) {
@@ -80,7 +81,8 @@ pub fn count_model(
             Err(fault) => return Err(fault),
         };
         elsewhere += 1;
-        same_cost_per_pixel(&count.cost, &cost::count(model, &here, size.height, size.width)?.cost)?;
+        let here = cost::count(model, &here, size.height, size.width)?;
+        same_cost_per_pixel(&count.cost, &here.cost, &mut windows)?;
     }
     report(total, total);
     match refusal {
@@ -167,7 +169,10 @@ pub(super) fn named(model: &Model, fault: Fault) -> Fault {
     })
 }
 
-fn same_cost_per_pixel(reference: &Cost, here: &Cost) -> Result<(), Problem> {
+/// Refuses another cost per pixel than at the counted size. `windows` are those that explain every size so far: a network that
+/// pads the picture to a multiple of one costs more by up to what that adds, here or at the counted size (256 is no multiple
+/// of 12 or 22).
+fn same_cost_per_pixel(reference: &Cost, here: &Cost, windows: &mut Vec<u32>) -> Result<(), Problem> {
     let figures = |cost: &Cost| {
         [
             ("multiply-adds", cost.macs),
@@ -177,11 +182,18 @@ fn same_cost_per_pixel(reference: &Cost, here: &Cost) -> Result<(), Problem> {
         ]
     };
     let pixels = |cost: &Cost| (cost.input[2] * cost.input[3]) as f64;
-    let padded = |n: u64| (n.div_ceil(u64::from(PADDING)) * u64::from(PADDING)) as f64 / n as f64;
+    let padded = |cost: &Cost, window: u32| {
+        let side = |n: u64| (n.div_ceil(u64::from(window)) * u64::from(window)) as f64;
+        side(cost.input[2]) * side(cost.input[3]) / pixels(cost)
+    };
     for ((what, expected), (_, found)) in figures(reference).into_iter().zip(figures(here)) {
         let (expected, found) = (expected as f64 / pixels(reference), found as f64 / pixels(here));
-        let most = expected * (1.0 + COST_TOLERANCE) * padded(here.input[2]) * padded(here.input[3]);
-        if found >= expected * (1.0 - COST_TOLERANCE) && found <= most {
+        windows.retain(|&window| {
+            let more = padded(here, window) / padded(reference, window);
+            let (least, most) = ((1.0 - COST_TOLERANCE) * more.min(1.0), (1.0 + COST_TOLERANCE) * more.max(1.0));
+            found >= expected * least && found <= expected * most
+        });
+        if !windows.is_empty() {
             continue;
         }
         let size = |cost: &Cost| format!("{}×{}", cost.input[2], cost.input[3]);

@@ -132,6 +132,13 @@ fn einsum(g: &mut GraphBuilder, x: Value, w: &[f32], b: &[f32]) -> Value {
     with_bias(g, product, b)
 }
 
+fn einsum_with_dots(g: &mut GraphBuilder, x: Value, w: &[f32], b: &[f32]) -> Value {
+    let patches = patches(g, x);
+    let weights = g.weights(&[8, 27], &matrix(w));
+    let product = g.node("Einsum", &[patches, weights], &[("equation", Attribute::Text("b k ..., ok -> bo..."))]);
+    with_bias(g, product, b)
+}
+
 /// A broadcast product of the patches with factors [8, 27, 1, 1], [1, 8, 27, H, W].
 fn products(g: &mut GraphBuilder, x: Value, factors: &[f32]) -> Value {
     let patches = patches(g, x);
@@ -286,10 +293,11 @@ fn a_convolution_costs_the_same_however_it_is_written() {
     let expected = models::run(&mut runner, &file(plain), (24, 16)).expect("the plain network runs").values;
     // The last factor of Horner's form scales a finished sum and is added to nothing.
     // The number that lifts products over ReLU's kink counts as a bias.
-    let cases: [(&str, First, u64, u64); 10] = [
+    let cases: [(&str, First, u64, u64); 11] = [
         ("Conv", plain, PARAMS, MACS),
         ("MatMul on patches", matmul, PARAMS, MACS),
         ("Einsum", einsum, PARAMS, MACS),
+        ("Einsum with dots", einsum_with_dots, PARAMS, MACS),
         ("Mul and ReduceSum", mul_reducesum, PARAMS, MACS),
         ("Div and ReduceMean", div_reducemean, PARAMS, MACS),
         ("Mul and Add", shift_and_add, PARAMS, MACS),
@@ -658,6 +666,88 @@ fn weights_do_not_hide_in_what_is_not_counted() {
     assert_eq!(lone, PARAMS + 100, "lone numbers");
 }
 
+/// PyTorch's exporters write some norms and pools in other operators, or fill in weights that a network has not: they count as
+/// what they are.
+#[test]
+fn norms_and_pools_count_as_what_they_were() {
+    fn last(g: &mut GraphBuilder, x: Value, norm: fn(&mut GraphBuilder, Value) -> Value) -> Value {
+        let perm = |p: [i64; 4]| [("perm", Attribute::Ints(p.to_vec()))];
+        let x = g.node("Transpose", &[x], &perm([0, 2, 3, 1]));
+        let y = norm(g, x);
+        g.node("Transpose", &[y], &perm([0, 3, 1, 2])).with_channels(8)
+    }
+    fn affine(g: &mut GraphBuilder, y: Value, dims: &[usize]) -> Value {
+        let (scale, shift) = (g.seeded(dims, 1, 1.0), g.seeded(dims, 1, 1.0));
+        let y = g.mul(y, scale);
+        g.add(y, shift)
+    }
+    fn one_operator(g: &mut GraphBuilder, x: Value) -> Value {
+        let (scale, shift) = (g.seeded(&[8], 1, 1.0), g.seeded(&[8], 1, 1.0));
+        g.node("LayerNormalization", &[x, scale, shift], &[])
+    }
+    fn written_out(g: &mut GraphBuilder, x: Value) -> Value {
+        let over_last = [("axes", Attribute::Ints(vec![-1]))];
+        let mean = g.node("ReduceMean", &[x], &over_last);
+        let centred = g.node("Sub", &[x, mean], &[]);
+        let (two, small) = (g.scalar(2.0), g.scalar(1e-5));
+        let squares = g.node("Pow", &[centred, two], &[]);
+        let variance = g.node("ReduceMean", &[squares], &over_last);
+        let variance = g.add(variance, small);
+        let deviation = g.node("Sqrt", &[variance], &[]);
+        let y = g.node("Div", &[centred, deviation], &[]);
+        affine(g, y, &[8])
+    }
+    fn of_groups(g: &mut GraphBuilder, x: Value) -> Value {
+        let (rows, whole) = (g.integers(&[0, 2, -1]), g.node("Shape", &[x], &[]));
+        let y = g.node("Reshape", &[x, rows], &[]);
+        let (ones, zeros) = (g.weights(&[2], &[1.0; 2]), g.weights(&[2], &[0.0; 2]));
+        let y = g.node("InstanceNormalization", &[y, ones, zeros], &[]);
+        let y = g.node("Reshape", &[y, whole], &[]);
+        affine(g, y, &[8, 1, 1]).with_channels(8)
+    }
+    fn of_channels(g: &mut GraphBuilder, x: Value) -> Value {
+        let (ones, zeros) = (g.weights(&[8], &[1.0; 8]), g.weights(&[8], &[0.0; 8]));
+        g.node("InstanceNormalization", &[x, ones, zeros], &[]).with_channels(8)
+    }
+    fn pooled(g: &mut GraphBuilder, x: Value, axes: [i64; 2]) -> Value {
+        let mean = g.node("ReduceMean", &[x], &[("axes", Attribute::Ints(axes.to_vec()))]);
+        g.mul(x, mean).with_channels(8)
+    }
+    // What is added: parameters, and fvcore's FLOPs per element.
+    let cases: [(&str, u64, u64, First); 6] = [
+        ("LayerNormalization", 16, 5, |g, x, w, b| {
+            let y = plain(g, x, w, b);
+            last(g, y, one_operator)
+        }),
+        ("a layer norm written out", 16, 5, |g, x, w, b| {
+            let y = plain(g, x, w, b);
+            last(g, y, written_out)
+        }),
+        ("a group norm", 16, 5, |g, x, w, b| {
+            let y = plain(g, x, w, b);
+            of_groups(g, y)
+        }),
+        ("an instance norm without weights", 0, 4, |g, x, w, b| {
+            let y = plain(g, x, w, b);
+            of_channels(g, y)
+        }),
+        ("a pool", 0, 1, |g, x, w, b| {
+            let y = plain(g, x, w, b);
+            pooled(g, y, [-1, -2])
+        }),
+        ("a mean", 0, 0, |g, x, w, b| {
+            let y = plain(g, x, w, b);
+            pooled(g, y, [2, 3])
+        }),
+    ];
+    let mut runner = models::runner();
+    for (name, params, each, first) in cases {
+        let cost = models::count(&mut runner, file(first)).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        assert_eq!((cost.params, cost.macs), (PARAMS + params, MACS), "{name}");
+        assert_eq!(cost.flops.fvcore, MACS + each * 8 * 65536, "{name}");
+    }
+}
+
 /// What ordinary networks do with lone factors and gates is neither a parameter nor a multiply-add.
 #[test]
 fn scales_gates_and_norms_are_no_convolutions() {
@@ -933,12 +1023,26 @@ fn a_short_cut_at_some_sizes_is_found() {
     assert_eq!(refused(found, "a phase's size").code, "cost_depends_on_shape");
 }
 
-/// Windows: the picture is padded to a multiple of 64 and cut again. That is no short cut.
+/// Windows: the picture is padded to a multiple of 64, or of another number as 256 is not, and cut again. That is no short cut.
 #[test]
 fn padding_to_windows_is_no_short_cut() {
+    let mut runner = models::runner();
+    for (window, counted) in [(64, 256), (22, 264), (12, 264), (48, 288)] {
+        let model = models::vetted(padded_to(window));
+        // Whole windows of 22 in both directions: nothing is padded here.
+        let whole = Size { height: 88, width: 132, image: None };
+        for _ in 0..3 {
+            let count = count_model(&mut runner, &model, std::slice::from_ref(&whole), &|_, _| ());
+            let cost = count.unwrap_or_else(|e| panic!("{window}: {e:?}")).cost;
+            assert_eq!((cost.params, cost.macs), (PARAMS, MACS / 256 / 256 * counted * counted), "{window}");
+        }
+    }
+}
+
+fn padded_to(window: i64) -> Vec<u8> {
     let mut g = GraphBuilder::new(5);
     let x = g.input();
-    let window = g.integers(&[64]);
+    let window = g.integers(&[window]);
     let mut pads = Vec::new();
     let mut ends = Vec::new();
     for axis in [2, 3] {
@@ -958,12 +1062,7 @@ fn padding_to_windows_is_no_short_cut() {
     let ends = g.node("Concat", &ends, &[("axis", Attribute::Int(0))]);
     let (from, axes) = (g.integers(&[0, 0]), g.integers(&[2, 3]));
     let y = g.node("Slice", &[y, from, ends, axes], &[]);
-    let file = g.build(y);
-    let mut runner = models::runner();
-    for _ in 0..3 {
-        let cost = models::count(&mut runner, file.clone()).expect("it is taken, whatever sizes chance chooses");
-        assert_eq!((cost.params, cost.macs), (PARAMS, MACS));
-    }
+    g.build(y)
 }
 
 /// A file that two readers could read in two ways is refused; the graph that is counted is the one that runs.

@@ -1,6 +1,7 @@
 //! The integration tests, one binary so that the project links once. Each module speaks one area's language.
 
 mod accounts;
+mod amplified;
 mod api;
 mod archive;
 mod board;

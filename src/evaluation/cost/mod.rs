@@ -6,6 +6,7 @@
 
 mod filters;
 mod flow;
+mod norms;
 mod operators;
 mod weights;
 
@@ -73,7 +74,8 @@ pub fn count(model: &Model, shapes: &Shapes, height: u32, width: u32) -> Result<
     let mut nodes = Vec::new();
     for (i, (node, place)) in graph.node.iter().zip(&model.places).enumerate() {
         let op = node.op_type.as_str();
-        let one = operators::cost(node, &sizes, filters.products.contains(&i)).map_err(|p| p.at(&place.label))?;
+        let mut one = operators::cost(node, &sizes, filters.products.contains(&i)).map_err(|p| p.at(&place.label))?;
+        one.fvcore += norms::fvcore(model, &sizes, &flow, node).map_err(|p| p.at(&place.label))?;
         cost.convs += u64::from(one.conv);
         cost.activations += if one.conv { one.output } else { 0 };
         cost.flops.kair += one.kair;
@@ -113,6 +115,7 @@ pub fn count(model: &Model, shapes: &Shapes, height: u32, width: u32) -> Result<
 /// Dimensions of every tensor of a graph at one input size.
 pub struct Sizes<'a> {
     known: HashMap<&'a str, Vec<u64>>,
+    tensors: HashMap<&'a str, &'a TensorProto>,
     /// Values of stored scalars.
     scalars: HashMap<&'a str, f32>,
     /// The type and bits of each stored lone number, hashed.
@@ -144,7 +147,12 @@ impl<'a> Sizes<'a> {
         let tensors: Vec<(&str, &TensorProto)> = stored.chain(constants).collect();
         let scalars = tensors.iter().filter_map(|(name, tensor)| Some((*name, scalar(tensor)?))).collect();
         let lone = tensors.iter().filter_map(|(name, tensor)| Some((*name, lone_value(tensor)?))).collect();
-        Sizes { known, scalars, lone }
+        Sizes { known, tensors: tensors.into_iter().collect(), scalars, lone }
+    }
+
+    /// A tensor that the file holds, as initializer or in a Constant node.
+    fn stored(&self, name: &str) -> Option<&TensorProto> {
+        self.tensors.get(name).copied()
     }
 
     /// The same number for equal stored lone values; `None`: it is computed.

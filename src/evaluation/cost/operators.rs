@@ -64,9 +64,6 @@ pub fn cost(node: &NodeProto, sizes: &Sizes, product: bool) -> Result<One, Probl
         "Relu" | "LeakyRelu" | "PRelu" | "Elu" => one.kair = written()?,
         "Clip" if is_relu6(node, sizes) => one.kair = written()?,
         "BatchNormalization" => (one.kair, one.fvcore) = (2 * read(0)?, 2 * read(0)?),
-        "InstanceNormalization" | "LayerNormalization" | "GroupNormalization" | "RMSNormalization" => {
-            one.fvcore = 5 * read(0)?;
-        }
         "Resize" | "Upsample" => {
             let mode = attribute(node, "mode").map(|a| a.s.as_slice()).unwrap_or(b"nearest");
             one.fvcore = match mode {
@@ -139,18 +136,18 @@ fn einsum(node: &NodeProto, sizes: &Sizes) -> Result<u64, Problem> {
     let bad = || Problem::new("cost_unknown", "the equation of this Einsum cannot be counted");
     let equation =
         attribute(node, "equation").map(|a| String::from_utf8_lossy(&a.s).replace(' ', "")).ok_or_else(bad)?;
-    if equation.contains('.') {
-        return Err(bad());
-    }
     let left = equation.split("->").next().unwrap_or_default();
-    let mut indices: std::collections::BTreeMap<char, u64> = std::collections::BTreeMap::new();
+    let mut indices: std::collections::BTreeMap<(char, usize), u64> = std::collections::BTreeMap::new();
     let terms: Vec<&str> = left.split(',').collect();
     for (i, term) in terms.iter().enumerate() {
         let dims = sizes.input(node, i)?;
-        if term.chars().count() != dims.len() {
-            return Err(bad());
-        }
-        for (index, &size) in term.chars().zip(dims) {
+        let (before, after) = term.split_once("...").map_or((*term, None), |(before, after)| (before, Some(after)));
+        let named = |text: &str| text.chars().map(|c| (c, 0)).collect::<Vec<_>>();
+        let (before, behind) = (named(before), named(after.unwrap_or_default()));
+        let left_out = dims.len().checked_sub(before.len() + behind.len()).filter(|&n| n == 0 || after.is_some());
+        // What the dots stand for broadcasts: it is told apart by its place from the right.
+        let dots = (0..left_out.ok_or_else(bad)?).rev().map(|place| ('.', place));
+        for (index, &size) in before.into_iter().chain(dots).chain(behind).zip(dims) {
             let known = indices.entry(index).or_insert(size);
             *known = (*known).max(size);
         }

@@ -10,6 +10,7 @@ use super::{
     Sizes,
     filters::Filters,
     flow::{Class, Flow, identity},
+    norms,
 };
 use crate::{
     evaluation::{
@@ -22,6 +23,9 @@ use crate::{
 /// Different lone numbers that a network may meet its data with before they count as parameters: constants of activation
 /// functions, the range of the picture, residual scales. Of 40 published networks none has more than 12.
 const LONE_NUMBERS: usize = 64;
+
+/// Views between a quantised product and its scales that are looked through; exporters write one Cast.
+const VIEWS_BETWEEN: usize = 16;
 
 /// Tensors of three numbers that are not counted at the picture's side: a mean and a deviation at either end.
 const PICTURE_CONSTANTS: usize = 4;
@@ -41,6 +45,7 @@ pub fn by_node(model: &Model, sizes: &Sizes, flow: &Flow, filters: &Filters) -> 
         for (slot, name) in node.input.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             if structural_inputs(op).contains(&slot) && !scales_channels(node, slot, sizes)
                 || rescales_integers(model, flow, node)
+                || slot > 0 && norms::is_filled(model, sizes, flow, node)
             {
                 continue;
             }
@@ -85,7 +90,8 @@ fn scales_channels(node: &NodeProto, slot: usize, sizes: &Sizes) -> bool {
 fn rescales_integers(model: &Model, flow: &Flow, node: &NodeProto) -> bool {
     let quantised = |name: &String| {
         let mut name = name.as_str();
-        while let Some(node) = flow.writer(name).map(|i| &model.flat.node[i]) {
+        for _ in 0..VIEWS_BETWEEN {
+            let Some(node) = flow.writer(name).map(|i| &model.flat.node[i]) else { return false };
             match node.op_type.as_str() {
                 "ConvInteger" | "MatMulInteger" => return true,
                 "DynamicQuantizeLinear" => return node.output.get(1).is_some_and(|scale| scale == name),

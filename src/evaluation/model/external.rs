@@ -9,6 +9,7 @@ use std::{
 };
 
 use prost::bytes::Bytes;
+use zip::result::ZipError;
 
 use super::{MAX_MODEL_BYTES, too_large};
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
 
 /// Most entries in a model's zip: the model, its data files, a readme, a Mac's junk.
 const MAX_ENTRIES: usize = 64;
+/// What any zip may unpack to, bytes, and how often its own size beyond that: weights hardly pack.
+const UNPACKED: u64 = 64 << 20;
+const UNPACKED_RATIO: u64 = 100;
 
 /// Where the data files of a model may be.
 pub enum Companions {
@@ -31,6 +35,7 @@ pub enum Companions {
 pub fn unpack(path: &Path) -> Result<(Vec<u8>, BTreeMap<String, Bytes>), Problem> {
     let broken = |error: String| Problem::new("zip_malformed", format!("the model's zip cannot be read: {error}"));
     let file = File::open(path).map_err(|e| broken(e.to_string()))?;
+    let packed = file.metadata().map_err(|e| broken(e.to_string()))?.len();
     let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|e| broken(e.to_string()))?;
     if archive.len() > MAX_ENTRIES {
         let found = archive.len();
@@ -39,11 +44,25 @@ pub fn unpack(path: &Path) -> Result<(Vec<u8>, BTreeMap<String, Bytes>), Problem
     if archive.has_overlapping_files().map_err(|e| broken(e.to_string()))? {
         return Err(Problem::new("zip_overlap", "entries of the model's zip overlap"));
     }
-    let mut room = MAX_MODEL_BYTES;
+    let most = MAX_MODEL_BYTES.min(UNPACKED + UNPACKED_RATIO * packed);
+    let bomb = || match most {
+        MAX_MODEL_BYTES => too_large(),
+        _ => {
+            let message = format!("the model's zip of {packed} bytes unpacks to more than {most} bytes");
+            Problem::new("zip_too_large_unpacked", message)
+        }
+    };
+    let mut room = most;
     let mut models: Vec<(String, Vec<u8>)> = Vec::new();
     let mut others: Vec<(String, String, Vec<u8>)> = Vec::new();
     for i in 0..archive.len() {
-        let mut entry = archive.by_index(i).map_err(|e| broken(e.to_string()))?;
+        let mut entry = archive.by_index(i).map_err(|e| match e {
+            ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
+                Problem::new("zip_encrypted", "the model's zip is password-protected")
+                    .hint("Make the zip again without a password.")
+            }
+            other => broken(other.to_string()),
+        })?;
         let name = entry.name().map_err(|e| broken(e.to_string()))?.into_owned();
         let regular = entry.unix_mode().is_none_or(|m| matches!(m & 0o170000, 0 | 0o100000 | 0o040000));
         if !regular || name.contains(['\\', '\0']) || name.starts_with('/') || name.split('/').any(|p| p == "..") {
@@ -57,7 +76,7 @@ pub fn unpack(path: &Path) -> Result<(Vec<u8>, BTreeMap<String, Bytes>), Problem
         // A PyTorch checkpoint is a zip too: do not unpack what cannot be part of an ONNX model.
         let mut bytes = Vec::new();
         (&mut entry).take(room + 1).read_to_end(&mut bytes).map_err(|e| broken(e.to_string()))?;
-        room = room.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
+        room = room.checked_sub(bytes.len() as u64).ok_or_else(bomb)?;
         if base.to_ascii_lowercase().ends_with(".onnx") {
             models.push((folder, bytes));
         } else {
@@ -81,8 +100,14 @@ pub fn unpack(path: &Path) -> Result<(Vec<u8>, BTreeMap<String, Bytes>), Problem
 /// Replaces every external reference, wherever the model holds a tensor, by the bytes it points at. True when there was
 /// one; every reference that cannot be honoured is a problem.
 pub fn merge(model: &mut ModelProto, companions: &Companions) -> Result<bool, Vec<Problem>> {
-    let mut merger =
-        Merger { companions, files: HashMap::new(), room: MAX_MODEL_BYTES, found: false, problems: Vec::new() };
+    let mut merger = Merger {
+        companions,
+        files: HashMap::new(),
+        room: MAX_MODEL_BYTES,
+        merged: 0,
+        found: false,
+        problems: Vec::new(),
+    };
     if let Some(graph) = &mut model.graph {
         merger.graph(graph);
     }
@@ -95,18 +120,15 @@ pub fn merge(model: &mut ModelProto, companions: &Companions) -> Result<bool, Ve
     for training in &mut model.training_info {
         training.initialization.iter_mut().chain(training.algorithm.iter_mut()).for_each(|g| merger.graph(g));
     }
-    if merger.problems.is_empty() {
-        Ok(merger.found)
-    } else {
-        merger.problems.truncate(super::MAX_PROBLEMS);
-        Err(merger.problems)
-    }
+    if merger.problems.is_empty() { Ok(merger.found) } else { Err(merger.problems) }
 }
 
 struct Merger<'a> {
     companions: &'a Companions,
     files: HashMap<String, Bytes>,
     room: u64,
+    /// Bytes of the tensors merged so far: many may point at the same bytes, and each gets its own.
+    merged: u64,
     found: bool,
     problems: Vec<Problem>,
 }
@@ -141,6 +163,7 @@ impl Merger<'_> {
                 tensor.data_location = tensor_proto::DataLocation::Default as i32;
                 self.found = true;
             }
+            Err(_) if self.problems.len() == super::MAX_PROBLEMS => {}
             // Every tensor of a missing file would say the same.
             Err(problem) if self.problems.iter().any(|known| known.message == problem.message) => {}
             Err(problem) => self.problems.push(problem),
@@ -175,7 +198,13 @@ impl Merger<'_> {
             None => Some(file.len()),
         };
         match end {
-            Some(end) if offset <= end && end <= file.len() => Ok(file.slice(offset..end)),
+            Some(end) if offset <= end && end <= file.len() => {
+                self.merged += (end - offset) as u64;
+                if self.merged > MAX_MODEL_BYTES {
+                    return Err(too_large());
+                }
+                Ok(file.slice(offset..end))
+            }
             _ => Err(refused(format!("the data file {:?} is too short: {} bytes", printable(location), file.len()))),
         }
     }

@@ -3,11 +3,16 @@
 
 use std::collections::HashMap;
 
+use prost::Message;
+
 use super::{MAX_NODES, vet};
 use crate::{
     evaluation::onnx::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto},
     problem::Problem,
 };
+
+/// Most that calls of local functions may copy, bytes: a megabyte's name or tensor in a function of 20,000 calls is 20 GB.
+const MAX_COPIED: u64 = 64 << 20;
 
 type Key<'a> = (&'a str, &'a str, &'a str);
 
@@ -42,9 +47,9 @@ pub fn flatten(model: &ModelProto) -> Result<(GraphProto, Vec<Place>), Problem> 
         bases.insert(std::ptr::from_ref(function), next);
         next += function.node.len();
     }
-    let mut flat = Flat { functions: &functions, bases, nodes: Vec::new(), places: Vec::new(), calls: 0 };
+    let mut flat = Flat { functions: &functions, bases, nodes: Vec::new(), places: Vec::new(), calls: 0, copied: 0 };
     for (origin, node) in graph.node.iter().enumerate() {
-        flat.push(node.clone(), "", origin);
+        flat.push(node.clone(), "", origin)?;
     }
     let Flat { mut nodes, places, .. } = flat;
     for (i, node) in nodes.iter_mut().enumerate() {
@@ -88,16 +93,18 @@ struct Flat<'a> {
     nodes: Vec<NodeProto>,
     places: Vec<Place>,
     calls: usize,
+    /// Bytes of names and attributes that calls made copies of.
+    copied: u64,
 }
 
 impl Flat<'_> {
-    fn push(&mut self, node: NodeProto, caller: &str, origin: usize) {
+    fn push(&mut self, node: NodeProto, caller: &str, origin: usize) -> Result<(), Problem> {
         let label = vet::label(&node);
         let label = if caller.is_empty() { label } else { format!("{caller}/{label}") };
         let Some(function) = self.functions.get(&key(&node)).copied() else {
             self.nodes.push(node);
             self.places.push(Place { label, origin });
-            return;
+            return Ok(());
         };
         self.calls += 1;
         let prefix = format!("call{}/", self.calls);
@@ -122,8 +129,16 @@ impl Flat<'_> {
             inner.input = inner.input.iter().map(rename).collect();
             inner.output = inner.output.iter().map(rename).collect();
             inner.attribute = inner.attribute.iter().filter_map(|a| bind(a, &node, function)).collect();
-            self.push(inner, &label, base + i);
+            self.copied += (inner.encoded_len() + label.len()) as u64;
+            if self.copied > MAX_COPIED {
+                let message = format!("calls of local functions copy more than {} MiB", MAX_COPIED >> 20);
+                return Err(Problem::new("onnx_too_large", message).at(&function.name).hint(
+                    "Keep weights in the graph's initializers and hand them to the function: then they are stored once.",
+                ));
+            }
+            self.push(inner, &label, base + i)?;
         }
+        Ok(())
     }
 }
 

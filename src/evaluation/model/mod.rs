@@ -9,6 +9,7 @@ mod inline;
 mod operators;
 mod tensors;
 mod vet;
+mod weigh;
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
@@ -27,6 +28,9 @@ pub use tensors::element_count;
 pub const MAX_MODEL_BYTES: u64 = 512 << 20;
 /// Most nodes after every local function is expanded; the largest of 126 real networks has 1,400.
 pub const MAX_NODES: u64 = 20_000;
+/// Most memory that the lists, texts and messages of a model may take when it is decoded, raw tensors aside: 20,000 nodes with all
+/// that belongs to them stay below 64 MiB.
+const MAX_DECODED_BYTES: u64 = 128 << 20;
 /// Operator sets and file versions that the pinned ONNX Runtime takes.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
 pub const IR_VERSIONS: std::ops::RangeInclusive<i64> = 3..=13;
@@ -129,6 +133,12 @@ pub fn vet(bytes: Vec<u8>) -> Result<Model, Vec<Problem>> {
 }
 
 fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) -> Result<Model, Vec<Problem>> {
+    if !weigh::fits(&bytes, MAX_DECODED_BYTES) {
+        let message = format!("its lists and texts would take more than {} MiB when read", MAX_DECODED_BYTES >> 20);
+        return Err(vec![
+            Problem::new("onnx_too_large", message).hint("Store weights as raw bytes, as torch.onnx.export does."),
+        ]);
+    }
     let shared = Bytes::from(bytes);
     let mut proto = ModelProto::decode(shared.clone()).map_err(|error| {
         vec![
