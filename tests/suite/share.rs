@@ -54,6 +54,22 @@ async fn a_board_is_shown_elsewhere() {
         assert_eq!(reply.header("cache-control"), "public, max-age=60", "{path}");
         assert!(reply.headers.get("set-cookie").is_none(), "{path}");
     }
+
+    // What is withdrawn goes from everywhere.
+    let came = |page: &str| {
+        let table = page.split("aria-label=\"Entries by time\"").nth(1).and_then(|rest| rest.split("</table>").next());
+        table.expect("the figures of the timeline").matches("NJU_MCG").count()
+    };
+    let study = format!("{board}/study");
+    assert_eq!(came(&web.get(&study).await.text), 1);
+    upscore::submission::withdraw(&mut *web.app.conn().await, first.submission).await.expect("withdrawn");
+    let feed = web.get(&format!("{board}/feed.atom")).await.text;
+    assert!(feed.matches("<entry>").count() == 8 && !feed.contains("NJU_MCG"), "{feed}");
+    for path in [study, format!("{board}/embed")] {
+        assert!(!web.get(&path).await.text.contains("NJU_MCG"), "{path}");
+    }
+    let badge = web.get(&format!("{board}/teams/{}/badge.svg", first.team_id)).await;
+    assert!(!badge.text.contains("29.04"), "{}", badge.text);
 }
 
 #[tokio::test]
