@@ -9,7 +9,7 @@ function live(figure) {
   const tip = element("div", "tip", "");
   tip.hidden = true;
   // A finger has no keys and no wheel.
-  const touch = window.matchMedia("(hover: none)").matches;
+  const touch = window.matchMedia("(pointer: coarse)").matches;
   const hint = touch
     ? say("A tap on a mark opens its entry.")
     : say("Arrows go from mark to mark, Enter opens an entry, Space chooses it for a comparison.");

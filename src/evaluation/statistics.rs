@@ -2,8 +2,8 @@
 //! seeded, so that stored samples give the same figures again.
 //!
 //! Blocks of one process are more alike than those of two, so what is drawn is whole processes; blocks only where there was one
-//! process. Few processes make such an interval too narrow: it is widened by the factor of Hesterberg, What Teachers Should
-//! Know About the Bootstrap (2015), §4.3: `√(n/(n−1)) · t₀.₉₇₅(n−1) / z₀.₉₇₅`.
+//! process, and the two halves of a block that is alone at its size. Few of them make such an interval too narrow: it is widened
+//! by the factor of Hesterberg, What Teachers Should Know About the Bootstrap (2015), §4.3: `√(n/(n−1)) · t₀.₉₇₅(n−1) / z₀.₉₇₅`.
 
 use std::collections::BTreeSet;
 
@@ -49,7 +49,7 @@ pub fn median(sample: &[f64]) -> f64 {
     }
 }
 
-/// Quantiles of Student's t at 97.5 % with 1, 2, … degrees of freedom, for two processes on; past the last it is taken.
+/// Quantiles of Student's t at 97.5 % with 1, 2, … degrees of freedom; past the last it is taken.
 const T: [f64; 12] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179];
 const Z: f64 = 1.960;
 
@@ -117,9 +117,21 @@ fn samples<'a>(blocks: &'a [Block], weights: &[f64]) -> Vec<Sample<'a>> {
 }
 
 fn estimate(blocks: &[Block], weights: &[f64], of: impl Fn(&[Sample], &[f64]) -> f64) -> Estimate {
-    let sizes = samples(blocks, weights);
+    let mut sizes = samples(blocks, weights);
     let processes = sizes.first().map_or(0, Vec::len);
     let value = of(&sizes, weights);
+    let halves: Vec<[Block; 2]>;
+    let widen = if processes > 1 {
+        widening(processes as f64, processes - 1)
+    } else {
+        halves = blocks.iter().map(halves_of).collect();
+        for alone in sizes.iter_mut().flatten().filter(|blocks| blocks.len() == 1) {
+            *alone = halves.iter().filter(|of| of[0].size == alone[0].size).flatten().collect();
+        }
+        let counts: Vec<usize> = sizes.iter().flatten().map(Vec::len).filter(|&count| count > 0).collect();
+        let total = counts.iter().sum::<usize>();
+        widening(total as f64 / counts.len() as f64, total - counts.len())
+    };
     let mut rng = SmallRng::seed_from_u64(SEED);
     let mut drawn = sizes.clone();
     let mut draws = Vec::with_capacity(RESAMPLES);
@@ -141,13 +153,22 @@ fn estimate(blocks: &[Block], weights: &[f64], of: impl Fn(&[Sample], &[f64]) ->
         draws.push(of(&drawn, weights));
     }
     draws.sort_by(f64::total_cmp);
-    let widen = match processes {
-        0 | 1 => 1.0,
-        n => (n as f64 / (n - 1) as f64).sqrt() * T[(n - 2).min(T.len() - 1)] / Z,
-    };
     // As a factor, for a time is never below nothing.
     let end = |at: usize| value * (draws[at] / value).powf(widen);
     Estimate { value, ci95: [end(RESAMPLES / 40), end(RESAMPLES - 1 - RESAMPLES / 40)] }
+}
+
+/// For samples of `n`, on the average, that leave so many degrees of freedom; 1 where there is nothing to draw from.
+fn widening(n: f64, freedom: usize) -> f64 {
+    match freedom {
+        0 => 1.0,
+        _ => (n / (n - 1.0)).sqrt() * T[(freedom - 1).min(T.len() - 1)] / Z,
+    }
+}
+
+/// A B and B A of a block A B B A.
+fn halves_of(block: &Block) -> [Block; 2] {
+    [0, 1].map(|i| Block { entry: [block.entry[i]; 2], baseline: block.baseline.map(|times| [times[i]; 2]), ..*block })
 }
 
 #[cfg(test)]
@@ -222,5 +243,14 @@ mod tests {
         assert!(found.half_width() > 0.005 && found.half_width() < 0.03, "{found:?}");
         let steady: Vec<Block> = scatter.map(|_| block(0, [1.0, 1.0], [2.0, 2.0])).to_vec();
         assert_eq!(ratio(&steady, &[1.0]).half_width(), 0.0);
+        // One block says little, and three more than one.
+        let one = ratio(&[block(0, [1.0, 1.04], [2.0, 2.0])], &[1.0]);
+        assert!((one.value - 0.51).abs() < 1e-9 && one.half_width() > 0.15, "{one:?}");
+        let three = ratio(&[1.0, 1.02, 1.04].map(|s| block(0, [s, s], [2.0, 2.0])), &[1.0]);
+        assert!((0.03..0.1).contains(&three.half_width()), "{three:?}");
+        // At three sizes one each: two halves of each.
+        let sizes = [0, 1, 2].map(|size| block(size, [1.0, 1.04], [2.0, 2.0]));
+        let sizes = ratio(&sizes, &[1.0; 3]);
+        assert!((0.02..0.1).contains(&sizes.half_width()), "{sizes:?}");
     }
 }
