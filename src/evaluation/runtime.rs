@@ -15,12 +15,15 @@ use anyhow::{Context, Result, bail, ensure};
 use ort::{
     AsPointer, ep,
     memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
-    session::{IoBinding, Session, builder::GraphOptimizationLevel},
+    session::{IoBinding, RunOptions, Session, builder::GraphOptimizationLevel},
     value::{DynValue, Tensor, TensorRef},
 };
 use prost::Message;
 
-use super::{Provider, onnx::proto::ModelProto};
+use super::{
+    Provider,
+    onnx::proto::{ModelProto, NodeProto},
+};
 
 /// Where the forward pass runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +56,11 @@ pub struct Engine {
 
 /// How a session is to be made.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose<'a> {
+enum Purpose {
     /// As a user would run it: every optimisation on.
     Inference,
-    /// Node by node as written, with a row per node in a file with this prefix.
-    Profile(&'a Path),
+    /// Node by node as written.
+    Shapes,
 }
 
 /// Tensor name → dimensions, for one input size.
@@ -124,47 +127,18 @@ impl Engine {
                         .error_on_failure()])?;
                 }
             }
-            Purpose::Profile(prefix) => {
-                // Prepacking would take constant weights out of the rows.
-                builder = builder
-                    .with_optimization_level(GraphOptimizationLevel::Disable)?
-                    .with_prepacking(false)?
-                    .with_profiling(prefix)?;
+            Purpose::Shapes => {
+                // Prepacking would take constant weights out of a profile's rows.
+                builder = builder.with_optimization_level(GraphOptimizationLevel::Disable)?.with_prepacking(false)?;
             }
         }
         builder.commit_from_memory(model)
     }
 
-    /// Shapes of every tensor that the nodes of `flat` write, at an input of 1×3×`height`×`width`, read from a profile of
-    /// one run. Static inference is not enough: networks of this field resize to sizes computed from shapes.
-    pub fn shapes(&self, flat: &[u8], scratch: &Path, height: u32, width: u32) -> Result<Shapes> {
-        let proto = ModelProto::decode(flat)?;
-        let nodes = proto.graph.map(|g| g.node).unwrap_or_default();
-        let mut session = self.build(flat, Purpose::Profile(&scratch.join("profile")))?;
-        let pixels = vec![0.5f32; 3 * height as usize * width as usize];
-        forward(&mut session, &pixels, height, width)?;
-        let file = session.end_profiling()?;
-        let rows: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(&file)?)?;
-        std::fs::remove_file(&file)?;
-        let mut shapes = Shapes::new();
-        for row in &rows {
-            let name = row["name"].as_str().and_then(|n| n.strip_suffix("_kernel_time"));
-            let index = name.and_then(|n| n.strip_prefix('n')).and_then(|n| n.parse::<usize>().ok());
-            let Some(node) = index.and_then(|i| nodes.get(i)) else { continue };
-            let written: Vec<Vec<u64>> = dims_list(&row["args"]["output_type_shape"]);
-            let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
-            // An output that nobody reads may be left out of the row: then the order is no longer certain.
-            if written.len() == outputs.len() || outputs.len() == 1 {
-                shapes.extend(outputs.into_iter().cloned().zip(written));
-            }
-            let read: Vec<Vec<u64>> = dims_list(&row["args"]["input_type_shape"]);
-            if read.len() == node.input.iter().filter(|i| !i.is_empty()).count() {
-                for (input, dims) in node.input.iter().filter(|i| !i.is_empty()).zip(read) {
-                    shapes.entry(input.clone()).or_insert(dims);
-                }
-            }
-        }
-        Ok(shapes)
+    /// For [`Shaped::shapes`].
+    pub fn shaped(&self, flat: &[u8]) -> Result<Shaped> {
+        let nodes = ModelProto::decode(flat)?.graph.map(|g| g.node).unwrap_or_default();
+        Ok(Shaped { session: self.build(flat, Purpose::Shapes)?, nodes })
     }
 
     /// Peak bytes in use of the session's arena since it was made, weights included: after one pass of a fresh session the
@@ -197,6 +171,67 @@ impl Engine {
         binding.bind_output_to_device(output.as_str(), &place)?;
         Ok(Bound { binding, input, output, size, place })
     }
+}
+
+/// A session that runs node by node, as the model is written. One serves every input size: of thousands of nodes ONNX Runtime
+/// makes a session in time that grows with their square.
+pub struct Shaped {
+    session: Session,
+    nodes: Vec<NodeProto>,
+}
+
+impl Shaped {
+    /// Shapes of every tensor that the nodes write, at an input of 1×3×`height`×`width`, read from a profile of one run.
+    /// Static inference is not enough: networks of this field resize to sizes computed from shapes.
+    pub fn shapes(&mut self, scratch: &Path, height: u32, width: u32) -> Result<Shapes> {
+        let mut options = RunOptions::new()?;
+        options.enable_profiling(scratch.join(PROFILE))?;
+        // Memory of a large size would stay beside that of the next.
+        options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+        let pixels = vec![0.5f32; 3 * height as usize * width as usize];
+        let input = TensorRef::from_array_view(([1usize, 3, height as usize, width as usize], pixels.as_slice()))?;
+        let name = self.session.inputs().first().map(|i| i.name().to_owned()).context("the model has no input")?;
+        let ran = self.session.run_with_options(ort::inputs![name.as_str() => input], &options).map(drop);
+        let file = taken(scratch)?;
+        ran?;
+        let file = file.context("the runtime wrote no profile")?;
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&file)?;
+        let mut shapes = Shapes::new();
+        for row in &rows {
+            let name = row["name"].as_str().and_then(|n| n.strip_suffix("_kernel_time"));
+            let index = name.and_then(|n| n.strip_prefix('n')).and_then(|n| n.parse::<usize>().ok());
+            let Some(node) = index.and_then(|i| self.nodes.get(i)) else { continue };
+            let written: Vec<Vec<u64>> = dims_list(&row["args"]["output_type_shape"]);
+            let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
+            // An output that nobody reads may be left out of the row: then the order is no longer certain.
+            if written.len() == outputs.len() || outputs.len() == 1 {
+                shapes.extend(outputs.into_iter().cloned().zip(written));
+            }
+            let read: Vec<Vec<u64>> = dims_list(&row["args"]["input_type_shape"]);
+            if read.len() == node.input.iter().filter(|i| !i.is_empty()).count() {
+                for (input, dims) in node.input.iter().filter(|i| !i.is_empty()).zip(read) {
+                    shapes.entry(input.clone()).or_insert(dims);
+                }
+            }
+        }
+        Ok(shapes)
+    }
+}
+
+/// What a profile's name starts with.
+const PROFILE: &str = "profile";
+
+/// The profile of the last run, which is removed.
+fn taken(scratch: &Path) -> Result<Option<Vec<u8>>> {
+    let mut found = None;
+    for entry in std::fs::read_dir(scratch)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PROFILE) {
+            found = Some(std::fs::read(entry.path())?);
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(found)
 }
 
 /// Operators whose time is the network's: on a CUDA board none of them may run on the CPU. The arithmetic of sizes does, by

@@ -12,7 +12,7 @@ use ort::session::Session;
 use super::{Hello, Reply, Request, Slot, bytes_to_floats, floats_to_bytes, read_frame, write_frame};
 use crate::evaluation::{
     load::{self, Meter},
-    runtime::{self, Bound, Device, Engine, FellBack, Output},
+    runtime::{self, Bound, Device, Engine, FellBack, Output, Shaped},
     sandbox,
 };
 
@@ -52,7 +52,8 @@ fn serve() -> Result<()> {
     let ready = Reply::Ready { sandbox: inside.level, onnxruntime: runtime::version(&hello.onnxruntime), cores };
     write_frame(&mut output, &ready, &[])?;
     let scratch = inside.scratch;
-    let mut state = State { engine, device, meter, scratch, flat: Vec::new(), entry: None, baseline: None };
+    let mut state =
+        State { engine, device, meter, scratch, flat: Vec::new(), shaped: None, entry: None, baseline: None };
     while let Some((request, payload)) = read_frame::<Request>(&mut input, MAX_PAYLOAD)? {
         let (reply, payload) = match state.answer(request, payload) {
             Ok(answer) => answer,
@@ -85,6 +86,8 @@ struct State {
     meter: Meter,
     scratch: std::path::PathBuf,
     flat: Vec<u8>,
+    /// The session of `flat`, once its shapes are asked for.
+    shaped: Option<Shaped>,
     entry: Option<Loaded>,
     baseline: Option<Loaded>,
 }
@@ -117,6 +120,7 @@ impl State {
         let none = Vec::new();
         Ok(match request {
             Request::Load(slot) => {
+                self.shaped = None;
                 let session = self.engine.session(&payload)?;
                 let providers = runtime::providers(&session, self.device)?;
                 let (cuda, cudnn) = runtime::cuda_versions();
@@ -129,11 +133,15 @@ impl State {
             }
             Request::Probe(bait) => (Reply::Probed(sandbox::probe(&bait, &self.scratch, self.device)?), none),
             Request::Flat => {
-                self.flat = payload;
+                (self.flat, self.shaped) = (payload, None);
                 (Reply::Done, none)
             }
             Request::Shapes { height, width } => {
-                (Reply::Shapes(self.engine.shapes(&self.flat, &self.scratch, height, width)?), none)
+                let shaped = match &mut self.shaped {
+                    Some(shaped) => shaped,
+                    none => none.insert(self.engine.shaped(&self.flat)?),
+                };
+                (Reply::Shapes(shaped.shapes(&self.scratch, height, width)?), none)
             }
             Request::Run { height, width, fresh } => {
                 let entry = self.entry.as_mut().context("no model loaded")?;
