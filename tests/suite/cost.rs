@@ -748,6 +748,106 @@ fn norms_and_pools_count_as_what_they_were() {
     }
 }
 
+/// The plain network, in which `table`, [heads, rows, columns], is added to scores of attention.
+fn attending(table: fn(&mut GraphBuilder) -> Value, op: &str) -> Vec<u8> {
+    let mut g = GraphBuilder::new(5);
+    let x = g.input();
+    let (w, b) = layer();
+    let y = plain(&mut g, x, &w, &b).with_channels(8);
+    let table = table(&mut g);
+    // As many heads, rows and columns of the picture as the table has.
+    let (ends, from, axes) = (g.node("Shape", &[table], &[]), g.integers(&[0, 0, 0]), g.integers(&[1, 2, 3]));
+    let part = g.node("Slice", &[y, from, ends, axes], &[]);
+    let scores = g.add(part, table);
+    let weights = g.node(op, &[scores], &[]);
+    let mean = g.node("ReduceMean", &[weights], &[("keepdims", Attribute::Int(0))]);
+    let y = g.add(y, mean).with_channels(8);
+    let y = g.relu(y);
+    let y = g.conv(y, Conv::new(48, 3));
+    let y = g.depth_to_space(y, 4);
+    g.build(y)
+}
+
+/// For each pair of places of two windows, height and width each: the offset between them, as a number.
+fn offsets((h1, w1): (usize, usize), (h2, w2): (usize, usize)) -> Vec<usize> {
+    let pairs = (0..h1 * w1).flat_map(|i| (0..h2 * w2).map(move |j| (i, j)));
+    pairs.map(|(i, j)| (i / w1 + h2 - 1 - j / w2) * (w1 + w2 - 1) + i % w1 + w2 - 1 - j % w2).collect()
+}
+
+/// The bias of two heads, unrolled, with one number for each offset.
+fn unrolled(one: (usize, usize), other: (usize, usize)) -> Vec<f32> {
+    let offsets = offsets(one, other);
+    (0..2)
+        .flat_map(|head| offsets.iter().map(move |&i| ((i * 7 + head * 3) as f32).sin()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// The bias of two heads of 4×4 windows, looked up in a table of 49 offsets by these rows.
+fn looked_up(g: &mut GraphBuilder, rows: &[usize]) -> Value {
+    let table = g.seeded(&[49, 2], 1, 1.0);
+    let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+    let (rows, dims) = (g.integers(&rows), g.integers(&[16, 16, 2]));
+    let bias = g.node("Gather", &[table, rows], &[]);
+    let bias = g.node("Reshape", &[bias, dims], &[]);
+    g.node("Transpose", &[bias], &[("perm", Attribute::Ints(vec![2, 0, 1]))])
+}
+
+/// The mask of 2×3 windows of 4×4 places, shifted by 2, hidden pairs at `low`: the windows at the bottom and at the right hold
+/// places of both edges of the picture.
+fn shift_mask(low: f32) -> Vec<f32> {
+    let part = |window: usize, i: usize| (window >= 3 && i / 4 >= 2, window % 3 == 2 && i % 4 >= 2);
+    let pairs = |window| (0..256).map(move |ij| part(window, ij / 16) == part(window, ij % 16));
+    (0..6).flat_map(pairs).map(|seen| if seen { 0.0 } else { low }).collect()
+}
+
+/// Exporters store a position bias for every pair of places, and masks that hold nothing that was learned. Whatever else is
+/// in such a table counts in full.
+#[test]
+fn tables_of_attention_count_what_they_hold() {
+    type Table = fn(&mut GraphBuilder) -> Value;
+    let cases: [(&str, u64, &str, Table); 14] = [
+        ("a bias", 2 * 49, "Softmax", |g| g.weights(&[2, 16, 16], &unrolled((4, 4), (4, 4)))),
+        ("a bias of stripes", 2 * 45, "Softmax", |g| g.weights(&[2, 16, 16], &unrolled((2, 8), (2, 8)))),
+        ("a bias between windows", 2 * 81, "Softmax", |g| g.weights(&[2, 16, 36], &unrolled((4, 4), (6, 6)))),
+        ("a bias looked up", 2 * 49, "Softmax", |g| looked_up(g, &offsets((4, 4), (4, 4)))),
+        ("a bias with one number of its own", 512, "Softmax", |g| {
+            let mut bias = unrolled((4, 4), (4, 4));
+            bias[511 - 17] += 0.1;
+            g.weights(&[2, 16, 16], &bias)
+        }),
+        ("a look-up by rows of its own", 512, "Softmax", |g| {
+            let mut rows = offsets((4, 4), (4, 4));
+            rows[99] = (rows[99] + 1) % 49;
+            looked_up(g, &rows)
+        }),
+        ("a bias of no attention", 512, "Relu", |g| g.weights(&[2, 16, 16], &unrolled((4, 4), (4, 4)))),
+        ("a mask", 0, "Softmax", |g| g.weights(&[6, 16, 16], &shift_mask(-100.0))),
+        ("a mask of infinity", 0, "Softmax", |g| g.weights(&[6, 16, 16], &shift_mask(f32::NEG_INFINITY))),
+        ("a mask of no attention", 1536, "Relu", |g| g.weights(&[6, 16, 16], &shift_mask(-100.0))),
+        ("a mask that does not hide", 1536, "Softmax", |g| g.weights(&[6, 16, 16], &shift_mask(-1.0))),
+        ("a mask of two numbers", 1536, "Softmax", |g| {
+            let mut mask = shift_mask(-100.0);
+            mask.iter_mut().rev().find(|m| **m < 0.0).into_iter().for_each(|m| *m = -101.0);
+            g.weights(&[6, 16, 16], &mask)
+        }),
+        ("a mask with a pair of its own", 1536, "Softmax", |g| {
+            let mut mask = shift_mask(-100.0);
+            mask[3] = -100.0;
+            g.weights(&[6, 16, 16], &mask)
+        }),
+        ("a mask with a window of its own", 1536, "Softmax", |g| {
+            let mut mask = shift_mask(-100.0);
+            mask.rotate_left(256);
+            g.weights(&[6, 16, 16], &mask)
+        }),
+    ];
+    let mut runner = models::runner();
+    for (name, params, op, table) in cases {
+        let cost = models::count(&mut runner, attending(table, op)).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        assert_eq!((cost.params, cost.macs), (PARAMS + params, MACS), "{name}");
+    }
+}
+
 /// What ordinary networks do with lone factors and gates is neither a parameter nor a multiply-add.
 #[test]
 fn scales_gates_and_norms_are_no_convolutions() {

@@ -8,6 +8,7 @@ mod filters;
 mod flow;
 mod norms;
 mod operators;
+mod positions;
 mod weights;
 
 use std::{

@@ -11,6 +11,7 @@ use super::{
     filters::Filters,
     flow::{Class, Flow, identity},
     norms,
+    positions::Positions,
 };
 use crate::{
     evaluation::{
@@ -36,6 +37,7 @@ pub fn by_node(model: &Model, sizes: &Sizes, flow: &Flow, filters: &Filters) -> 
     let pictures = picture_side(model);
     let mut weights = vec![0u64; graph.node.len()];
     let mut counted: HashSet<u64> = HashSet::new();
+    let positions = Positions::of(model, sizes, flow);
     let mut free = PICTURE_CONSTANTS;
     // Lone numbers by value, each with the node that it first meets data at.
     let mut lone: BTreeMap<u64, usize> = BTreeMap::new();
@@ -67,7 +69,11 @@ pub fn by_node(model: &Model, sizes: &Sizes, flow: &Flow, filters: &Filters) -> 
                 free -= 1;
                 continue;
             }
-            if elements > 1 || always || filters.lone_weights.contains(&i) {
+            let held = if counted.contains(&id) { None } else { positions.held(node, name) };
+            if let Some(held) = held {
+                // Nothing of a mask: elsewhere it would count.
+                weights[i] += if held > 0 && counted.insert(id) { held.min(elements) } else { 0 };
+            } else if elements > 1 || always || filters.lone_weights.contains(&i) {
                 weights[i] += if counted.insert(id) { elements } else { 0 };
             } else if elements == 1 {
                 lone.entry(sizes.scalar_key(name).unwrap_or(id)).or_insert(i);
