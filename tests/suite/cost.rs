@@ -5,7 +5,10 @@ use upscore::evaluation::{
     Cost, Size, count_model, model,
     onnx::{
         build::{Attribute, Conv, GraphBuilder, Interpolation, Random, Value, little_endian, tensor},
-        proto::{FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, tensor_proto::DataType},
+        proto::{
+            FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, tensor_proto::DataType,
+            tensor_shape_proto::dimension, type_proto,
+        },
     },
     runner::Fault,
 };
@@ -1012,6 +1015,13 @@ fn operators_off_the_list_are_refused_by_name() {
         });
         assert!(found, "{op}: {problems:?}");
     }
+    // As in training: statistics of the picture, or chance.
+    let (mut g, y) = network(plain);
+    let numbers = g.weights(&[3], &[1.0; 3]);
+    let training = [("training_mode", Attribute::Int(1))];
+    let odd = g.node("BatchNormalization", &[y, numbers, numbers, numbers, numbers], &training);
+    let problems = model::vet(g.build(odd)).expect_err("a network in training");
+    assert!(problems[0].message.contains("BatchNormalization in training mode"), "{problems:?}");
     // A protocol may allow less.
     let few = model::Operators(["Conv", "DepthToSpace", "Identity"].map(str::to_owned).into());
     let problems = models::vetted(file(plain)).keeps_to(&few).expect_err("it has a ReLU");
@@ -1163,6 +1173,47 @@ fn padded_to(window: i64) -> Vec<u8> {
     let (from, axes) = (g.integers(&[0, 0]), g.integers(&[2, 3]));
     let y = g.node("Slice", &[y, from, ends, axes], &[]);
     g.build(y)
+}
+
+/// Exports with weights and activations of 16 bits, image in and out of 32: ONNX Runtime takes some of their operators apart.
+#[test]
+fn half_precision_counts_the_same() {
+    let cast = |g: &mut GraphBuilder, x, to: DataType| g.node("Cast", &[x], &[("to", Attribute::Int(to as i64))]);
+    let mut g = GraphBuilder::new(5);
+    let x = g.input();
+    let mut y = cast(&mut g, x, DataType::Float16);
+    for (channels, read) in [(8, 3), (48, 8)] {
+        let [weights, bias] = [vec![channels, read, 3, 3], vec![channels]].map(|dims| {
+            let bytes = [0x00, 0x2c].repeat(dims.iter().product());
+            g.stored(tensor(&dims, DataType::Float16, bytes))
+        });
+        y = g.node("Conv", &[y, weights, bias], &[("pads", Attribute::Ints(vec![1; 4]))]).with_channels(channels);
+        y = g.leaky_relu(y, 0.1);
+    }
+    let y = cast(&mut g, y, DataType::Float).with_channels(48);
+    let y = g.depth_to_space(y, 4);
+    let cost = models::count(&mut models::runner(), g.build(y)).expect("it runs");
+    assert_eq!((cost.params, cost.macs, cost.flops.kair), (PARAMS, MACS, MACS + (8 + 48) * 65536));
+}
+
+/// -1, which some tools write for the height and the width, is any size; a size of its own is none.
+#[test]
+fn a_size_of_minus_one_is_free() {
+    let (g, y) = network(plain);
+    let mut file: ModelProto = g.model(y);
+    let mut sized = |n: i64| {
+        let input = file.graph.as_mut().and_then(|g| g.input[0].r#type.as_mut()).and_then(|t| t.value.as_mut());
+        let Some(type_proto::Value::TensorType(tensor)) = input else { panic!("a tensor") };
+        for dim in &mut tensor.shape.as_mut().expect("a shape").dim[2..] {
+            dim.value = Some(dimension::Value::DimValue(n));
+        }
+        models::vetted(file.encode_to_vec())
+    };
+    assert_eq!(sized(64).size, (Some(64), Some(64)));
+    let free = sized(-1);
+    assert_eq!(free.size, (None, None));
+    let cost = count_model(&mut models::runner(), &free, &[], &|_, _| ()).expect("it runs at every size").cost;
+    assert_eq!((cost.params, cost.macs), (PARAMS, MACS));
 }
 
 /// A file that two readers could read in two ways is refused; the graph that is counted is the one that runs.

@@ -113,6 +113,32 @@ pub fn count(model: &Model, shapes: &Shapes, height: u32, width: u32) -> Result<
     Ok(Count { cost, nodes })
 }
 
+/// Operators that ONNX defines by others too and whose output has the shape of their first input, and Cast.
+const KEEP_SHAPE: [&str; 22] = [
+    "Cast",
+    "CastLike",
+    "Celu",
+    "Clip",
+    "Elu",
+    "Gelu",
+    "GroupNormalization",
+    "HardSigmoid",
+    "HardSwish",
+    "LayerNormalization",
+    "LeakyRelu",
+    "LogSoftmax",
+    "MeanVarianceNormalization",
+    "Mish",
+    "PRelu",
+    "RMSNormalization",
+    "Relu",
+    "Selu",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Swish",
+];
+
 /// Dimensions of every tensor of a graph at one input size.
 pub struct Sizes<'a> {
     known: HashMap<&'a str, Vec<u64>>,
@@ -142,6 +168,14 @@ impl<'a> Sizes<'a> {
             }
         }
         known.insert(input, vec![1, 3, u64::from(height), u64::from(width)]);
+        // Without a kernel for the element type, float16 on a CPU, the runtime takes an operator apart, and its rows are of the
+        // parts.
+        for node in graph.node.iter().filter(|node| KEEP_SHAPE.contains(&node.op_type.as_str())) {
+            let (Some(read), Some(written)) = (node.input.first(), node.output.first()) else { continue };
+            if let (Some(dims), false) = (known.get(read.as_str()).cloned(), known.contains_key(written.as_str())) {
+                known.insert(written, dims);
+            }
+        }
         let stored = graph.initializer.iter().map(|t| (t.name.as_str(), t));
         let constants =
             graph.node.iter().filter_map(|n| Some((n.output.first()?.as_str(), n.attribute.first()?.t.as_ref()?)));

@@ -101,7 +101,9 @@ fn check_nodes(nodes: &[NodeProto], functions: &HashSet<(&str, &str)>, problems:
         }
         let subgraph = node.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty());
         if (!local && !known) || subgraph || trains(node) {
-            let name = if standard(&node.domain) {
+            let name = if trains(node) {
+                format!("{} in training mode", node.op_type)
+            } else if standard(&node.domain) {
                 node.op_type.clone()
             } else {
                 format!("{}::{}", node.domain, node.op_type)
@@ -121,6 +123,8 @@ fn check_nodes(nodes: &[NodeProto], functions: &HashSet<(&str, &str)>, problems:
 fn hint_for(node: &NodeProto) -> &'static str {
     if node.domain.starts_with("com.microsoft") {
         "This file was saved by ONNX Runtime's optimiser: upload the model as exported, before optimisation."
+    } else if trains(node) {
+        "Call model.eval() before torch.onnx.export, and do not pass `training`."
     } else {
         "`upscore profile --operators` prints what is allowed; control flow, random and custom operators are not."
     }
@@ -214,7 +218,8 @@ fn describe(kind: Option<&TypeProto>) -> Result<Option<Dims>, String> {
         s.dim
             .iter()
             .map(|d| match &d.value {
-                Some(dimension::Value::DimValue(n)) => Some(*n),
+                // Some tools write -1 where they mean any size, and ONNX Runtime takes it so.
+                Some(dimension::Value::DimValue(n)) if *n >= 0 => Some(*n),
                 _ => None,
             })
             .collect::<Dims>()

@@ -13,7 +13,7 @@ const OPENINGS: [&str; 7] = [
 /// Followed by a number, a name and the sentence, with ` : ` between them.
 const CODE: &str = "[ONNXRuntimeError] : ";
 /// What comes before a node's name, and what follows it.
-const NODES: [(&str, &str); 3] = [("Name:'", "'"), ("Node (", ") Op ("), ("In Node, (\"", "\"")];
+const NODES: [(&str, &str); 4] = [("Name:'", "'"), ("Node (", ") Op ("), ("In Node, (\"", "\""), (" in node (", ")")];
 /// Most characters of a sentence that are shown.
 const LONGEST: usize = 300;
 
@@ -72,6 +72,13 @@ mod tests {
                  have type information.",
                 None,
                 "This is an invalid model. Model input (x) does not have type information.",
+            ),
+            (
+                "[ONNXRuntimeError] : 1 : FAIL : Type Error: Type parameter (T) of Optype (Mul) bound to different types \
+                 (tensor(float16) and tensor(float) in node (n154).",
+                Some("n154"),
+                "Type Error: Type parameter (T) of Optype (Mul) bound to different types (tensor(float16) and tensor(float) in \
+                 node (n154).",
             ),
             (
                 "[ONNXRuntimeError] : 1 : FAIL : Load model from m.onnx failed:Node (n4) Op (Conv) [ShapeInferenceError] Number \
