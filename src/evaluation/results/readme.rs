@@ -42,7 +42,7 @@ impl Readme {
             let (label, value) = line.split_once([':', '：']).unwrap_or(("", line));
             let (label, value) = (label.trim().to_lowercase(), value.trim());
             if label.starts_with("runtime") {
-                readme.runtime_s = number(value).filter(|s| *s >= 0.0);
+                readme.runtime_s = seconds(&label, value);
             } else if label.contains("cpu") && label.contains("gpu") {
                 readme.device = choice(value, "cpu", "gpu").map(|cpu| if cpu { Device::Cpu } else { Device::Gpu });
             } else if label.starts_with("extra data") || label.starts_with("extra_data") {
@@ -76,11 +76,24 @@ fn decode(bytes: &[u8]) -> String {
     }
 }
 
-/// The number that `value` begins with; a comma may be its decimal point.
-fn number(value: &str) -> Option<f64> {
+/// The time that `value` begins with; in milliseconds where it, or the label, says so. A fraction is not guessed at.
+fn seconds(label: &str, value: &str) -> Option<f64> {
+    let (number, rest) = number(value)?;
+    let unit = rest.trim_start().to_lowercase();
+    if unit.strip_prefix('/').is_some_and(|below| below.trim_start().starts_with(|c: char| c.is_ascii_digit())) {
+        return None;
+    }
+    let in_ms = unit.starts_with("ms") || unit.starts_with("milli");
+    let said_s = unit.starts_with('s');
+    let scale = if in_ms || label.contains("[ms]") && !said_s { 1e-3 } else { 1.0 };
+    Some(number * scale).filter(|s| *s >= 0.0)
+}
+
+/// The number that `value` begins with, and what follows; a comma may be its decimal point.
+fn number(value: &str) -> Option<(f64, &str)> {
     let end = value.find(|c: char| !(c.is_ascii_digit() || ".,eE+-".contains(c))).unwrap_or(value.len());
     let digits = value[..end].trim_end_matches(['.', ',', 'e', 'E', '+', '-']).replace(',', ".");
-    digits.parse().ok().filter(|n: &f64| n.is_finite())
+    digits.parse().ok().filter(|n: &f64| n.is_finite()).map(|n| (n, &value[end..]))
 }
 
 /// 1 or `one`, 0 or `zero`; the digit decides where there is one.
