@@ -133,11 +133,18 @@ pub fn vet(bytes: Vec<u8>) -> Result<Model, Vec<Problem>> {
 }
 
 fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) -> Result<Model, Vec<Problem>> {
-    if !weigh::fits(&bytes, MAX_DECODED_BYTES) {
-        let message = format!("its lists and texts would take more than {} MiB when read", MAX_DECODED_BYTES >> 20);
-        return Err(vec![
-            Problem::new("onnx_too_large", message).hint("Store weights as raw bytes, as torch.onnx.export does."),
-        ]);
+    match weigh::fits(&bytes, MAX_DECODED_BYTES) {
+        Some(true) => {}
+        Some(false) => {
+            let message = format!("its lists and texts would take more than {} MiB when read", MAX_DECODED_BYTES >> 20);
+            return Err(vec![
+                Problem::new("onnx_too_large", message).hint("Store weights as raw bytes, as torch.onnx.export does."),
+            ]);
+        }
+        None => {
+            let message = "the model cannot be read: it is no ONNX file, which holds no groups";
+            return Err(vec![Problem::new("onnx_malformed", message)]);
+        }
     }
     let shared = Bytes::from(bytes);
     let mut proto = ModelProto::decode(shared.clone()).map_err(|error| {

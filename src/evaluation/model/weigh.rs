@@ -108,15 +108,21 @@ impl Kind {
 }
 
 /// Whether a file's messages, lists and texts take at most `most` bytes when decoded; the bytes of raw tensors do not count.
-/// What is no protobuf passes as far as it goes: decoding it stops there too.
-pub fn fits(file: &[u8], most: u64) -> bool {
+/// `None`: it has a group, which no ONNX file has, and behind which nothing was looked at. What is no protobuf otherwise passes
+/// as far as it goes: decoding it stops there too.
+pub fn fits(file: &[u8], most: u64) -> Option<bool> {
     let mut room = most;
-    !matches!(walk(file, Kind::Model, 0, &mut room), Err(Stop::Full))
+    match walk(file, Kind::Model, 0, &mut room) {
+        Ok(()) | Err(Stop::Malformed) => Some(true),
+        Err(Stop::Full) => Some(false),
+        Err(Stop::Group) => None,
+    }
 }
 
 /// Why a walk ends early.
 enum Stop {
     Full,
+    Group,
     /// Nothing that can be decoded.
     Malformed,
 }
@@ -158,8 +164,8 @@ fn walk(mut bytes: &[u8], kind: Kind, depth: usize, room: &mut u64) -> Result<()
                     inner.push((content, field));
                 }
             }
-            // Groups: ONNX has none, and what would follow one is not looked at.
-            _ => return Err(Stop::Full),
+            3 | 4 => return Err(Stop::Group),
+            _ => return Err(Stop::Malformed),
         }
     }
     inner.into_iter().try_for_each(|(content, field)| walk(content, field, depth + 1, room))

@@ -93,6 +93,8 @@ impl Browser {
             "browserName": "chrome",
             "goog:chromeOptions": options,
             "goog:loggingPrefs": { "browser": "ALL" },
+            // Beside other tests axe takes its time.
+            "timeouts": { "script": 4 * PATIENCE.as_millis() as u64 },
         });
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities.as_object().expect("an object").clone())
