@@ -177,8 +177,9 @@ fn is_grid(cuts: &[(usize, usize)]) -> bool {
         Some(first) => first + 1,
         None => last_row,
     };
-    let expected =
-        |i: usize| (if i + last_row >= cuts.len() { y } else { 0 }, if (i + 1) % columns == 0 { x } else { 0 });
+    let expected = |i: usize| {
+        (if i + last_row >= cuts.len() { y } else { 0 }, if (i + 1).is_multiple_of(columns) { x } else { 0 })
+    };
     columns > 0 && (last_row == 0 || last_row == columns) && cuts.iter().enumerate().all(|(i, cut)| *cut == expected(i))
 }
 
