@@ -90,8 +90,8 @@ fn every_pass_is_on_record_beside_the_baselines() {
     let record = &runtime.record;
     assert_eq!((runtime.input.as_str(), runtime.threads), ("1x3x32x32", 1));
     assert_eq!((runtime.samples_ms.len(), baseline.samples_ms.len()), (runtime.runs, runtime.runs));
-    // On a busy machine disturbed blocks are tried again, or all count.
-    assert!(record.blocks.len() >= 2 && record.blocks.len() <= 6, "{record:?}");
+    // On a busy machine disturbed blocks are tried again, or all count: six times, and the last process to its end.
+    assert!((2..=8).contains(&record.blocks.len()), "{record:?}");
     let processes: BTreeSet<usize> = record.blocks.iter().map(|b| b.process).collect();
     assert!(processes.len() >= 2 && (1..=processes.len()).contains(&record.processes), "{record:?}");
     let counted = record.blocks.len() - record.discarded;
