@@ -142,7 +142,7 @@ fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) 
             ]);
         }
         None => {
-            let message = "the model cannot be read: it is no ONNX file, which holds no groups";
+            let message = "the file is no ONNX model: its bytes are not what onnx.proto describes";
             return Err(vec![Problem::new("onnx_malformed", message)]);
         }
     }
