@@ -4,7 +4,7 @@
 
 const zoomable = (() => {
   const MOST = 32;
-  // Characters of a label, distances and heights in the picture's own units, as src/web/plot.rs has them.
+  // Characters of a label, distances and heights in the picture's own units, as src/web/plot has them.
   const LABEL = 20;
   const LINE = 14;
   const SVG = "http://www.w3.org/2000/svg";

@@ -219,7 +219,7 @@ fn unreadable(archive: &Archive, contents: &Contents) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(entry) = wanted().find(|entry| entry.encrypted) {
         let problem = Problem::new("zip_encrypted", "the archive is password-protected");
-        problems.push(problem.at(&entry.name).hint("Make the zip again without a password."));
+        problems.push(problem.at(&entry.name));
     }
     if let Some(entry) = wanted().find(|entry| !entry.encrypted && !is_readable(entry)) {
         let method = match entry.method {

@@ -41,7 +41,6 @@ pub fn hint(code: &str) -> Option<&'static str> {
         "model_crashed_runtime" => {
             "Export it another way, e.g. with another opset_version, and try it with `upscore check`."
         }
-        "device_fallback" => "Use operators that ONNX Runtime has for the device that the phase is timed on.",
         "time_limit" => "Make the network cheaper: a run may take no longer than that.",
         "memory_limit" => "Make the network cheaper: a run may take no more than that.",
         "sandbox_violation" => {

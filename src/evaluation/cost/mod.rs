@@ -22,8 +22,8 @@ use flow::{Class, Flow};
 
 use super::{
     Cost, Flops, OperatorCost,
-    model::{Model, element_count},
-    onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, tensor_proto::DataType},
+    model::{Model, element_count, floats},
+    onnx::proto::{AttributeProto, GraphProto, NodeProto, TensorProto},
     runtime::Shapes,
 };
 use crate::problem::Problem;
@@ -222,11 +222,7 @@ impl<'a> Sizes<'a> {
 }
 
 fn scalar(tensor: &TensorProto) -> Option<f32> {
-    if element_count(&tensor.dims) != Some(1) || tensor.data_type != DataType::Float as i32 {
-        return None;
-    }
-    let raw: Option<[u8; 4]> = tensor.raw_data.as_ref().try_into().ok();
-    raw.map(f32::from_le_bytes).or(tensor.float_data.first().copied())
+    if element_count(&tensor.dims) == Some(1) { floats(tensor)?.next() } else { None }
 }
 
 fn lone_value(tensor: &TensorProto) -> Option<u64> {

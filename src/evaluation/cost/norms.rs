@@ -4,8 +4,8 @@
 use super::{Sizes, attribute, flow::Flow};
 use crate::{
     evaluation::{
-        model::Model,
-        onnx::proto::{NodeProto, TensorProto, tensor_proto::DataType},
+        model::{Model, floats, integers},
+        onnx::proto::NodeProto,
     },
     problem::Problem,
 };
@@ -66,11 +66,8 @@ fn ends_layer_norm(model: &Model, flow: &Flow, node: &NodeProto) -> bool {
 /// Whether a ReduceMean is an average over the picture as PyTorch's new exporter writes AdaptiveAvgPool2d(1): over the axes -1
 /// and -2, in this order. A mean that a network takes itself, which fvcore counts nothing for, names them otherwise.
 fn is_pool(sizes: &Sizes, node: &NodeProto) -> bool {
-    let by_input = node.input.get(1).and_then(|name| sizes.stored(name)).is_some_and(|tensor| {
-        let raw = tensor.raw_data.chunks_exact(8).filter_map(|bytes| Some(i64::from_le_bytes(bytes.try_into().ok()?)));
-        let axes = tensor.int64_data.iter().copied().chain(raw);
-        tensor.data_type == DataType::Int64 as i32 && axes.take(3).eq([-1, -2])
-    });
+    let stored = node.input.get(1).and_then(|name| sizes.stored(name)).and_then(integers);
+    let by_input = stored.is_some_and(|axes| axes.take(3).eq([-1, -2]));
     by_input || attribute(node, "axes").is_some_and(|axes| axes.ints == [-1, -2])
 }
 
@@ -78,10 +75,5 @@ fn is_pool(sizes: &Sizes, node: &NodeProto) -> bool {
 fn holds_only(model: &Model, sizes: &Sizes, flow: &Flow, name: &str, value: f32) -> bool {
     let spread = flow.writer(name).map(|i| &model.flat.node[i]).filter(|node| node.op_type == "Expand");
     let name = spread.and_then(|node| node.input.first()).map_or(name, String::as_str);
-    let all = |tensor: &TensorProto| {
-        let raw = tensor.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        let mut found = tensor.float_data.iter().copied().chain(raw);
-        tensor.data_type == DataType::Float as i32 && found.all(|found| found == value)
-    };
-    sizes.stored(name).is_some_and(all)
+    sizes.stored(name).and_then(floats).is_some_and(|mut found| found.all(|found| found == value))
 }

@@ -59,7 +59,6 @@ pub fn unpack(path: &Path) -> Result<(Vec<u8>, BTreeMap<String, Bytes>), Problem
         let mut entry = archive.by_index(i).map_err(|e| match e {
             ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
                 Problem::new("zip_encrypted", "the model's zip is password-protected")
-                    .hint("Make the zip again without a password.")
             }
             other => broken(other.to_string()),
         })?;

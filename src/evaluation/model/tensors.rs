@@ -10,6 +10,18 @@ pub fn element_count(dims: &[i64]) -> Option<u64> {
     dims.iter().try_fold(1u64, |n, &d| n.checked_mul(u64::try_from(d).ok()?))
 }
 
+/// Numbers of a stored float tensor, however they are stored; `None` for another element type.
+pub fn floats(tensor: &TensorProto) -> Option<impl Iterator<Item = f32>> {
+    let raw = tensor.raw_data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    (tensor.data_type == DataType::Float as i32).then(|| raw.chain(tensor.float_data.iter().copied()))
+}
+
+/// Numbers of a stored int64 tensor; `None` for another element type.
+pub fn integers(tensor: &TensorProto) -> Option<impl Iterator<Item = i64>> {
+    let raw = tensor.raw_data.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
+    (tensor.data_type == DataType::Int64 as i32).then(|| raw.chain(tensor.int64_data.iter().copied()))
+}
+
 pub fn check(tensor: &TensorProto) -> Option<Problem> {
     let bad = |message: String| Some(Problem::new("onnx_bad_tensor", message).at(&tensor.name));
     let Some(elements) = element_count(&tensor.dims) else {

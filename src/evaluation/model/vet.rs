@@ -42,7 +42,6 @@ fn version(found: String) -> Problem {
             irs.end()
         ),
     )
-    .hint("Export with torch.onnx.export(…, opset_version=17).")
 }
 
 /// Version of the standard operator set; 0 when none is named.

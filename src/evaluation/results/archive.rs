@@ -70,7 +70,7 @@ impl Entry {
         }
         if crc != self.crc {
             let problem = Problem::new("zip_crc", "the checksum (CRC) does not match: the file is damaged");
-            return Err(problem.at(&self.name).hint("Make the zip again and upload it again.").into());
+            return Err(problem.at(&self.name).into());
         }
         Ok(())
     }
@@ -235,7 +235,7 @@ fn unpacking(e: io::Error, entry: &Entry) -> Fault {
         return e.into();
     }
     let problem = Problem::new("zip_malformed", "the packed data is damaged and cannot be unpacked");
-    problem.at(&entry.name).hint("Make the zip again and upload it again.").into()
+    problem.at(&entry.name).into()
 }
 
 fn malformed(message: impl Into<String>) -> Fault {

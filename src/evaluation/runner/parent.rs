@@ -427,8 +427,7 @@ fn refused(code: &str, message: &str) -> Problem {
         "device_fallback" => Problem::new("device_fallback", short)
             .hint("A time on two devices is a time of neither: use operators that ONNX Runtime has for CUDA."),
         "memory_limit" => Problem::new("memory_limit", format!("the model needs more memory than allowed: {short}")),
-        _ => Problem::new("runtime_error", format!("ONNX Runtime cannot run the model: {short}"))
-            .hint("`upscore check` runs it at every size of the phase before you upload."),
+        _ => Problem::new("runtime_error", format!("ONNX Runtime cannot run the model: {short}")),
     };
     match node {
         Some(node) => problem.at(node),
