@@ -26,6 +26,6 @@ fuzz: ## mutated archives, readmes, PNGs and models for a minute each; FUZZ_SECO
 	cd fuzz && cargo run --bin upscore-fuzz -- $${FUZZ_SECONDS:-60}
 
 lint: ## format, clippy and documentation, warnings denied
-	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

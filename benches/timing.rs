@@ -14,9 +14,9 @@ use anyhow::Context;
 use ort::value::TensorRef;
 use upscore::{
     config,
-    demo::networks,
     evaluation::{
         Limits,
+        onnx::networks,
         runner::{Fault, Runner, Setup, Slot},
         runtime::{self, Device, Engine},
     },

@@ -31,4 +31,4 @@ stop_shared_cluster() {
 }
 trap stop_shared_cluster EXIT
 
-cargo test "$@"
+cargo test --workspace "$@"

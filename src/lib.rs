@@ -29,14 +29,12 @@ pub mod config;
 pub mod csv;
 pub mod db;
 pub mod demo;
-pub mod evaluation;
 pub mod export;
 pub mod ids;
 pub mod leaderboard;
 pub mod mail;
 pub mod outbox;
 pub mod postgres;
-pub mod problem;
 pub mod queue;
 pub mod record;
 pub mod review;
@@ -48,3 +46,10 @@ pub mod telemetry;
 pub mod web;
 pub mod webhook;
 pub mod worker;
+
+/// The science, a crate of its own: compiled optimised, usable without database and server.
+pub use upscore_evaluation as evaluation;
+pub use upscore_evaluation::problem;
+
+/// The commit that this program was built from, where the build knew it (`build.rs`).
+pub const COMMIT: Option<&str> = option_env!("UPSCORE_BUILD_COMMIT");

@@ -120,6 +120,7 @@ pub fn run(args: &Args) -> Outcome {
             onnxruntime: config::find_onnxruntime()?,
             runner: std::env::current_exe()?,
             strict_sandbox: false,
+            commit: crate::COMMIT.map(Into::into),
         },
         origin: Origin::default(),
     };

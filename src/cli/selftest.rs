@@ -12,9 +12,11 @@ use serde::Serialize;
 use super::{Outcome, worker::DeviceOptions};
 use crate::{
     config::find_onnxruntime,
-    demo::{images, networks},
+    demo::images,
     evaluation::{
-        Limits, Provider, Tools, machine, nchw, resize,
+        Limits, Provider, Tools, machine, nchw,
+        onnx::networks,
+        resize,
         runner::{Fault, Loaded, Runner, Setup, Slot},
         sandbox::Probe,
         selftest,
@@ -71,6 +73,7 @@ pub fn run(args: &Args) -> Outcome {
         onnxruntime: find_onnxruntime()?,
         runner: std::env::current_exe().context("finding our own program")?,
         strict_sandbox: !args.device.allow_weak_sandbox,
+        commit: crate::COMMIT.map(Into::into),
     };
     let device = &args.device.device;
     let tried = selftest::run(&tools, device).context("the self-test of the sandbox")?;

@@ -71,7 +71,12 @@ pub fn make(
     stop: CancellationToken,
 ) -> anyhow::Result<Worker> {
     let runner = std::env::current_exe().context("finding our own program")?;
-    let tools = Tools { onnxruntime: find_onnxruntime()?, runner, strict_sandbox: !device.allow_weak_sandbox };
+    let tools = Tools {
+        onnxruntime: find_onnxruntime()?,
+        runner,
+        strict_sandbox: !device.allow_weak_sandbox,
+        commit: crate::COMMIT.map(Into::into),
+    };
     check_sandbox(&tools, &device.device)?;
     let settings = worker::Settings {
         lease: limits.lease,

@@ -4,5 +4,4 @@ pub mod fit;
 pub mod fitted;
 pub mod images;
 pub mod models;
-pub mod networks;
 pub mod planes;

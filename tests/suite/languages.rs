@@ -93,6 +93,11 @@ async fn programs_and_organizers_are_answered_in_english() {
     assert!(page.contains(ENGLISH) && page.contains("Sign out") && !page.contains("hreflang"), "{page}");
 }
 
+/// Every source of ours.
+fn sources() -> Vec<PathBuf> {
+    [files("src", "rs"), files("crates", "rs")].concat()
+}
+
 fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     fn walk(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder") {
@@ -243,7 +248,7 @@ fn plain(text: &str) -> String {
 #[test]
 fn every_sentence_that_is_told_is_said_somewhere() {
     let mut said = BTreeSet::new();
-    for path in files("src", "rs").iter().chain(&files("migrations", "sql")) {
+    for path in sources().iter().chain(&files("migrations", "sql")) {
         // A quote in a string of SQL is written twice.
         let source = read(path).replace("''", "'");
         said.extend(source.match_indices('"').filter_map(|(at, _)| literal(&source[at..])).map(|text| plain(&text)));
@@ -277,7 +282,7 @@ fn every_problem_of_participants_is_told_in_chinese() {
     let told: BTreeSet<String> = translations("told").keys().map(|text| plain(text)).collect();
     let mut missing = BTreeMap::new();
     let mut seen = 0;
-    for path in files("src", "rs") {
+    for path in sources() {
         let place = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("ours").with_extension("");
         if place.iter().any(|part| others.iter().any(|other| part == *other)) {
             continue;
@@ -297,11 +302,13 @@ fn every_problem_of_participants_is_told_in_chinese() {
             }
         }
     }
-    for rest in read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/problem/usual.rs")).split("=> ").skip(1) {
+    for rest in
+        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/evaluation/src/problem/usual.rs")).split("=> ").skip(1)
+    {
         let Some(text) = literal(rest.trim_start_matches(['{', ' ', '\n'])) else { continue };
         seen += 1;
         if !told.contains(&plain(&text)) {
-            missing.insert(text, "src/problem/usual.rs".into());
+            missing.insert(text, "crates/evaluation/src/problem/usual.rs".into());
         }
     }
     assert!(seen > 150, "{seen}");

@@ -1,7 +1,6 @@
 //! The integration tests, one binary so that the project links once. Each module speaks one area's language.
 
 mod accounts;
-mod amplified;
 mod api;
 mod archive;
 mod board;
@@ -13,7 +12,6 @@ mod codabench;
 mod compare;
 mod console;
 mod corpus;
-mod cost;
 mod crash;
 mod datasets;
 mod docs;
@@ -25,18 +23,16 @@ mod intake;
 mod languages;
 mod leaderboard;
 mod life;
-mod networks;
 mod organize;
 mod outbox;
 mod plots;
 mod postgres;
 mod queue;
 mod records;
-mod reproduction;
 mod review;
 mod routes;
 mod rules;
-mod sandbox;
+mod selftest;
 mod settings;
 mod share;
 mod study;

@@ -2,7 +2,7 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let here = env!("CARGO_MANIFEST_DIR");
     let descriptors = protox::compile([format!("{here}/onnx.proto")], [here])?;
-    let out = format!("{here}/../../src/evaluation/onnx");
+    let out = format!("{here}/../../crates/evaluation/src/onnx");
     prost_build::Config::new().bytes(["raw_data"]).out_dir(&out).compile_fds(descriptors)?;
     std::fs::rename(format!("{out}/onnx.rs"), format!("{out}/proto.rs"))?;
     Ok(())

@@ -225,7 +225,7 @@ impl App {
     }
 
     pub fn settings_in(folder: &std::path::Path) -> Settings {
-        let tools = Tools { onnxruntime: "none".into(), runner: "none".into(), strict_sandbox: false };
+        let tools = Tools { onnxruntime: "none".into(), runner: "none".into(), strict_sandbox: false, commit: None };
         Settings {
             lease: Duration::from_secs(5),
             beat: Duration::from_millis(50),
