@@ -178,6 +178,122 @@ mod missing {
         assert!(report.level.contains("no namespaces"), "{}", report.level);
     }
 
+    /// What CUDA's rules leave open, without a GPU: a process of one thread goes in by them and tries every escape, at
+    /// another of the same user. Two calls are known to rest on the users alone, which differ between models.
+    #[test]
+    fn no_escape_succeeds_by_cudas_rules() {
+        if !super::is_root() {
+            eprintln!("SKIPPED: not root; what CUDA's rules leave open was NOT checked");
+            return;
+        }
+        for namespaces in [true, false] {
+            let (level, mut open) = by_cudas_rules(namespaces);
+            assert!(level.contains("own uid") && level.contains("landlock") && level.contains("seccomp"), "{level}");
+            open.sort();
+            let by_user = ["move another model's process to other cores", "slow another model's process"];
+            assert_eq!(open, by_user, "{level}");
+        }
+    }
+
+    fn by_cudas_rules(namespaces: bool) -> (String, Vec<String>) {
+        use std::{io::Read, net, os::fd::FromRawFd, os::linux::net::SocketAddrExt, os::unix::net as unix};
+        use upscore_evaluation::{
+            runtime::Device,
+            sandbox::{self, Bait, Tried},
+        };
+        const USER: u32 = sandbox::OWN_USERS + 7;
+        let folder = tempfile::tempdir().expect("a folder");
+        let open_to_all = |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777));
+        let [file, open, scratch] = ["file", "open", "scratch"].map(|name| folder.path().join(name));
+        std::fs::write(&file, "open to all").expect("a file");
+        for made in [&open, &scratch] {
+            std::fs::create_dir(made).expect("a folder");
+        }
+        let socket = open.join("socket");
+        let _unix = unix::UnixListener::bind(&socket).expect("a socket");
+        for path in [folder.path(), &file, &open, &scratch, &socket] {
+            open_to_all(path).expect("it is opened");
+        }
+        let name = format!("upscore-cuda-{}-{namespaces}", std::process::id());
+        let address = unix::SocketAddr::from_abstract_name(&name).expect("an address");
+        let _abstract = unix::UnixListener::bind_addr(&address).expect("a socket");
+        let tcp = net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let udp = net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let key = 0x5570_0000 + std::process::id() as i32 % 0xffff;
+        // SAFETY: plain system calls.
+        let memory = unsafe { libc::shmget(key, 4096, libc::IPC_CREAT | 0o666) };
+        assert!(memory >= 0, "memory of System V");
+        let mut neighbour = std::process::Command::new("sleep");
+        std::os::unix::process::CommandExt::uid(&mut neighbour, USER);
+        let mut neighbour = neighbour.arg("60").spawn().expect("another process of this user");
+        let library = tools(true).onnxruntime;
+        let bait = Bait {
+            file,
+            folder: open,
+            library: library.clone(),
+            tcp: tcp.local_addr().expect("bound").port(),
+            udp: udp.local_addr().expect("bound").port(),
+            unix: name,
+            socket,
+            shared_memory: key,
+            pid: std::process::id() as i32,
+            neighbour: neighbour.id() as i32,
+            // None is handed down: this process is not started by the runner's supervisor.
+            descriptor: 9999,
+            memory_bytes: 4 << 30,
+            threads: Vec::new(),
+        };
+        let rules = sandbox::Rules {
+            scratch: &scratch,
+            library: &library,
+            user: Some(USER),
+            memory_bytes: 4 << 30,
+            cpu_seconds: 60,
+            strict: true,
+            device: Device::Cuda(0),
+            gpu_minor: Some(0),
+        };
+        let go = || -> anyhow::Result<(String, Vec<Tried>)> {
+            // SAFETY: the only thread of the forked process.
+            unsafe { libc::clearenv() };
+            if !namespaces {
+                answer(vec![no_namespaces()]);
+            }
+            let inside = sandbox::enter(&rules)?;
+            Ok((inside.level.clone(), inside.probe(&bait)?))
+        };
+        let mut pipe = [0; 2];
+        // SAFETY: the descriptors are new and ours; the forked process has one thread, and ends before it returns.
+        let mut read = unsafe {
+            assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
+            if libc::fork() == 0 {
+                let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(go));
+                let said =
+                    said.map_err(|_| "it panicked".to_owned()).and_then(|said| said.map_err(|e| format!("{e:#}")));
+                let text = serde_json::to_vec(&said).unwrap_or_default();
+                libc::write(pipe[1], text.as_ptr().cast(), text.len());
+                libc::_exit(0)
+            }
+            libc::close(pipe[1]);
+            std::fs::File::from_raw_fd(pipe[0])
+        };
+        let mut text = Vec::new();
+        read.read_to_end(&mut text).expect("what it said");
+        neighbour.kill().and_then(|()| neighbour.wait()).expect("it ends");
+        // SAFETY: a plain system call on what is ours.
+        unsafe { libc::shmctl(memory, libc::IPC_RMID, std::ptr::null_mut()) };
+        let said: Result<(String, Vec<Tried>), String> = serde_json::from_slice(&text).expect("an answer");
+        let (level, tried) = said.expect("it goes in");
+        assert_eq!(tried.len(), 2, "the only thread and a new one");
+        assert_eq!(level.contains("no namespaces"), !namespaces, "{level}");
+        let probes: Vec<_> = tried.into_iter().flat_map(|tried| tried.probes.expect("it tried")).collect();
+        assert!(probes.len() > 90, "{}", probes.len());
+        let mut open: Vec<String> = probes.into_iter().filter(|probe| probe.open).map(|probe| probe.escape).collect();
+        open.sort();
+        open.dedup();
+        (level, open)
+    }
+
     /// Root's own checkout, where namespaces are forbidden and the child's user may not walk to the library.
     #[test]
     fn a_library_that_only_root_can_reach_is_loaded() {
