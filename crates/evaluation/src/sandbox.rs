@@ -16,6 +16,8 @@ mod probes;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+#[cfg(target_os = "linux")]
+pub(crate) use probes::INTERRUPT;
 use serde::{Deserialize, Serialize};
 
 use super::runtime::Device;
@@ -89,7 +91,7 @@ pub struct Bait {
     pub descriptor: i32,
     /// The limit of [`Rules::memory_bytes`].
     pub memory_bytes: u64,
-    /// The child's threads, which all have to try.
+    /// The child's threads that have to try: all that let [`INTERRUPT`] interrupt them.
     pub threads: Vec<Id>,
 }
 
@@ -106,7 +108,7 @@ pub struct Probe {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tried {
     pub thread: Id,
-    /// Absent: it lets no signal interrupt it, as some of CUDA's driver's.
+    /// Absent: it did not answer, as some of CUDA's driver's may not.
     pub probes: Option<Vec<Probe>>,
 }
 

@@ -17,6 +17,9 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
+#[cfg(target_os = "linux")]
+use super::sandbox::INTERRUPT;
+
 use super::{
     Limits, Tools, model,
     onnx::build::{Conv, GraphBuilder},
@@ -38,7 +41,7 @@ pub struct Report {
     pub level: String,
     /// Every escape that was tried; open where it was to any thread.
     pub probes: Vec<Probe>,
-    /// Every thread of the model's process, the first its main one, the last one made for this.
+    /// Every thread of the model's process, the first its main one, and one made for this.
     pub threads: Vec<Thread>,
 }
 
@@ -65,8 +68,14 @@ pub fn run(tools: &Tools, device: &str) -> Result<Report> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
     let socket = open.join("socket");
-    let _socket = UnixListener::bind(&socket).context("a socket to listen at")?;
-    fs::set_permissions(&socket, fs::Permissions::from_mode(0o777))?;
+    let _socket = match UnixListener::bind(&socket) {
+        // A path too long for a socket: nobody can connect to one there.
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => None,
+        made => Some(made.context("a socket to listen at")?),
+    };
+    if socket.exists() {
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o777))?;
+    }
     let shared_memory = SharedMemory::new()?;
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a port to listen at")?;
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("a port to listen at")?;
@@ -99,7 +108,7 @@ pub fn run(tools: &Tools, device: &str) -> Result<Report> {
         neighbour: neighbour.pid() as Id,
         descriptor: descriptor.as_raw_fd(),
         memory_bytes: MEMORY,
-        threads: seen.iter().map(|account| account.id).collect(),
+        threads: seen.iter().filter(|account| account.interruptible).map(|account| account.id).collect(),
     };
     let tried = runner.probe(bait).map_err(ours).context("trying the escapes")?;
     summed(level, &seen, tried)
@@ -109,8 +118,10 @@ pub fn run(tools: &Tools, device: &str) -> Result<Report> {
 fn summed(level: String, seen: &[Account], tried: Vec<Tried>) -> Result<Report> {
     let first = tried.first().and_then(|first| first.probes.clone()).unwrap_or_default();
     ensure!(!first.is_empty(), "no escape was tried");
+    let silent = seen.iter().filter(|account| tried.iter().all(|tried| tried.thread != account.id));
+    let silent: Vec<Tried> = silent.map(|account| Tried { thread: account.id, probes: None }).collect();
     let mut threads = Vec::new();
-    for Tried { thread, probes } in tried {
+    for Tried { thread, probes } in tried.into_iter().chain(silent) {
         let account = seen.iter().find(|account| account.id == thread);
         let open = probes.iter().flatten().filter(|probe| probe.open).map(|probe| probe.escape.clone());
         let wrong = account.iter().flat_map(|account| account.wrong(seen)).filter(|(_, open)| *open);
@@ -135,6 +146,8 @@ struct Account {
     name: String,
     users: Vec<u32>,
     capable: bool,
+    /// It does not block the signal by which it is asked to try.
+    interruptible: bool,
     no_new_privileges: bool,
     /// Filters of system calls.
     filters: u32,
@@ -193,6 +206,7 @@ fn account(folder: &std::path::Path, id: Id, own: bool) -> Result<Account> {
         Some(2) => number("Seccomp_filters").unwrap_or(1),
         _ => 0,
     };
+    let blocked = u64::from_str_radix(field("SigBlk"), 16).context("the signals that a thread blocks")?;
     let link = |process: &std::path::Path, kind: &str| fs::read_link(process.join("ns").join(kind)).ok();
     let apart = |kind: &str| Some(link(folder, kind)? != link(std::path::Path::new("/proc/self"), kind)?);
     let kinds: Option<Vec<bool>> = ["mnt", "net", "ipc", "uts"].into_iter().map(apart).collect();
@@ -201,6 +215,7 @@ fn account(folder: &std::path::Path, id: Id, own: bool) -> Result<Account> {
         name: field("Name").to_owned(),
         users: field("Uid").split_whitespace().filter_map(|user| user.parse().ok()).collect(),
         capable: ["CapInh", "CapPrm", "CapEff", "CapAmb"].iter().any(|set| field(set).trim_matches('0') != ""),
+        interruptible: blocked & (1 << (INTERRUPT - 1)) == 0,
         no_new_privileges: number("NoNewPrivs") == Some(1),
         filters,
         namespaces: kinds.filter(|_| own).map(|kinds| kinds.iter().all(|&apart| apart)),

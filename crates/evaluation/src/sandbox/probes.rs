@@ -25,9 +25,9 @@ static TRAPPED: AtomicBool = AtomicBool::new(false);
 /// What the thread that is interrupted next has to do.
 static TASK: AtomicPtr<Task> = AtomicPtr::new(ptr::null_mut());
 /// Interrupts a thread.
-const INTERRUPT: libc::c_int = libc::SIGUSR1;
-/// How long a thread has; one that blocks signals never answers.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const INTERRUPT: libc::c_int = libc::SIGUSR1;
+/// How long a thread has to answer, on a machine that may be busy.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Task {
     thread: Id,
@@ -84,7 +84,10 @@ pub fn run(bait: &Bait, scratch: &Path, device: Device) -> Result<Vec<Tried>> {
     let own = || unsafe { libc::gettid() };
     let mut tried = vec![Tried { thread: own(), probes: Some(tries(bait, scratch, device)) }];
     for &thread in bait.threads.iter().filter(|&&thread| thread != own()) {
-        tried.push(Tried { thread, probes: interrupt(thread, bait, scratch, device) });
+        let probes = interrupt(thread, bait, scratch, device);
+        // CUDA's driver may have one of its own sleep in the kernel.
+        ensure!(probes.is_some() || device != Device::Cpu, "thread {thread} does not answer");
+        tried.push(Tried { thread, probes });
     }
     let new = std::thread::scope(|scope| {
         scope.spawn(|| Tried { thread: own(), probes: Some(tries(bait, scratch, device)) }).join()
