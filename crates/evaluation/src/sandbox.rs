@@ -91,7 +91,7 @@ pub struct Bait {
     pub descriptor: i32,
     /// The limit of [`Rules::memory_bytes`].
     pub memory_bytes: u64,
-    /// The child's threads that have to try: all that let [`INTERRUPT`] interrupt them.
+    /// The child's threads that have to try: all that do not block the signal that asks them.
     pub threads: Vec<Id>,
 }
 
