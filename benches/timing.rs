@@ -28,6 +28,8 @@ const THREADS: usize = 2;
 const PASSES: usize = 4;
 
 fn main() -> anyhow::Result<()> {
+    // SAFETY: there is no other thread.
+    unsafe { runtime::forbid_telemetry() };
     let rounds = std::env::var("UPSCORE_BENCH_ROUNDS").map_or(Ok(20), |n| n.parse()).context("UPSCORE_BENCH_ROUNDS")?;
     let models: Vec<(String, Vec<u8>)> = match std::env::var("UPSCORE_BENCH_MODELS") {
         Ok(paths) => paths

@@ -183,10 +183,14 @@ memory = profiles[-1]["memory"]
 itself = json.loads((work / "itself.json").read_text())["runtime"]["baseline"]
 software = [f"ONNX Runtime {test['onnxruntime']}"]
 software += [f"{name} {test[key]}" for name, key in (("driver", "driver"), ("CUDA", "cuda"), ("cuDNN", "cudnn")) if test[key]]
+silent = [t["name"] for t in test["threads"] if t["tried"] is None]
+known = [t["namespaces"] for t in test["threads"] if t["namespaces"] is not None]
+where = f"; {sum(known)} of {len(known)} seen in no namespace of the machine's" if known else ""
 rows = [
     ("Device", f"{test['name']} ({test['device']})"),
     ("Software", ", ".join(software)),
     ("Sandbox", f"{test['sandbox']}; {len(test['escapes'])} escapes tried, {sum(e['open'] for e in test['escapes'])} open"),
+    ("Threads of the model's process", f"{len(test['threads'])}, of which {len(silent)} take no signal and were looked at from outside{where}"),
 ]
 for network in test["networks"]:
     nodes = ", ".join(f"{p['nodes']} by {p['name']}" for p in network["providers"])

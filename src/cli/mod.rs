@@ -64,6 +64,8 @@ enum Command {
 
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
+    // SAFETY: there is no other thread.
+    unsafe { crate::evaluation::runtime::forbid_telemetry() };
     let cli = Cli::parse();
     let (json, outcome) = match cli.command {
         // Before any thread exists: the sandbox binds the thread that enters it.

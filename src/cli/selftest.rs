@@ -52,6 +52,7 @@ struct Report {
     cudnn: Option<String>,
     sandbox: String,
     escapes: Vec<Probe>,
+    threads: Vec<selftest::Thread>,
     networks: Vec<Network>,
 }
 
@@ -117,6 +118,7 @@ pub fn run(args: &Args) -> Outcome {
         cudnn,
         sandbox: tried.level,
         escapes: tried.probes,
+        threads: tried.threads,
         networks: compared,
     };
     let problems = problems(&report);
@@ -154,6 +156,13 @@ fn print(report: &Report) {
     println!("device       {} ({}){versions}", report.name, report.device);
     let open = report.escapes.iter().filter(|escape| escape.open).count();
     println!("sandbox      {}; {} escapes tried, {open} open", report.sandbox, report.escapes.len());
+    let (named, silent): (Vec<_>, Vec<_>) = report.threads.iter().partition(|thread| thread.tried.is_some());
+    let names: Vec<&str> = named.iter().map(|thread| thread.name.as_str()).collect();
+    print!("threads      every escape tried from {}: {}", names.len(), names.join(", "));
+    println!(
+        "{}",
+        if silent.is_empty() { String::new() } else { format!("; {} looked at from outside", silent.len()) }
+    );
     for network in &report.networks {
         let nodes: Vec<String> = network.providers.iter().map(|p| format!("{} nodes by {}", p.nodes, p.name)).collect();
         println!("{:<12} {}; at most {:e} from the CPU's output", network.name, nodes.join(", "), network.max_abs);

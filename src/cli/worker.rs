@@ -92,7 +92,8 @@ fn check_sandbox(tools: &Tools, device: &str) -> anyhow::Result<()> {
     let report = selftest::run(tools, device).context("the self-test of the sandbox")?;
     let open: Vec<&str> = report.probes.iter().filter(|p| p.open).map(|p| p.escape.as_str()).collect();
     if open.is_empty() {
-        tracing::info!(level = report.level, escapes = report.probes.len(), "the sandbox holds");
+        let (escapes, threads) = (report.probes.len(), report.threads.len());
+        tracing::info!(level = report.level, escapes, threads, "the sandbox holds");
         return Ok(());
     }
     let open = open.join("; ");

@@ -340,7 +340,7 @@ pub struct Provenance {
     pub baseline_sha256: Option<String>,
     /// Absent outside a server.
     pub dataset: Option<DatasetHashes>,
-    /// Protections in force round the model's process: `uid 65534, namespaces, rlimits, landlock 7, seccomp`; one that is
+    /// Protections in force round the model's process: `own uid, namespaces, rlimits, landlock 7, seccomp`; one that is
     /// missing reads `no landlock`.
     pub sandbox: String,
     /// How long each step took.

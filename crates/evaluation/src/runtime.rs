@@ -8,12 +8,16 @@ use std::{
     path::Path,
     ptr,
     str::FromStr,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread::JoinHandle,
     time::Instant,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use ort::{
-    AsPointer, ep,
+    AsPointer,
+    environment::ThreadManager,
+    ep,
     memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
     session::{IoBinding, RunOptions, Session, builder::GraphOptimizationLevel},
     value::{DynValue, Tensor, TensorRef},
@@ -21,7 +25,7 @@ use ort::{
 use prost::Message;
 
 use super::{
-    Provider,
+    Provider, load,
     onnx::proto::{ModelProto, NodeProto},
 };
 
@@ -45,14 +49,58 @@ impl FromStr for Device {
     }
 }
 
+/// The variable that keeps ONNX Runtime for Linux from reporting to Microsoft. Without it the library starts a thread for
+/// that with its environment, and keeps a file in `~/.cache/Microsoft`.
+pub const NO_TELEMETRY: (&str, &str) = ("ORT_DISABLE_TELEMETRY", "1");
+
+/// Sets [`NO_TELEMETRY`] for this process and those it starts. [`Engine::load`] wants it set.
+///
+/// # Safety
+/// No other thread may run yet, since any might be reading the environment.
+pub unsafe fn forbid_telemetry() {
+    // SAFETY: as above.
+    unsafe { std::env::set_var(NO_TELEMETRY.0, NO_TELEMETRY.1) };
+}
+
 /// The runtime library, loaded once per process; it has no thread before the first session.
 pub struct Engine {
     environment: ort::environment::Environment,
     device: Device,
     threads: usize,
-    /// Cores of a session's threads beside the caller's, as the runtime writes them; empty: the system places them.
-    places: String,
+    /// Cores of a session's threads beside the caller's; empty: the system places them.
+    places: Vec<usize>,
 }
+
+/// Makes a session's threads, each on its own core. The runtime would place them by number, which the sandbox forbids: a
+/// number may be another's.
+struct Threads {
+    places: Vec<usize>,
+    made: AtomicUsize,
+}
+
+impl ThreadManager for Threads {
+    type Thread = JoinHandle<()>;
+
+    fn create(&self, work: impl FnOnce() + Send + 'static) -> ort::Result<JoinHandle<()>> {
+        let place = self.places.get(self.made.fetch_add(1, Ordering::Relaxed)).copied();
+        let work = move || {
+            if let Some(core) = place {
+                // On the first thread's core it would still be right, and slow.
+                let _ = load::pin(&[core]);
+            }
+            work();
+        };
+        let builder = std::thread::Builder::new().name("session".into()).stack_size(STACK);
+        builder.spawn(work).map_err(|error| ort::Error::new(error.to_string()))
+    }
+
+    fn join(thread: JoinHandle<()>) -> ort::Result<()> {
+        thread.join().map_err(|_| ort::Error::new("a thread of the session panicked"))
+    }
+}
+
+/// Stack of a session's thread, bytes; what the C library gives by default.
+const STACK: usize = 8 << 20;
 
 /// How a session is to be made.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,6 +118,8 @@ impl Engine {
     /// Loads `library` and readies the device; a missing library, GPU or driver is an error that says so. `cores`: one for
     /// each thread, the caller's first; empty: the system places them.
     pub fn load(library: &Path, device: Device, threads: usize, cores: &[usize]) -> Result<Engine> {
+        let (name, value) = NO_TELEMETRY;
+        ensure!(std::env::var_os(name).is_some_and(|set| set == value), "{name}={value} must be set first");
         let environment = ort::init_from(library)
             .with_context(|| format!("ONNX Runtime cannot be loaded from {}", library.display()))?
             .with_name("upscore")
@@ -82,9 +132,7 @@ impl Engine {
                 library.display()
             );
         }
-        // The runtime counts cores from 1.
-        let places: Vec<String> = cores.iter().skip(1).map(|core| (core + 1).to_string()).collect();
-        Ok(Engine { environment, device, threads, places: places.join(";") })
+        Ok(Engine { environment, device, threads, places: cores.iter().skip(1).copied().collect() })
     }
 
     pub fn session(&self, model: &[u8]) -> ort::Result<Session> {
@@ -109,7 +157,8 @@ impl Engine {
             .with_memory_pattern(false)?
             .with_config_entry("session.force_spinning_stop", "1")?;
         if !self.places.is_empty() {
-            builder = builder.with_config_entry("session.intra_op_thread_affinities", &self.places)?;
+            let threads = Threads { places: self.places.clone(), made: AtomicUsize::new(0) };
+            builder = builder.with_thread_manager(threads)?;
         }
         match purpose {
             Purpose::Inference => {

@@ -13,7 +13,7 @@ use super::{Hello, Reply, Request, Slot, bytes_to_floats, floats_to_bytes, read_
 use crate::{
     load::{self, Meter},
     runtime::{self, Bound, Device, Engine, FellBack, Output, Shaped},
-    sandbox,
+    sandbox::{self, Inside},
 };
 
 /// Models and pixels come from our own supervisor, so this only guards against a torn pipe.
@@ -21,6 +21,8 @@ const MAX_PAYLOAD: u64 = 8 << 30;
 
 /// `upscore runner`: stdin and stdout are the pipe. Must be called before any thread exists.
 pub fn main() -> ExitCode {
+    // SAFETY: there is no other thread.
+    unsafe { runtime::forbid_telemetry() };
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -35,25 +37,28 @@ fn serve() -> Result<()> {
     let mut output = std::io::stdout().lock();
     let (hello, _) = read_frame::<Hello>(&mut input, 0)?.context("no greeting on stdin")?;
     let device: Device = hello.device.parse().map_err(anyhow::Error::msg)?;
-    // Before the lock-in, after which neither the library's folder nor /proc may be in reach.
+    // Before the lock-in, after which /proc may not be in reach.
     let cores = load::choose_cores(hello.threads).filter(|cores| load::pin(&cores[..1]).is_ok()).unwrap_or_default();
     let watched = if cores.is_empty() { load::choose_cores(1).unwrap_or_default() } else { cores.clone() };
     let meter = Meter::open(watched);
-    let engine = Engine::load(&hello.onnxruntime, device, hello.threads, &cores)?;
     let inside = sandbox::enter(&sandbox::Rules {
         scratch: &hello.scratch,
         library: &hello.onnxruntime,
+        user: hello.user,
         memory_bytes: hello.memory_bytes,
         cpu_seconds: hello.cpu_seconds,
         strict: hello.strict,
         device,
         gpu_minor: hello.gpu_minor,
     })?;
-    let ready = Reply::Ready { sandbox: inside.level, onnxruntime: runtime::version(&hello.onnxruntime), cores };
+    // The first foreign code.
+    let engine = Engine::load(&inside.library, device, hello.threads, &cores)?;
+    let version = runtime::version(&inside.library);
+    inside.seal()?;
+    let ready = Reply::Ready { sandbox: inside.level.clone(), onnxruntime: version, cores };
     write_frame(&mut output, &ready, &[])?;
-    let scratch = inside.scratch;
     let mut state =
-        State { engine, device, meter, scratch, flat: Vec::new(), shaped: None, entry: None, baseline: None };
+        State { engine, device, meter, inside, flat: Vec::new(), shaped: None, entry: None, baseline: None };
     while let Some((request, payload)) = read_frame::<Request>(&mut input, MAX_PAYLOAD)? {
         let (reply, payload) = match state.answer(request, payload) {
             Ok(answer) => answer,
@@ -84,7 +89,7 @@ struct State {
     engine: Engine,
     device: Device,
     meter: Meter,
-    scratch: std::path::PathBuf,
+    inside: Inside,
     flat: Vec<u8>,
     /// The session of `flat`, once its shapes are asked for.
     shaped: Option<Shaped>,
@@ -131,7 +136,7 @@ impl State {
                 }
                 (Reply::Loaded { providers, cuda, cudnn }, none)
             }
-            Request::Probe(bait) => (Reply::Probed(sandbox::probe(&bait, &self.scratch, self.device)?), none),
+            Request::Probe(bait) => (Reply::Probed(self.inside.probe(&bait)?), none),
             Request::Flat => {
                 (self.flat, self.shaped) = (payload, None);
                 (Reply::Done, none)
@@ -141,7 +146,7 @@ impl State {
                     Some(shaped) => shaped,
                     none => none.insert(self.engine.shaped(&self.flat)?),
                 };
-                (Reply::Shapes(shaped.shapes(&self.scratch, height, width)?), none)
+                (Reply::Shapes(shaped.shapes(&self.inside.scratch, height, width)?), none)
             }
             Request::Run { height, width, fresh } => {
                 let entry = self.entry.as_mut().context("no model loaded")?;

@@ -16,7 +16,7 @@ use super::{
     Provider,
     load::Load,
     runtime::Shapes,
-    sandbox::{Bait, Probe},
+    sandbox::{Bait, Tried},
 };
 
 pub use child::main;
@@ -35,6 +35,8 @@ struct Hello {
     /// Of the leased GPU's node `/dev/nvidiaN`, where it is known.
     gpu_minor: Option<u32>,
     threads: usize,
+    /// To become, where the supervisor is root.
+    user: Option<u32>,
     /// Empty folder, the only place that the child may write to.
     scratch: std::path::PathBuf,
     memory_bytes: u64,
@@ -113,7 +115,7 @@ enum Reply {
         cuda: Option<String>,
         cudnn: Option<String>,
     },
-    Probed(Vec<Probe>),
+    Probed(Vec<Tried>),
     Shapes(Shapes),
     /// Payload: the output's values, f32.
     Output {

@@ -25,8 +25,9 @@ use crate::{
         Limits, Provider,
         load::Load,
         machine,
+        runtime::NO_TELEMETRY,
         runtime::Shapes,
-        sandbox::{self, Bait, Probe},
+        sandbox::{self, Bait, Tried},
     },
 };
 
@@ -132,7 +133,6 @@ impl Runner {
     /// Starts and locks in a child. The time limit runs from here; when `cancel` becomes true the child is killed.
     pub fn start(setup: &Setup, cancel: Arc<AtomicBool>) -> Result<Runner> {
         let scratch = tempfile::Builder::new().prefix("upscore-run-").tempdir().context("no scratch folder")?;
-        hand_over(scratch.path())?;
         let mut command = Command::new(&setup.program);
         command
             .arg("runner")
@@ -142,6 +142,7 @@ impl Runner {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        command.env(NO_TELEMETRY.0, NO_TELEMETRY.1);
         // NVML numbers GPUs by their place on the bus; CUDA's own default is another order.
         command.env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
         if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
@@ -195,11 +196,13 @@ impl Runner {
             loaded: Loaded::default(),
             _scratch: scratch,
         };
+        let user = hand_over(runner._scratch.path(), runner.pid())?;
         let hello = Hello {
             onnxruntime: std::path::absolute(&setup.onnxruntime)?,
             device: if gpu.is_some() { "cuda:0".into() } else { setup.device.clone() },
             gpu_minor: gpu.map(|gpu| gpu.minor),
             threads: setup.threads,
+            user,
             scratch: runner._scratch.path().to_owned(),
             memory_bytes: setup.limits.memory_bytes,
             cpu_seconds: setup.limits.time.as_secs().saturating_mul(setup.threads.max(1) as u64) + 1,
@@ -233,7 +236,7 @@ impl Runner {
     }
 
     /// Has the child try to break out; it is of no use after.
-    pub fn probe(&mut self, bait: Bait) -> Result<Vec<Probe>, Fault> {
+    pub fn probe(&mut self, bait: Bait) -> Result<Vec<Tried>, Fault> {
         match self.exchange(&Request::Probe(bait), &[], 0)?.0 {
             Reply::Probed(probes) => Ok(probes),
             other => Err(unexpected(&other)),
@@ -439,9 +442,13 @@ fn memory_words(limits: &Limits) -> String {
     format!("the model needs more memory than the {} MiB allowed", limits.memory_bytes >> 20)
 }
 
+/// The child and the group that it leads, should it have got out of it.
 fn kill_group(pid: u32) {
-    // SAFETY: signals the group that this child leads; it is waited for only after.
-    unsafe { libc::kill(-(pid as i32), libc::SIGKILL) };
+    // SAFETY: plain system calls; the child is waited for only after, so that its number is nobody else's.
+    unsafe {
+        libc::kill(-(pid as i32), libc::SIGKILL);
+        libc::kill(pid as i32, libc::SIGKILL);
+    }
 }
 
 /// Kills the child when its time is up, its memory is too large, the machine's is at its end, or the run is cancelled.
@@ -498,11 +505,13 @@ fn keep_tail(mut from: impl Read, log: &Mutex<String>) {
     }
 }
 
-/// Started by root, the child becomes `nobody`: its folder must be that user's.
-fn hand_over(folder: &Path) -> Result<()> {
+/// Started by root, the child becomes a user of its own, whose its folder must be; gives that user.
+fn hand_over(folder: &Path, pid: u32) -> Result<Option<u32>> {
     // SAFETY: a plain system call.
-    if unsafe { libc::geteuid() } == 0 {
-        std::os::unix::fs::chown(folder, Some(sandbox::NOBODY), Some(sandbox::NOBODY))?;
+    if unsafe { libc::geteuid() } != 0 {
+        return Ok(None);
     }
-    Ok(())
+    let give = |user: u32| std::os::unix::fs::chown(folder, Some(user), Some(user)).map(|()| Some(user));
+    // A container may know few users.
+    Ok(give(sandbox::OWN_USERS + pid).or_else(|_| give(sandbox::NOBODY))?)
 }

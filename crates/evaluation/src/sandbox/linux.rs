@@ -4,29 +4,41 @@ use std::{
     collections::BTreeMap,
     ffi::CString,
     fs, io,
-    os::unix::ffi::OsStrExt,
+    os::{
+        fd::AsRawFd,
+        unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+    },
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, RestrictSelfAttr, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen::Qword, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    BpfProgram, SeccompAction,
+    SeccompCmpArgLen::{Dword, Qword},
+    SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, sock_filter,
 };
 
 use super::{Device, MAX_FILE_BYTES, NOBODY, Rules};
 
 /// Threads and processes of the child's user; the runtime's threads are a few.
 const MAX_THREADS: u64 = 1024;
-/// Files and folders in the child's own file system.
-const MAX_FILES: u32 = 64;
+/// Files and folders in the child's own file system, with those that others are mounted on.
+const MAX_FILES: u32 = 1024;
 /// The one folder of the child's own file system that it may write to.
 const SCRATCH: &str = "/scratch";
 /// The processor's description: what ONNX Runtime chooses its kernels by.
 const PROCESSOR: [&str; 2] = ["/sys/devices/system/cpu", "/proc/cpuinfo"];
+/// Where the system keeps libraries, and the loader's list of them.
+const LIBRARIES: [&str; 6] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"];
+/// Shared memory in files, which CUDA's driver has; a folder of the child's own file system where it has one.
+const SHARED_MEMORY: &str = "/dev/shm";
+/// So many libraries beside ONNX Runtime's are shown one by one; CUDA's and cuDNN's are about 40. With more it is a
+/// folder for libraries, and shown whole.
+const MAX_SIBLINGS: usize = 200;
 
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -37,21 +49,117 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// What binds threads would leave the others outside.
+pub fn alone() -> Result<()> {
+    let threads = fs::read_dir("/proc/self/task").context("the sandbox needs /proc")?.count();
+    ensure!(threads == 1, "the sandbox must be entered by the one thread of a process; there are {threads}");
+    Ok(())
+}
+
+/// What stays in reach beside the scratch folder.
+pub struct Files {
+    readable: Vec<PathBuf>,
+    writable: Vec<PathBuf>,
+}
+
+impl Files {
+    pub fn of(rules: &Rules) -> Files {
+        let mut files = match rules.device {
+            Device::Cpu => Files::of_cpu(),
+            Device::Cuda(_) => Files::of_cuda(rules.gpu_minor),
+        };
+        files.readable.extend(LIBRARIES.map(PathBuf::from));
+        files.readable.extend(beside(rules.library));
+        if let Ok(real) = rules.library.canonicalize() {
+            files.readable.extend(beside(&real));
+        }
+        // Where who starts the worker says that libraries are.
+        let told = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+        files
+            .readable
+            .extend(std::env::split_paths(&told).filter(|path| path.is_absolute() && path.parent().is_some()));
+        files
+    }
+
+    pub fn of_cpu() -> Files {
+        Files { readable: PROCESSOR.map(PathBuf::from).into(), writable: Vec::new() }
+    }
+
+    /// What CUDA opens late: libraries, and device nodes by number. From the driver's documentation and other sandboxes'
+    /// lists; on an H100 under driver 580 all that CUDA 13 and cuDNN 9 asked for was among it. Not tried with several GPUs:
+    /// whether the driver minds that the others' nodes are shut.
+    fn of_cuda(gpu_minor: Option<u32>) -> Files {
+        let readable = ["/usr", "/sys", "/run/nvidia-persistenced"].map(PathBuf::from).into();
+        // cuInit writes its thread's name under /proc and fails where it cannot. The supervisor's own entries there belong
+        // to another user or, where the child's user is the same, are closed by landlock's and dumpable's rules for tracing.
+        let mut writable: Vec<PathBuf> = ["/proc", SHARED_MEMORY, "/dev/null", "/dev/nvidiactl", "/dev/nvidia-uvm"]
+            .into_iter()
+            .chain(["/dev/nvidia-uvm-tools", "/dev/nvidia-caps"])
+            .map(PathBuf::from)
+            .collect();
+        match gpu_minor {
+            Some(minor) => writable.push(format!("/dev/nvidia{minor}").into()),
+            None => writable.extend((0..16).map(|minor| PathBuf::from(format!("/dev/nvidia{minor}")))),
+        }
+        Files { readable, writable }
+    }
+
+    /// Each that there is, with whether it may be written to; without those below another, which are in reach with it.
+    fn mounts(&self) -> Vec<(&Path, bool)> {
+        let readable = self.readable.iter().map(|path| (path.as_path(), false));
+        let writable = self.writable.iter().map(|path| (path.as_path(), true));
+        let mut all: Vec<_> = readable.chain(writable).filter(|(path, _)| path.exists()).collect();
+        all.sort();
+        all.dedup_by(|(path, _), (kept, _)| path.starts_with(kept));
+        all
+    }
+}
+
+/// A library and those beside it: it may bring its own.
+fn beside(library: &Path) -> Vec<PathBuf> {
+    let Some(folder) = library.parent() else { return Vec::new() };
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_library = |path: &PathBuf| path.to_string_lossy().contains(".so") && path.is_file();
+    let siblings: Vec<PathBuf> = names.filter(is_library).take(MAX_SIBLINGS + 1).collect();
+    match siblings.len() {
+        0 => vec![library.to_owned()],
+        1..=MAX_SIBLINGS => siblings,
+        _ => vec![folder.to_owned()],
+    }
+}
+
+/// A file or folder as a place, which needs no right to read it.
+fn place(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)
+}
+
+/// The folder of the library.
+pub fn folder(library: &Path) -> Option<fs::File> {
+    place(library.parent()?).ok()
+}
+
+/// Where the library can be loaded from by the user that the process is now. Root's checkout may lie in a folder that
+/// nobody else may walk through; then by the folder that was opened before.
+pub fn library(library: &Path, folder: Option<fs::File>) -> (PathBuf, Option<fs::File>) {
+    match (fs::File::open(library), folder, library.file_name()) {
+        (Err(_), Some(folder), Some(name)) => {
+            (Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name), Some(folder))
+        }
+        _ => (library.to_owned(), None),
+    }
+}
+
 /// If the machine runs out of memory, the kernel shall kill the model's process and nobody else's.
 pub fn first_to_be_killed() {
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
 }
 
-/// A network, IPC and host name of its own, and on CPU a file system of its own that holds one empty folder and the
-/// processor's description: the machine's other files have no path any more. Gives where that folder is.
+/// A network, IPC and host name of its own, and a file system of its own that holds one empty folder and what [`Files`]
+/// names: the machine's other files, and the sockets among them, have no path any more. Gives where that folder is.
 ///
 /// No PID namespace: only a process started in it would be inside, and none may be started.
-pub fn namespaces(rules: &Rules) -> Result<PathBuf> {
-    let own_files = rules.device == Device::Cpu;
-    let mut flags = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    if own_files {
-        flags |= libc::CLONE_NEWNS;
-    }
+pub fn namespaces(rules: &Rules, files: &Files) -> Result<PathBuf> {
+    let mut flags = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNS;
     let root = is_root();
     // SAFETY: plain system calls.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
@@ -67,35 +175,83 @@ pub fn namespaces(rules: &Rules) -> Result<PathBuf> {
         fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
         fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
     }
-    if !own_files {
-        return Ok(rules.scratch.to_owned());
-    }
     // What follows would take the machine's own files away if it were not so.
     ensure!(mounts()? != before, "unshare did nothing");
-    let (uid, gid) = if root { (NOBODY, NOBODY) } else { (uid, gid) };
-    let path = |path: &Path| CString::new(path.as_os_str().as_bytes());
-    let below = |inside: &str| rules.scratch.join(inside.trim_start_matches('/'));
+    let user = rules.user.unwrap_or(NOBODY);
+    let (uid, gid) = if root { (user, user) } else { (uid, gid) };
     let options = CString::new(format!("size={MAX_FILE_BYTES},nr_inodes={MAX_FILES},mode=0755"))?;
-    let new_root = path(rules.scratch)?;
-    let (here, tmpfs, none) = (c".".as_ptr(), c"tmpfs".as_ptr(), std::ptr::null());
+    let new_root = c_path(rules.scratch)?;
+    let (tmpfs, none) = (c"tmpfs".as_ptr(), std::ptr::null());
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     // SAFETY: all pointers are to C strings that live long enough, or null where the calls allow it.
     unsafe {
         check(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()))?;
         check(libc::mount(tmpfs, new_root.as_ptr(), tmpfs, flags, options.as_ptr().cast()))?;
-        for shown in PROCESSOR {
-            let (from, to) = (Path::new(shown), below(shown));
-            if from.is_dir() {
-                fs::create_dir_all(&to)?;
-            } else {
-                fs::create_dir_all(to.parent().unwrap_or(&to))?;
-                fs::write(&to, [])?;
-            }
-            let (from, to) = (path(from)?, path(&to)?);
-            check(libc::mount(from.as_ptr(), to.as_ptr(), none, libc::MS_BIND | libc::MS_REC, none.cast()))?;
+        // The folders in it shall be open to the user that we become.
+        let mask = libc::umask(0o022);
+        let moved = fill(rules.scratch, files, (uid, gid)).and_then(|()| move_to(&new_root));
+        libc::umask(mask);
+        if let Err(error) = moved {
+            // Without it the scratch folder would be hidden.
+            libc::umount2(new_root.as_ptr(), libc::MNT_DETACH);
+            return Err(error);
         }
-        fs::create_dir(below(SCRATCH))?;
-        std::os::unix::fs::chown(below(SCRATCH), Some(uid), Some(gid))?;
+    }
+    Ok(SCRATCH.into())
+}
+
+fn c_path(path: &Path) -> Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+/// Mounts what stays in reach below `root` and makes the folders that may be written to.
+fn fill(root: &Path, files: &Files, (uid, gid): (u32, u32)) -> Result<()> {
+    let below = |inside: &Path| root.join(inside.strip_prefix("/").unwrap_or(inside));
+    let own = |inside: &str| -> Result<()> {
+        fs::create_dir_all(below(Path::new(inside)))?;
+        Ok(std::os::unix::fs::chown(below(Path::new(inside)), Some(uid), Some(gid))?)
+    };
+    for (from, writable) in files.mounts() {
+        if from == Path::new(SHARED_MEMORY) {
+            own(SHARED_MEMORY)?;
+            continue;
+        }
+        let to = below(from);
+        if from.is_dir() {
+            fs::create_dir_all(&to)?;
+        } else {
+            fs::create_dir_all(to.parent().unwrap_or(&to))?;
+            fs::write(&to, [])?;
+        }
+        let (from, to) = (c_path(from)?, c_path(&to)?);
+        let none = std::ptr::null::<libc::c_char>();
+        // SAFETY: all pointers are to C strings that live long enough, or null where the call allows it.
+        check(unsafe { libc::mount(from.as_ptr(), to.as_ptr(), none, libc::MS_BIND | libc::MS_REC, none.cast()) })
+            .with_context(|| format!("mounting {from:?}"))?;
+        if !writable {
+            // With all that is mounted below it, which an older call would leave out.
+            let only_read = libc::mount_attr {
+                attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+                attr_clr: 0,
+                propagation: 0,
+                userns_fd: 0,
+            };
+            // SAFETY: the pointers are to a C string and a struct of the stated size that live long enough.
+            let set = unsafe {
+                let (call, size) = (libc::SYS_mount_setattr, size_of::<libc::mount_attr>());
+                libc::syscall(call, libc::AT_FDCWD, to.as_ptr(), libc::AT_RECURSIVE, &raw const only_read, size)
+            };
+            check(set as libc::c_int).with_context(|| format!("making {from:?} read-only"))?;
+        }
+    }
+    own(SCRATCH)
+}
+
+/// Makes `new_root` the root, and the old one unreachable.
+fn move_to(new_root: &CString) -> Result<()> {
+    let here = c".".as_ptr();
+    // SAFETY: all pointers are to C strings that live long enough.
+    unsafe {
         check(libc::chdir(new_root.as_ptr()))?;
         // Puts the old root on top of the new one, from where it is taken away.
         if libc::syscall(libc::SYS_pivot_root, here, here) == 0 {
@@ -104,13 +260,12 @@ pub fn namespaces(rules: &Rules) -> Result<PathBuf> {
             // The root of a machine that runs from its initial RAM disk cannot be moved.
             check(libc::chroot(here))?;
         }
-        check(libc::chdir(path(Path::new(SCRATCH))?.as_ptr()))?;
+        Ok(check(libc::chdir(c_path(Path::new(SCRATCH))?.as_ptr()))?)
     }
-    Ok(SCRATCH.into())
 }
 
-/// Root becomes `nobody`; what rights a user namespace gave go too. True when it was root.
-pub fn drop_privileges() -> io::Result<bool> {
+/// Root becomes `user`; what rights a user namespace gave go too. Gives the user when it was root.
+pub fn drop_privileges(user: u32) -> io::Result<Option<u32>> {
     /// Version 3 of the header, for the calling thread.
     #[repr(C)]
     struct Header {
@@ -124,8 +279,8 @@ pub fn drop_privileges() -> io::Result<bool> {
     unsafe {
         if root {
             check(libc::setgroups(0, std::ptr::null()))?;
-            check(libc::setresgid(NOBODY, NOBODY, NOBODY))?;
-            check(libc::setresuid(NOBODY, NOBODY, NOBODY))?;
+            check(libc::setresgid(user, user, user))?;
+            check(libc::setresuid(user, user, user))?;
         }
         check(libc::syscall(libc::SYS_capset, &raw const header, nothing.as_ptr()) as libc::c_int)?;
         // A change of user clears this one, so it is set again: no child outlives its supervisor.
@@ -133,11 +288,12 @@ pub fn drop_privileges() -> io::Result<bool> {
         // Others of the same user cannot look into it.
         check(libc::prctl(libc::PR_SET_DUMPABLE, 0))?;
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
-        Ok(root)
+        Ok(root.then_some(user))
     }
 }
 
-pub fn limits(rules: &Rules, namespaces: bool) -> io::Result<()> {
+/// `own_user`: nothing but this process counts as its user's.
+pub fn limits(rules: &Rules, own_user: bool) -> io::Result<()> {
     let set = |resource, soft: u64, hard: u64| {
         let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
         // SAFETY: the pointer is to a live local.
@@ -149,8 +305,7 @@ pub fn limits(rules: &Rules, namespaces: bool) -> io::Result<()> {
     // SIGXCPU at the first, which tells that it was this limit; SIGKILL at the second.
     set(libc::RLIMIT_CPU, rules.cpu_seconds, rules.cpu_seconds.saturating_add(2))?;
     // Counts all of a user's threads: only where the user is not a person with many of them.
-    // SAFETY: a plain system call.
-    if namespaces || unsafe { libc::geteuid() } == NOBODY {
+    if own_user {
         both(libc::RLIMIT_NPROC, MAX_THREADS)?;
     }
     if rules.device == Device::Cpu {
@@ -160,9 +315,25 @@ pub fn limits(rules: &Rules, namespaces: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// On CPU the scratch folder and the processor's description; on CUDA the libraries, and the devices of the leased GPU. No TCP, no signals
-/// or abstract sockets to the outside. All that the kernel's version of landlock knows is asked for, and less is an error.
-pub fn landlock(rules: &Rules, scratch: &Path) -> Result<String> {
+/// The places of landlock's rules, opened.
+pub struct Doors {
+    scratch: [fs::File; 1],
+    readable: Vec<fs::File>,
+    writable: Vec<fs::File>,
+}
+
+impl Doors {
+    /// Those of `files` that there are.
+    pub fn open(files: &Files, scratch: &Path) -> Result<Doors> {
+        let all = |paths: &[PathBuf]| paths.iter().filter_map(|path| place(path).ok()).collect();
+        let scratch = [place(scratch).context("the scratch folder")?];
+        Ok(Doors { scratch, readable: all(&files.readable), writable: all(&files.writable) })
+    }
+}
+
+/// Leaves open what `doors` are, and nothing else. No TCP, no signals or abstract sockets to the outside. All that the
+/// kernel's version of landlock knows is asked for, and less is an error.
+pub fn landlock(doors: &Doors) -> Result<String> {
     let version = landlock_version();
     ensure!(version > 0, "the kernel has no landlock");
     let abi = ABI::from(version);
@@ -173,10 +344,6 @@ pub fn landlock(rules: &Rules, scratch: &Path) -> Result<String> {
         | AccessFs::MakeReg
         | AccessFs::RemoveFile)
         & AccessFs::from_all(abi);
-    let (readable, writable) = match rules.device {
-        Device::Cpu => (PROCESSOR.map(PathBuf::from).into(), Vec::new()),
-        Device::Cuda(_) => cuda_files(rules),
-    };
     let mut ruleset =
         Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(abi))?;
     // What a version does not know is an empty set, which the crate takes for a mistake.
@@ -186,12 +353,23 @@ pub fn landlock(rules: &Rules, scratch: &Path) -> Result<String> {
     if !Scope::from_all(abi).is_empty() {
         ruleset = ruleset.scope(Scope::from_all(abi))?;
     }
-    let status = ruleset
-        .create()?
-        .add_rules(path_beneath_rules([scratch], scratch_rights))?
-        .add_rules(path_beneath_rules(&readable, AccessFs::from_read(abi)))?
-        .add_rules(path_beneath_rules(&writable, AccessFs::from_all(abi)))?
-        .restrict_self()?;
+    let mut ruleset = ruleset.create()?;
+    let groups = [
+        (doors.scratch.as_slice(), scratch_rights),
+        (&doors.readable, AccessFs::from_read(abi)),
+        (&doors.writable, AccessFs::from_all(abi)),
+    ];
+    for (doors, rights) in groups {
+        for door in doors {
+            let rights = if door.metadata()?.is_dir() { rights } else { rights & AccessFs::from_file(abi) };
+            ruleset = ruleset.add_rule(PathBeneath::new(door, rights))?;
+        }
+    }
+    if abi >= ABI::V8 {
+        // Should a library have started one since; older kernels bind the calling thread and those it starts.
+        ruleset = ruleset.all_threads(true)?;
+    }
+    let status = ruleset.restrict_self()?;
     ensure!(status.ruleset == RulesetStatus::FullyEnforced, "landlock is enforced in part only");
     Ok(format!("landlock {version}"))
 }
@@ -203,45 +381,63 @@ fn landlock_version() -> i32 {
     unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0usize, VERSION) as i32 }
 }
 
-/// What CUDA opens late: libraries, and device nodes by number. From the driver's documentation and other sandboxes'
-/// lists; on an H100 under driver 580 all that CUDA 13 and cuDNN 9 asked for was among it. Not tried with several GPUs:
-/// whether the driver minds that the others' nodes are shut.
-fn cuda_files(rules: &Rules) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let library = rules.library.parent().unwrap_or(rules.library);
-    let mut readable = vec![library.to_owned()];
-    readable
-        .extend(["/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/sys", "/run/nvidia-persistenced"].map(PathBuf::from));
-    // cuInit writes its thread's name under /proc and fails where it cannot. The supervisor's own entries there belong to
-    // another user or, where the child's user is the same, are closed by landlock's and dumpable's rules for tracing.
-    let mut writable: Vec<PathBuf> = ["/proc", "/dev/shm", "/dev/null", "/dev/nvidiactl", "/dev/nvidia-uvm"]
-        .into_iter()
-        .chain(["/dev/nvidia-uvm-tools", "/dev/nvidia-caps"])
-        .map(PathBuf::from)
-        .collect();
-    match rules.gpu_minor {
-        Some(minor) => writable.push(format!("/dev/nvidia{minor}").into()),
-        None => writable.extend((0..16).map(|minor| PathBuf::from(format!("/dev/nvidia{minor}")))),
-    }
-    (readable, writable)
-}
-
-/// On CPU: the few system calls that an evaluation makes are allowed, those that only an attack makes kill the process by
-/// SIGSYS, all others fail. On CUDA, whose driver's calls are not known: those that only an attack makes fail.
-pub fn seccomp(device: Device) -> Result<String> {
+/// What only an attack calls. On CPU it kills the process by SIGSYS; on CUDA, whose driver's calls are not known for
+/// certain, it fails. For all threads.
+pub fn seccomp(device: Device, namespaces: bool) -> Result<String> {
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     // A filter cannot look into clone3's struct; told that it does not exist, the C library takes clone.
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     filter(clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?;
+    #[cfg(target_arch = "x86_64")]
+    seccompiler::apply_filter_all_threads(&other_numbers())?;
     match device {
         Device::Cpu => {
             let attacks = attacks()?.into_iter().chain(network()).collect();
             filter(attacks, SeccompAction::Allow, SeccompAction::Trap)?;
-            // Last: it allows no further filter.
-            filter(allowed()?, refused, SeccompAction::Allow)?;
         }
-        Device::Cuda(_) => filter(attacks()?, SeccompAction::Allow, refused)?,
+        Device::Cuda(_) => {
+            let mut attacks = attacks()?;
+            // The driver talks to itself and to the kernel.
+            let elsewhere = [libc::AF_UNIX, libc::AF_NETLINK].map(|family| unequal(0, family as u64));
+            let elsewhere = elsewhere.into_iter().collect::<Result<Vec<_>>>()?;
+            attacks.insert(libc::SYS_socket, vec![SeccompRule::new(elsewhere)?]);
+            if !namespaces {
+                attacks.extend(always(&[
+                    libc::SYS_connect,
+                    libc::SYS_mq_open,
+                    libc::SYS_msgget,
+                    libc::SYS_semget,
+                    libc::SYS_sendmmsg,
+                    libc::SYS_sendmsg,
+                    libc::SYS_sendto,
+                    libc::SYS_shmget,
+                ]));
+            }
+            filter(attacks, SeccompAction::Allow, refused)?;
+        }
     }
     Ok("seccomp".into())
+}
+
+/// The few system calls that an evaluation on CPU makes, once its libraries are loaded: all others fail. For all threads,
+/// and the last of all: it allows no further filter.
+pub fn allow_only_an_evaluation() -> Result<()> {
+    filter(allowed()?, SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow)
+}
+
+/// Refuses the second set of numbers that x86-64 kernels may know each call by (x32), which a list of calls to refuse
+/// would miss.
+#[cfg(target_arch = "x86_64")]
+fn other_numbers() -> BpfProgram {
+    const FIRST: u32 = 0x4000_0000;
+    let step = |code: u32, jt: u8, jf: u8, k: u32| sock_filter { code: code as u16, jt, jf, k };
+    vec![
+        // The call's number is the first thing that a filter sees.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, FIRST),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
 }
 
 /// System call → rules, any of which must match; none: the call always does.
@@ -267,6 +463,21 @@ fn equal(argument: u8, value: u64) -> Result<SeccompRule> {
     Ok(SeccompRule::new(vec![SeccompCondition::new(argument, Qword, SeccompCmpOp::Eq, value)?])?)
 }
 
+fn unequal(argument: u8, value: u64) -> Result<SeccompCondition> {
+    Ok(SeccompCondition::new(argument, Qword, SeccompCmpOp::Ne, value)?)
+}
+
+/// Rules, any of which must match, on an argument of which the kernel looks at the lower half only.
+fn one_of(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>> {
+    let rule = |&value| Ok(SeccompRule::new(vec![SeccompCondition::new(argument, Dword, SeccompCmpOp::Eq, value)?])?);
+    values.iter().map(rule).collect()
+}
+
+fn own_process() -> u64 {
+    // SAFETY: a plain system call.
+    unsafe { libc::getpid() as u64 }
+}
+
 const THREAD: u64 = libc::CLONE_THREAD as u64;
 
 /// What ONNX Runtime on CPU, the C library and our own loop call once locked in: traced over real networks, which make 25
@@ -282,7 +493,6 @@ fn allowed() -> Result<Calls> {
         libc::SYS_dup,
         libc::SYS_exit,
         libc::SYS_exit_group,
-        libc::SYS_fcntl,
         libc::SYS_fstat,
         libc::SYS_ftruncate,
         libc::SYS_futex,
@@ -317,7 +527,6 @@ fn allowed() -> Result<Calls> {
         libc::SYS_rt_sigprocmask,
         libc::SYS_rt_sigreturn,
         libc::SYS_sched_getaffinity,
-        libc::SYS_sched_setaffinity,
         libc::SYS_sched_yield,
         libc::SYS_set_robust_list,
         libc::SYS_sigaltstack,
@@ -339,12 +548,20 @@ fn allowed() -> Result<Calls> {
         libc::SYS_time,
         libc::SYS_unlink,
     ]));
-    // SAFETY: a plain system call.
-    let own = unsafe { libc::getpid() } as u64;
     calls.extend([
         (libc::SYS_clone, vec![masked(0, THREAD, THREAD)?]),
         // abort() and nothing else.
-        (libc::SYS_tgkill, vec![equal(0, own)?]),
+        (libc::SYS_tgkill, vec![equal(0, own_process())?]),
+        // Not who gets a descriptor's signals.
+        (
+            libc::SYS_fcntl,
+            one_of(
+                1,
+                &[libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL].map(|c| c as u64),
+            )?,
+        ),
+        // A thread its own place only: by number it could move any process of the same user.
+        (libc::SYS_sched_setaffinity, vec![equal(0, 0)?]),
         // All the code there will ever be is loaded.
         (libc::SYS_mmap, vec![masked(2, libc::PROT_EXEC as u64, 0)?]),
         (libc::SYS_mprotect, vec![masked(2, libc::PROT_EXEC as u64, 0)?]),
@@ -363,39 +580,80 @@ fn allowed() -> Result<Calls> {
 
 /// No evaluation makes these, by whatever library.
 fn attacks() -> Result<Calls> {
+    /// Of `fcntl` and `ioctl`, which the libc crate has not everywhere: who gets a descriptor's signals.
+    const SET_SIGNAL: u64 = 10;
+    const SET_OWNER_EX: u64 = 15;
+    const WATCH_FOLDER: u64 = 1026;
+    const SET_OWNER: [u64; 2] = [0x8901, 0x8902];
     let mut calls = always(&[
+        libc::SYS_acct,
         libc::SYS_add_key,
+        libc::SYS_adjtimex,
         libc::SYS_bpf,
         libc::SYS_chroot,
+        libc::SYS_clock_adjtime,
+        libc::SYS_clock_settime,
+        libc::SYS_delete_module,
         libc::SYS_execve,
         libc::SYS_execveat,
+        libc::SYS_fanotify_init,
         libc::SYS_finit_module,
+        libc::SYS_fsopen,
         libc::SYS_init_module,
         libc::SYS_io_uring_enter,
         libc::SYS_io_uring_register,
         libc::SYS_io_uring_setup,
+        libc::SYS_kcmp,
         libc::SYS_kexec_load,
         libc::SYS_keyctl,
         libc::SYS_kill,
         libc::SYS_mount,
+        libc::SYS_mount_setattr,
+        libc::SYS_move_mount,
+        libc::SYS_name_to_handle_at,
         libc::SYS_open_by_handle_at,
+        libc::SYS_open_tree,
         libc::SYS_perf_event_open,
+        libc::SYS_personality,
         libc::SYS_pidfd_getfd,
         libc::SYS_pidfd_open,
+        libc::SYS_pidfd_send_signal,
         libc::SYS_pivot_root,
+        libc::SYS_process_madvise,
+        libc::SYS_process_mrelease,
         libc::SYS_process_vm_readv,
         libc::SYS_process_vm_writev,
         libc::SYS_ptrace,
+        libc::SYS_quotactl,
+        libc::SYS_reboot,
         libc::SYS_request_key,
+        libc::SYS_rt_sigqueueinfo,
+        libc::SYS_rt_tgsigqueueinfo,
+        libc::SYS_sethostname,
         libc::SYS_setns,
+        libc::SYS_setpgid,
+        libc::SYS_setsid,
+        libc::SYS_settimeofday,
+        libc::SYS_swapon,
+        libc::SYS_syslog,
         libc::SYS_tkill,
         libc::SYS_umount2,
         libc::SYS_unshare,
         libc::SYS_userfaultfd,
     ]);
     #[cfg(target_arch = "x86_64")]
-    calls.extend(always(&[libc::SYS_fork, libc::SYS_vfork]));
+    calls.extend(always(&[libc::SYS_fork, libc::SYS_ioperm, libc::SYS_iopl, libc::SYS_modify_ldt, libc::SYS_vfork]));
     calls.insert(libc::SYS_clone, vec![masked(0, THREAD, 0)?]);
+    // Signals to others: by number, and by a descriptor that tells its new owner what happens to it.
+    calls.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![unequal(0, own_process())?])?]);
+    calls.insert(libc::SYS_fcntl, one_of(1, &[libc::F_SETOWN as u64, SET_SIGNAL, SET_OWNER_EX, WATCH_FOLDER])?);
+    let [terminal, group] = SET_OWNER;
+    calls.insert(libc::SYS_ioctl, one_of(1, &[terminal, group, libc::FIOASYNC as u64, libc::TIOCSTI as u64])?);
+    // To outlive the supervisor, and to be looked into by others of the same user.
+    let own = [libc::PR_SET_PDEATHSIG, libc::PR_SET_DUMPABLE, libc::PR_SET_PTRACER].map(|option| option as u64);
+    calls.insert(libc::SYS_prctl, one_of(0, &own)?);
+    // Others' limits.
+    calls.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![unequal(0, 0)?])?]);
     Ok(calls)
 }
 

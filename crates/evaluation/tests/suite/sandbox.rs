@@ -42,8 +42,29 @@ fn open(report: &Report) -> Vec<&str> {
 #[test]
 fn no_escape_succeeds() {
     let report = selftest::run(&tools(cfg!(target_os = "linux")), "cpu").expect("the sandbox is set up");
-    assert_eq!(open(&report), Vec::<&str>::new(), "{}", report.level);
-    assert!(report.probes.len() >= 30, "{} escapes tried", report.probes.len());
+    holds(&report);
+    if is_root() {
+        assert!(report.level.contains("own uid"), "{}", report.level);
+    }
+    if is_root() && !report.level.contains("no namespaces") {
+        let seen = report.threads.iter().filter(|thread| thread.namespaces == Some(true)).count();
+        assert_eq!(seen, report.threads.len() - 1, "all but the one made for the test: {:?}", report.threads);
+    }
+}
+
+fn is_root() -> bool {
+    // SAFETY: a plain system call.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Nothing got out, by any thread, each of which has tried.
+fn holds(report: &Report) {
+    assert_eq!(open(report), Vec::<&str>::new(), "{}", report.level);
+    let tried: Vec<usize> = report.threads.iter().filter_map(|thread| thread.tried).collect();
+    assert!(tried.len() >= 3 && tried.len() == report.threads.len(), "{:?}", report.threads);
+    assert!(tried.iter().all(|&tried| tried == tried[0] && tried >= 50), "{tried:?}");
+    let named = |name: &str| report.threads.iter().any(|thread| thread.name == name);
+    assert!(named("session") && named("made for the test"), "{:?}", report.threads);
     for layer in ["rlimits", "landlock", "seccomp"] {
         assert!(report.level.contains(layer) && !report.level.contains(&format!("no {layer}")), "{}", report.level);
     }
@@ -52,7 +73,7 @@ fn no_escape_succeeds() {
 /// The self-test must be able to fail: a kernel is played that lacks a protection, or says that it has one and does nothing.
 #[cfg(target_os = "linux")]
 mod missing {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::Path};
 
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -60,22 +81,238 @@ mod missing {
     };
 
     use super::{open, tools};
-    use upscore_evaluation::selftest::{self, Report};
+    use upscore_evaluation::{
+        Tools,
+        selftest::{self, Report},
+    };
+
+    type Answers = Vec<(i64, Vec<SeccompRule>, i32)>;
 
     /// The self-test under a kernel that answers these calls with an error number; 0: it says that all is well.
-    fn under(strict: bool, answers: Vec<(i64, Vec<SeccompRule>, i32)>) -> anyhow::Result<Report> {
+    fn under(strict: bool, answers: Answers) -> anyhow::Result<Report> {
         let play = move || {
-            for (call, rules, errno) in answers {
-                let arch = std::env::consts::ARCH.try_into().expect("a known processor");
-                let calls = BTreeMap::from([(call, rules)]);
-                let filter = SeccompFilter::new(calls, SeccompAction::Allow, SeccompAction::Errno(errno as u32), arch);
-                let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
-                // For this thread and the processes that it starts.
-                apply_filter(&program).expect("seccomp");
-            }
+            answer(answers);
             selftest::run(&tools(strict), "cpu")
         };
         std::thread::spawn(play).join().expect("no panic")
+    }
+
+    /// For this thread and the processes that it starts.
+    fn answer(answers: Answers) {
+        for (call, rules, errno) in answers {
+            let arch = std::env::consts::ARCH.try_into().expect("a known processor");
+            let calls = BTreeMap::from([(call, rules)]);
+            let filter = SeccompFilter::new(calls, SeccompAction::Allow, SeccompAction::Errno(errno as u32), arch);
+            let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
+            apply_filter(&program).expect("seccomp");
+        }
+    }
+
+    /// The self-test as an ordinary user who is nobody else, under such a kernel.
+    fn as_ordinary_user(answers: Answers) -> Report {
+        const USER: u32 = 61_234;
+        // Where everybody may read and run them: a checkout may be root's alone.
+        let folder = tempfile::tempdir().expect("a folder");
+        let open_to_all = |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755));
+        let copied = |from: &Path| {
+            let to = folder.path().join(from.file_name().expect("a name"));
+            std::fs::copy(from, &to).and_then(|_| open_to_all(&to)).expect("a copy");
+            to
+        };
+        let tools = tools(true);
+        let tools = Tools { runner: copied(&tools.runner), onnxruntime: copied(&tools.onnxruntime), ..tools };
+        open_to_all(folder.path()).expect("it is opened");
+        let play = move || {
+            if super::is_root() {
+                // The bare calls are of this thread; the C library's would change the whole process.
+                // SAFETY: plain system calls.
+                let changed = unsafe {
+                    libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) == 0
+                        && libc::syscall(libc::SYS_setresgid, USER, USER, USER) == 0
+                        && libc::syscall(libc::SYS_setresuid, USER, USER, USER) == 0
+                };
+                assert!(changed, "{}", std::io::Error::last_os_error());
+            }
+            answer(answers);
+            selftest::run(&tools, "cpu").expect("the sandbox is set up")
+        };
+        std::thread::spawn(play).join().expect("no panic")
+    }
+
+    #[test]
+    fn no_escape_succeeds_for_an_ordinary_user() {
+        let report = as_ordinary_user(Vec::new());
+        super::holds(&report);
+        // Whoever has them as root and not as a user has a kernel that forbids them to users.
+        let forbidden = ["/proc/sys/kernel/unprivileged_userns_clone", "/proc/sys/user/max_user_namespaces"]
+            .iter()
+            .any(|knob| std::fs::read_to_string(knob).is_ok_and(|value| value.trim() == "0"))
+            || std::fs::read_to_string("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+                .is_ok_and(|value| value.trim() == "1");
+        let root = selftest::run(&tools(true), "cpu").expect("the sandbox is set up");
+        if forbidden || root.level.contains("no namespaces") {
+            eprintln!("SKIPPED: this machine allows an ordinary user no namespaces; that he gets them was NOT checked");
+        } else {
+            assert!(!report.level.contains("no namespaces"), "{}", report.level);
+        }
+    }
+
+    /// What Docker's default profile refuses to a container without rights.
+    #[test]
+    fn no_escape_succeeds_in_a_container() {
+        let refused = [
+            libc::SYS_unshare,
+            libc::SYS_setns,
+            libc::SYS_mount,
+            libc::SYS_mount_setattr,
+            libc::SYS_umount2,
+            libc::SYS_pivot_root,
+            libc::SYS_chroot,
+            libc::SYS_keyctl,
+            libc::SYS_bpf,
+            libc::SYS_perf_event_open,
+            libc::SYS_userfaultfd,
+        ];
+        let report = as_ordinary_user(refused.map(|call| (call, Vec::new(), libc::EPERM)).into());
+        super::holds(&report);
+        assert!(report.level.contains("no namespaces"), "{}", report.level);
+    }
+
+    /// What CUDA's rules leave open, without a GPU: a process of one thread goes in by them and tries every escape, at
+    /// another of the same user. Two calls are known to rest on the users alone, which differ between models.
+    #[test]
+    fn no_escape_succeeds_by_cudas_rules() {
+        if !super::is_root() {
+            eprintln!("SKIPPED: not root; what CUDA's rules leave open was NOT checked");
+            return;
+        }
+        for namespaces in [true, false] {
+            let (level, mut open) = by_cudas_rules(namespaces);
+            assert!(level.contains("own uid") && level.contains("landlock") && level.contains("seccomp"), "{level}");
+            open.sort();
+            let by_user = ["move another model's process to other cores", "slow another model's process"];
+            assert_eq!(open, by_user, "{level}");
+        }
+    }
+
+    fn by_cudas_rules(namespaces: bool) -> (String, Vec<String>) {
+        use std::{io::Read, net, os::fd::FromRawFd, os::linux::net::SocketAddrExt, os::unix::net as unix};
+        use upscore_evaluation::{
+            runtime::Device,
+            sandbox::{self, Bait, Tried},
+        };
+        const USER: u32 = sandbox::OWN_USERS + 7;
+        let folder = tempfile::tempdir().expect("a folder");
+        let open_to_all = |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777));
+        let [file, open, scratch] = ["file", "open", "scratch"].map(|name| folder.path().join(name));
+        std::fs::write(&file, "open to all").expect("a file");
+        for made in [&open, &scratch] {
+            std::fs::create_dir(made).expect("a folder");
+        }
+        let socket = open.join("socket");
+        let _unix = unix::UnixListener::bind(&socket).expect("a socket");
+        for path in [folder.path(), &file, &open, &scratch, &socket] {
+            open_to_all(path).expect("it is opened");
+        }
+        let name = format!("upscore-cuda-{}-{namespaces}", std::process::id());
+        let address = unix::SocketAddr::from_abstract_name(&name).expect("an address");
+        let _abstract = unix::UnixListener::bind_addr(&address).expect("a socket");
+        let tcp = net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let udp = net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let key = 0x5570_0000 + std::process::id() as i32 % 0xffff;
+        // SAFETY: plain system calls.
+        let memory = unsafe { libc::shmget(key, 4096, libc::IPC_CREAT | 0o666) };
+        assert!(memory >= 0, "memory of System V");
+        let mut neighbour = std::process::Command::new("sleep");
+        std::os::unix::process::CommandExt::uid(&mut neighbour, USER);
+        let mut neighbour = neighbour.arg("60").spawn().expect("another process of this user");
+        let library = tools(true).onnxruntime;
+        let bait = Bait {
+            file,
+            folder: open,
+            library: library.clone(),
+            tcp: tcp.local_addr().expect("bound").port(),
+            udp: udp.local_addr().expect("bound").port(),
+            unix: name,
+            socket,
+            shared_memory: key,
+            pid: std::process::id() as i32,
+            neighbour: neighbour.id() as i32,
+            // None is handed down: this process is not started by the runner's supervisor.
+            descriptor: 9999,
+            memory_bytes: 4 << 30,
+            threads: Vec::new(),
+        };
+        let rules = sandbox::Rules {
+            scratch: &scratch,
+            library: &library,
+            user: Some(USER),
+            memory_bytes: 4 << 30,
+            cpu_seconds: 60,
+            strict: true,
+            device: Device::Cuda(0),
+            gpu_minor: Some(0),
+        };
+        let go = || -> anyhow::Result<(String, Vec<Tried>)> {
+            // SAFETY: the only thread of the forked process.
+            unsafe { libc::clearenv() };
+            if !namespaces {
+                answer(vec![no_namespaces()]);
+            }
+            let inside = sandbox::enter(&rules)?;
+            Ok((inside.level.clone(), inside.probe(&bait)?))
+        };
+        let mut pipe = [0; 2];
+        // SAFETY: the descriptors are new and ours; the forked process has one thread, and ends before it returns.
+        let mut read = unsafe {
+            assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
+            if libc::fork() == 0 {
+                let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(go));
+                let said =
+                    said.map_err(|_| "it panicked".to_owned()).and_then(|said| said.map_err(|e| format!("{e:#}")));
+                let text = serde_json::to_vec(&said).unwrap_or_default();
+                libc::write(pipe[1], text.as_ptr().cast(), text.len());
+                libc::_exit(0)
+            }
+            libc::close(pipe[1]);
+            std::fs::File::from_raw_fd(pipe[0])
+        };
+        let mut text = Vec::new();
+        read.read_to_end(&mut text).expect("what it said");
+        neighbour.kill().and_then(|()| neighbour.wait()).expect("it ends");
+        // SAFETY: a plain system call on what is ours.
+        unsafe { libc::shmctl(memory, libc::IPC_RMID, std::ptr::null_mut()) };
+        let said: Result<(String, Vec<Tried>), String> = serde_json::from_slice(&text).expect("an answer");
+        let (level, tried) = said.expect("it goes in");
+        assert_eq!(tried.len(), 2, "the only thread and a new one");
+        assert_eq!(level.contains("no namespaces"), !namespaces, "{level}");
+        let probes: Vec<_> = tried.into_iter().flat_map(|tried| tried.probes.expect("it tried")).collect();
+        assert!(probes.len() > 90, "{}", probes.len());
+        let mut open: Vec<String> = probes.into_iter().filter(|probe| probe.open).map(|probe| probe.escape).collect();
+        open.sort();
+        open.dedup();
+        (level, open)
+    }
+
+    /// Root's own checkout, where namespaces are forbidden and the child's user may not walk to the library.
+    #[test]
+    fn a_library_that_only_root_can_reach_is_loaded() {
+        if !super::is_root() {
+            eprintln!("SKIPPED: not root; that a child of root loads a library of root's folder was NOT checked");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder, its owner's alone");
+        let inner = folder.path().join("runtime");
+        std::fs::create_dir(&inner).expect("a folder");
+        let library = inner.join("libonnxruntime.so.1");
+        std::fs::copy(tools(true).onnxruntime, &library).expect("a copy");
+        let tools = Tools { onnxruntime: library, ..tools(true) };
+        super::holds(&selftest::run(&tools, "cpu").expect("by its mount"));
+        let play = move || {
+            answer(vec![no_namespaces()]);
+            selftest::run(&tools, "cpu").expect("by its opened folder")
+        };
+        super::holds(&std::thread::spawn(play).join().expect("no panic"));
     }
 
     fn no_namespaces() -> (i64, Vec<SeccompRule>, i32) {
@@ -140,6 +377,77 @@ mod missing {
         let report = under(true, vec![(libc::SYS_close_range, Vec::new(), libc::ENOSYS)]).expect("goes on");
         assert_eq!(open(&report), ["use an inherited descriptor"]);
     }
+}
+
+/// The threads of a process: number, and a field of the kernel's account of it.
+#[cfg(target_os = "linux")]
+fn threads(pid: u32, field: &str) -> Vec<(String, String)> {
+    let folder = format!("/proc/{pid}/task");
+    let ids = std::fs::read_dir(&folder)
+        .expect("threads")
+        .map(|id| id.expect("one").file_name().into_string().expect("a number"));
+    let of = |id: String| {
+        let status = std::fs::read_to_string(format!("{folder}/{id}/status")).expect("its account");
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap_or_default();
+        (id, value.trim().to_owned())
+    };
+    let mut all: Vec<_> = ids.map(of).collect();
+    all.sort_by_key(|(id, _)| (*id != pid.to_string(), id.clone()));
+    all
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_is_one_thread_until_its_first_model_and_then_each_has_its_core() {
+    let Tools { onnxruntime, runner: program, .. } = tools(true);
+    let limits = Limits { memory_bytes: 4 << 30, time: Duration::from_secs(60) };
+    let setup = Setup { program, onnxruntime, device: "cpu".into(), threads: 2, limits, strict: true };
+    let start = || Runner::start(&setup, Arc::new(AtomicBool::new(false))).expect("the child starts");
+    let (mut runner, neighbour) = (start(), start());
+    // ONNX Runtime is loaded, and a client of telemetry would be there.
+    assert_eq!(threads(runner.pid(), "Name").len(), 1, "{:?}", threads(runner.pid(), "Name"));
+    runner.load(Slot::Entry, &files::tiny_model()).expect("a model");
+    let names = threads(runner.pid(), "Name");
+    assert_eq!(names.iter().skip(1).map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["session"]);
+    // A thread places itself, and has its first work to wait for.
+    let lr = upscore_evaluation::images::decode_png(&files::png(24, 16, 1), "0901").expect("a picture");
+    upscale(&mut runner, &lr, 1, "0901", 4).expect("a pass");
+    let cores: Vec<String> = threads(runner.pid(), "Cpus_allowed_list").into_iter().map(|(_, cores)| cores).collect();
+    if runner.cores.len() == 2 {
+        assert_eq!(cores, runner.cores.iter().map(ToString::to_string).collect::<Vec<_>>());
+    }
+    if is_root() {
+        let user = |runner: &Runner| threads(runner.pid(), "Uid")[0].1.clone();
+        assert_ne!(user(&runner), user(&neighbour), "two models' processes are of one user");
+    }
+}
+
+/// What binds one thread would leave the others outside.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_of_several_threads_does_not_go_in() {
+    use upscore_evaluation::{runtime::Device, sandbox};
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = tools(false).onnxruntime;
+    let rules = sandbox::Rules {
+        scratch: folder.path(),
+        library: &library,
+        user: None,
+        memory_bytes: 4 << 30,
+        cpu_seconds: 60,
+        strict: false,
+        device: Device::Cpu,
+        gpu_minor: None,
+    };
+    let refused = std::thread::scope(|scope| {
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || wait.recv());
+        let refused = scope.spawn(|| sandbox::enter(&rules).map(drop)).join().expect("no panic");
+        drop(done);
+        refused
+    });
+    let refused = refused.expect_err("it stays outside");
+    assert!(refused.to_string().contains("by the one thread of a process"), "{refused:#}");
 }
 
 /// A child with little time and memory.
