@@ -70,10 +70,11 @@ pub fn kind(head: &[u8]) -> Option<Kind> {
         _ if is_safetensors(head) => plain("a safetensors file"),
         _ if is_onnx(head) => with("an ONNX model", "Send the images' zip as results, and the .onnx file as model."),
         [8, 1, 0x12, ..] => plain("a TensorFlow SavedModel"),
-        [0x0a, ..] if ["Placeholder", "Const", "VarHandleOp", "NoOp"].iter().any(|op| holds(head, op.as_bytes())) => {
-            plain("a TensorFlow graph")
-        }
-        _ => text(head),
+        _ => text(head).or_else(|| {
+            let operators = ["Placeholder", "Const", "VarHandleOp", "NoOp"];
+            let graph = head[0] == 0x0a && operators.iter().any(|op| holds(head, op.as_bytes()));
+            if graph { plain("a TensorFlow graph") } else { None }
+        }),
     }
 }
 

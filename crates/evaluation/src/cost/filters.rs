@@ -15,6 +15,7 @@ use std::{collections::HashSet, rc::Rc};
 use super::{
     Sizes, attribute,
     flow::{Class, Flow},
+    norms,
 };
 use crate::{
     model::{Model, integers, is_view},
@@ -94,7 +95,10 @@ pub fn find(model: &Model, sizes: &Sizes, flow: &Flow) -> Filters {
         let read: Vec<(usize, Rc<Reach>)> = (node.input.iter().enumerate())
             .filter_map(|(slot, name)| Some((slot, reaches.get(name.as_str()).cloned()?)))
             .collect();
-        let operands = settled(node, sizes, &read);
+        let operands = match norms::normalised(model, flow, node).and_then(|name| reaches.get(name)) {
+            Some(one) => vec![one.clone()],
+            None => settled(node, sizes, &read),
+        };
         let crops = crops(node, i, sizes);
         let reach = if is_weighted(op) {
             roots += 1;

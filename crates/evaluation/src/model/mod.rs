@@ -164,18 +164,11 @@ fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) 
                 Problem::new("onnx_too_large", message).hint("Store weights as raw bytes, as torch.onnx.export does."),
             ]);
         }
-        None => {
-            let message = "the file is no ONNX model: its bytes are not what onnx.proto describes";
-            return Err(vec![Problem::new("onnx_malformed", message)]);
-        }
+        None => return Err(vec![undecodable(&bytes, "")]),
     }
     let shared = Bytes::from(bytes);
-    let mut proto = ModelProto::decode(shared.clone()).map_err(|error| {
-        vec![
-            Problem::new("onnx_malformed", format!("not an ONNX file: {error}"))
-                .hint("Export with torch.onnx.export(model, …, \"model.onnx\"); a .pth checkpoint is no ONNX file."),
-        ]
-    })?;
+    let mut proto =
+        ModelProto::decode(shared.clone()).map_err(|error| vec![undecodable(&shared, &error.to_string())])?;
     vet::header(&proto).map_err(|p| vec![p])?;
     let had_external = external::merge(&mut proto, companions)?;
     let mut problems = vet::check(&proto);
@@ -208,6 +201,21 @@ fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) 
     })
 }
 
+/// What is wrong with a file that a decoder stops in; its own words are of its types.
+fn undecodable(bytes: &[u8], error: &str) -> Problem {
+    if sniff::changed_as_text(bytes) {
+        return Problem::new("onnx_malformed", sniff::AS_TEXT).hint(sniff::AS_TEXT_ADVICE);
+    }
+    Problem::new(
+        "onnx_malformed",
+        match error.contains("UTF-8") {
+            true => "a name in the model is not UTF-8",
+            false => "the file is no ONNX model: its bytes are not what onnx.proto describes",
+        },
+    )
+    .hint("Export with torch.onnx.export(model, …, \"model.onnx\"); a .pth checkpoint is no ONNX file.")
+}
+
 /// Another file under a model's name, or a part of one.
 fn another_file(bytes: &[u8]) -> Option<Problem> {
     let malformed = |message: String| Problem::new("onnx_malformed", message);
@@ -221,12 +229,12 @@ fn another_file(bytes: &[u8]) -> Option<Problem> {
         }
         _ => {}
     }
+    if sniff::changed_as_text(bytes) {
+        return None;
+    }
     let (here, whole) = weigh::cut_short(bytes)?;
-    Some(match sniff::changed_as_text(bytes) {
-        true => malformed(sniff::AS_TEXT.into()).hint(sniff::AS_TEXT_ADVICE),
-        false => malformed(format!("the file is cut short: {here} of at least {whole} bytes are here"))
-            .hint("Copy or download the file again, and send it whole."),
-    })
+    let problem = malformed(format!("the file is cut short: {here} of at least {whole} bytes are here"));
+    Some(problem.hint("Copy or download the file again, and send it whole."))
 }
 
 fn read_limited(path: &Path) -> Result<Vec<u8>, Problem> {

@@ -242,6 +242,9 @@ fn a_slice_along_channels_moves_nothing() {
             let epsilon = g.scalar(1e-6);
             let shifted = g.add(variance, epsilon);
             let deviation = g.node("Sqrt", &[shifted], &[]);
+            // PyTorch's exporter writes the difference once for each use.
+            let mean = g.node("ReduceMean", &[y], &axes());
+            let centred = g.node("Sub", &[y, mean], &[]);
             let norm = g.node("Div", &[centred, deviation], &[]);
             let [scale, shift] = [1.5, 0.5].map(|v| g.weights(&[CHANNELS, 1, 1], &[v; CHANNELS]));
             let norm = g.mul(norm, scale);
