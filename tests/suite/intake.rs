@@ -136,6 +136,30 @@ async fn all_problems_of_both_files_are_listed_at_once_and_nothing_is_left() {
     app.assert_untouched().await;
 }
 
+#[tokio::test]
+async fn files_that_are_swapped_or_packed_oddly_are_known() {
+    let app = App::start().await;
+    let phase = app.phase().await;
+    let team = app.team(&phase, "a").await;
+    let rejection = app.submit_as(&phase, team, &tiny_model(), &results(1), None).await.expect_err("swapped");
+    let told: Vec<String> = rejection.problems().into_iter().map(|p| p.message).collect();
+    assert_eq!(told, ["an ONNX model, not a zip archive", "a zip of images, not an ONNX model"]);
+    drop(rejection);
+    app.assert_untouched().await;
+    // A line end behind a zip, an editor's copies and a blank in a name leave one meaning.
+    let odd = [
+        zipped(&[
+            ("0901x4.png ", &png(96, 64, 1)),
+            ("out/0902.png", &png(96, 64, 2)),
+            ("out/.ipynb_checkpoints/0902-checkpoint.png", &png(96, 64, 2)),
+        ]),
+        b"\r\n".to_vec(),
+    ]
+    .concat();
+    let model = [zipped(&[("net\\model.onnx", &tiny_model()), ("net\\desktop.ini", b"x")]), b"\n".to_vec()].concat();
+    app.submit_as(&phase, team, &odd, &model, None).await.expect("accepted");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_at_once_on_a_quota_of_five_give_exactly_five() {
     let app = std::sync::Arc::new(App::start().await);

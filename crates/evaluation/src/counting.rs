@@ -11,10 +11,12 @@ use super::{
     runner::{Fault, Runner},
     runtime::Shapes,
 };
-use crate::problem::Problem;
+use crate::problem::{Problem, printable};
 
 /// The field's input for every count, height and width.
 const COUNTED: (u32, u32) = (256, 256);
+/// Sides of the pictures that networks are exported with.
+const EXAMPLES: [u32; 6] = [64, 128, 48, 32, 96, 224];
 /// How far a figure per pixel may differ between input sizes: windows and borders, not a short cut.
 const COST_TOLERANCE: f64 = 0.05;
 /// Windows of attention networks pad the input to a multiple of one number, at most this.
@@ -55,16 +57,20 @@ pub fn count_model(
     report: &dyn Fn(u32, u32),
 ) -> Result<Count, Fault> {
     runner.flat(&model.flat_bytes())?;
-    if let (Some(height), Some(width)) = model.size
-        && (height, width) != (i64::from(COUNTED.0), i64::from(COUNTED.1))
+    let fits = |side: Option<i64>, counted: u32| side.is_none_or(|side| side == i64::from(counted));
+    if let Some(problem) = model.fixed("the cost is defined at 256×256")
+        && !(fits(model.size.0, COUNTED.0) && fits(model.size.1, COUNTED.1))
     {
-        let message = format!("the input is fixed at {height}×{width}, but the cost is defined at 256×256");
-        return Err(Problem::new("onnx_fixed_shape", message).at(&model.input).into());
+        return Err(problem.into());
     }
     let tried = if model.size == (None, None) { sizes_to_try(used.is_empty()) } else { Vec::new() };
     let total = (1 + used.len() + tried.len()) as u32;
     report(0, total);
-    let counted = shapes(runner, model, &Size::tried(COUNTED.0, COUNTED.1))?;
+    let counted = match shapes(runner, model, &Size::tried(COUNTED.0, COUNTED.1)) {
+        Ok(counted) => counted,
+        Err(Fault::Model(problem)) => return Err(runs_elsewhere(runner, model, problem)?.into()),
+        Err(fault) => return Err(fault),
+    };
     let count = cost::count(model, &counted, COUNTED.0, COUNTED.1)?;
     drop(counted);
     let mut refusal = None;
@@ -78,6 +84,7 @@ pub fn count_model(
                 refusal = Some(problem);
                 continue;
             }
+            Err(Fault::Model(problem)) => return Err(frozen(model, problem, COUNTED, size).into()),
             Err(fault) => return Err(fault),
         };
         elsewhere += 1;
@@ -94,6 +101,43 @@ pub fn count_model(
     }
     all_counted(&count)?;
     Ok(count)
+}
+
+/// What to say of a model that does not run at the counted size: whether it runs at one that examples of exporters have.
+fn runs_elsewhere(runner: &mut Runner, model: &Model, problem: Problem) -> Result<Problem, Fault> {
+    if problem.code != "runtime_error" || model.size != (None, None) {
+        return Ok(problem);
+    }
+    for side in EXAMPLES {
+        match shapes(runner, model, &Size::tried(side, side)) {
+            Ok(_) => return Ok(frozen(model, problem, (side, side), &Size::tried(COUNTED.0, COUNTED.1))),
+            Err(Fault::Model(other)) if other.code == "runtime_error" => {}
+            // A limit was met: there is nobody left to ask.
+            Err(Fault::Model(_)) => return Ok(problem),
+            Err(ours) => return Err(ours),
+        }
+    }
+    Ok(problem)
+}
+
+/// What a runtime's complaint of two sizes that do not fit is, where the model runs at another size.
+fn frozen(model: &Model, problem: Problem, runs: (u32, u32), fails: &Size) -> Problem {
+    const MEETS_SIZES: [&str; 14] = [
+        "Add", "Concat", "Div", "Einsum", "Expand", "Gather", "MatMul", "Mul", "Reshape", "Resize", "Slice", "Sub",
+        "Tile", "Where",
+    ];
+    let at = model.places.iter().position(|place| Some(printable(&place.label)) == problem.place);
+    let op = at.map(|i| model.flat.node[i].op_type.as_str()).unwrap_or_default();
+    if problem.code != "runtime_error" || !MEETS_SIZES.contains(&op) {
+        return problem;
+    }
+    let message = format!(
+        "the exporter froze a size at this {op}: the model runs at {}×{} and not at {}×{}",
+        runs.0, runs.1, fails.height, fails.width
+    );
+    Problem::new("onnx_fixed_shape", message).at(problem.place.unwrap_or_default()).hint(
+        "Compute sizes in forward() from the tensor's own shape, x.shape[2:], and export again with height and width free.",
+    )
 }
 
 /// Sizes whose choice nobody can know beforehand. `alone`: there are no images that say how large inputs get.

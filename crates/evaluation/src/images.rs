@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::problem::Problem;
+use crate::{problem::Problem, sniff};
 
 /// An 8-bit RGB image, rows top to bottom, samples interleaved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,9 @@ impl Rgb8 {
 pub const PNG_HEADER_LEN: usize = 33;
 
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
+/// The signature as programs leave it that take the file for text: it was made so that one sees it.
+const MANGLED: [&[u8]; 6] =
+    [b"\x89PNG\n", b"\x89PNG\r\r\n", b"\x89PNG\r\n\x1a\r\n", b"\xef\xbf\xbdPNG", b"\xc2\x89PNG", b"\tPNG\r\n"];
 
 /// What the IHDR chunk says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub struct PngHeader {
     pub depth: u8,
     /// The PNG colour type: 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGB with alpha.
     pub color_type: u8,
+    /// In seven passes (Adam7).
+    pub interlaced: bool,
 }
 
 impl PngHeader {
@@ -93,13 +98,22 @@ impl PngHeader {
 /// Reads the size and the kind of a PNG from its first [`PNG_HEADER_LEN`] bytes; nothing is decoded or allocated.
 pub fn png_header(bytes: &[u8], name: &str) -> Result<PngHeader, Problem> {
     let malformed = |what: String| Problem::new("png_malformed", what).at(name);
+    if MANGLED.iter().any(|start| bytes.starts_with(start)) {
+        return Err(malformed(sniff::AS_TEXT.into()).hint(sniff::AS_TEXT_ADVICE));
+    }
     if !bytes.starts_with(&SIGNATURE) {
-        return Err(malformed(format!("not a PNG file{}", sniff(bytes))).hint("Save the image as an 8-bit RGB PNG."));
+        let what =
+            sniff::kind(bytes).map_or("not a PNG image".into(), |kind| format!("{}, not a PNG image", kind.words));
+        return Err(malformed(what).hint("Save the image as an 8-bit RGB PNG."));
     }
     let Some(header) = bytes.get(8..PNG_HEADER_LEN) else {
         return Err(malformed("the PNG is cut short within its header".into()));
     };
     let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    if header[4..8] == *b"CgBI" {
+        let problem = malformed("an image packed for iPhones (CgBI), which no other reader takes".into());
+        return Err(problem.hint("Save the image as an 8-bit RGB PNG."));
+    }
     if number(0) != 13 || header[4..8] != *b"IHDR" {
         return Err(malformed("the PNG does not begin with an IHDR chunk".into()));
     }
@@ -112,7 +126,25 @@ pub fn png_header(bytes: &[u8], name: &str) -> Result<PngHeader, Problem> {
     if width == 0 || height == 0 || width > i32::MAX as u32 || height > i32::MAX as u32 {
         return Err(malformed(format!("the PNG's header says {width}x{height}")));
     }
-    Ok(PngHeader { width, height, depth: header[16], color_type: header[17] })
+    let [depth, color_type, compression, filter, interlace] = [16, 17, 18, 19, 20].map(|at| header[at]);
+    let possible: &[u8] = match color_type {
+        0 => &[1, 2, 4, 8, 16],
+        3 => &[1, 2, 4, 8],
+        2 | 4 | 6 => &[8, 16],
+        _ => &[],
+    };
+    if !possible.contains(&depth) {
+        return Err(malformed(format!(
+            "the PNG's header says {depth} bits and colour type {color_type}, which no PNG has"
+        )));
+    }
+    if compression != 0 || filter != 0 || interlace > 1 {
+        let found = format!("{compression}, {filter} and {interlace}");
+        return Err(malformed(format!(
+            "the PNG's header says compression, filter and interlace {found}, which no PNG has"
+        )));
+    }
+    Ok(PngHeader { width, height, depth, color_type, interlaced: interlace == 1 })
 }
 
 /// Decodes exactly an 8-bit RGB PNG; anything else is a [`Problem`] naming `name`.
@@ -130,7 +162,7 @@ pub fn decode_png(bytes: &[u8], name: &str) -> Result<Rgb8, Problem> {
     if claimed > MAX_DEFLATE_RATIO * bytes.len() as u64 {
         return Err(Problem::new("png_malformed", "damaged PNG: image data ends too early").at(name));
     }
-    decode_checked(bytes, name)
+    decode_checked(bytes, &header, name)
 }
 
 /// Like [`decode_png`], for an image that must have the size `expected` (width, height): any other is refused by its
@@ -139,7 +171,7 @@ pub fn decode_png_sized(bytes: &[u8], name: &str, expected: (u32, u32)) -> Resul
     let header = png_header(bytes, name)?;
     header.require_size(expected, name)?;
     header.require_rgb8(name)?;
-    decode_checked(bytes, name)
+    decode_checked(bytes, &header, name)
 }
 
 /// Decodes the 8-bit RGB PNG at `path`; one of our own or the user's references. The error holds a [`Problem`] when the
@@ -200,11 +232,11 @@ pub fn encode_png(image: &Rgb8) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The header has been vetted: the picture is 8-bit RGB and of a size that we are ready to allocate.
-fn decode_checked(bytes: &[u8], name: &str) -> Result<Rgb8, Problem> {
-    let malformed = |e: png::DecodingError| {
-        let cut = matches!(&e, png::DecodingError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof);
-        let what = if cut { "image data ends too early".into() } else { e.to_string() };
-        Problem::new("png_malformed", format!("damaged PNG: {what}")).at(name)
+fn decode_checked(bytes: &[u8], header: &PngHeader, name: &str) -> Result<Rgb8, Problem> {
+    // The decoder's own words are its types; whatever it refuses is looked at again.
+    let malformed = |_| match sniff::changed_as_text(bytes) {
+        true => Problem::new("png_malformed", sniff::AS_TEXT).at(name).hint(sniff::AS_TEXT_ADVICE),
+        false => Problem::new("png_malformed", format!("damaged PNG: {}", fault(bytes, header))).at(name),
     };
     let mut options = png::DecodeOptions::default();
     options.set_ignore_adler32(false);
@@ -237,17 +269,97 @@ fn wrong_mode(found: &str, name: &str) -> Problem {
         .hint("Save 8-bit RGB, e.g. with Pillow: Image.fromarray(pixels).convert(\"RGB\").save(name).")
 }
 
-/// What the bytes are, judged by their first ones, as the end of a sentence.
-fn sniff(bytes: &[u8]) -> &'static str {
-    let text = bytes.trim_ascii_start();
-    match bytes {
-        [] => " but empty",
-        [0xff, 0xd8, 0xff, ..] => " but a JPEG",
-        [b'B', b'M', ..] => " but a BMP",
-        [b'G', b'I', b'F', b'8', ..] => " but a GIF",
-        [b'R', b'I', b'F', b'F', ..] => " but a WebP",
-        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => " but a TIFF",
-        _ if text.starts_with(b"<") => " but a text file (SVG, XML or HTML)",
-        _ => "",
+/// What is wrong with a PNG of 8-bit RGB that cannot be decoded, in words.
+fn fault(bytes: &[u8], header: &PngHeader) -> String {
+    let mut packed = Vec::new();
+    let mut at = SIGNATURE.len();
+    loop {
+        let Some(head) = bytes.get(at..at + 8) else {
+            return match packed.is_empty() {
+                true => "it has no image data".into(),
+                false => "the file ends without its IEND chunk".into(),
+            };
+        };
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let name = &head[4..];
+        if !name.iter().all(u8::is_ascii_alphabetic) {
+            return format!("bytes are missing or added before byte {at}");
+        }
+        let shown = String::from_utf8_lossy(name);
+        let Some(chunk) = bytes.get(at + 4..).and_then(|rest| rest.get(..length.checked_add(8)?)) else {
+            return match name == b"IDAT" {
+                true => "image data ends too early".into(),
+                false => format!("the file ends within its {shown} chunk"),
+            };
+        };
+        let (content, sum) = chunk.split_at(length + 4);
+        let mut crc = flate2::Crc::new();
+        crc.update(content);
+        if sum != crc.sum().to_be_bytes() {
+            return format!("the checksum (CRC) of its {shown} chunk is wrong");
+        }
+        match name {
+            b"IDAT" => packed.extend_from_slice(&content[4..]),
+            b"IEND" => break,
+            b"IHDR" | b"PLTE" => {}
+            // A capital says that a reader must understand it.
+            _ if name[0].is_ascii_uppercase() => return format!("it has a {shown} chunk, which no PNG reader knows"),
+            _ => {}
+        }
+        at += length + 12;
     }
+    if packed.is_empty() {
+        return "it has no image data".into();
+    }
+    image_data(&packed, header)
+}
+
+/// What is wrong with the packed image data, when its chunks are whole.
+fn image_data(packed: &[u8], header: &PngHeader) -> String {
+    let wanted: u64 = passes(header).map(|(width, height)| height * (3 * width + 1)).sum();
+    let unpack = |from: &mut dyn Read| {
+        let mut rows = Vec::new();
+        from.take(wanted + 1).read_to_end(&mut rows).map(|_| rows)
+    };
+    let rows = match unpack(&mut flate2::read::ZlibDecoder::new(packed)) {
+        Ok(rows) => rows,
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return "image data ends too early".into(),
+        Err(_) => {
+            let bare = unpack(&mut flate2::read::DeflateDecoder::new(packed.get(2..).unwrap_or_default()));
+            return match bare.is_ok_and(|rows| rows.len() as u64 == wanted) {
+                true => "the checksum (Adler-32) of its image data is wrong".into(),
+                false => "its image data cannot be unpacked".into(),
+            };
+        }
+    };
+    if (rows.len() as u64) < wanted {
+        return "image data ends too early".into();
+    }
+    if rows.len() as u64 > wanted {
+        return "it has more image data than pixels".into();
+    }
+    let mut rest = rows.as_slice();
+    for (width, height) in passes(header) {
+        for _ in 0..height {
+            let (row, behind) = rest.split_at((3 * width + 1) as usize);
+            if row[0] > 4 {
+                return format!("a row has the filter {}, and PNG knows 0 to 4", row[0]);
+            }
+            rest = behind;
+        }
+    }
+    "its chunks are not in the order of a PNG".into()
+}
+
+/// Width and height of each pass of an 8-bit RGB image that is not empty.
+fn passes(header: &PngHeader) -> impl Iterator<Item = (u64, u64)> {
+    const ADAM7: [[u32; 4]; 7] =
+        [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]];
+    let whole = [[0, 0, 1, 1]];
+    let (width, height) = (header.width, header.height);
+    let all: Vec<[u32; 4]> = if header.interlaced { ADAM7.to_vec() } else { whole.to_vec() };
+    let side = |size: u32, from: u32, step: u32| u64::from(size.saturating_sub(from).div_ceil(step));
+    all.into_iter()
+        .map(move |[x, y, dx, dy]| (side(width, x, dx), side(height, y, dy)))
+        .filter(|&(width, height)| width > 0 && height > 0)
 }

@@ -20,6 +20,7 @@ pub mod runner;
 pub mod runtime;
 pub mod sandbox;
 pub mod selftest;
+mod sniff;
 mod statistics;
 pub mod timing;
 

@@ -14,6 +14,9 @@ use crate::problem::Problem;
 
 /// Most samples that may be one grey level off for `within-rounding`; two correct runtimes differ in about 0.01 %.
 const ROUNDING_SHARE: f64 = 0.001;
+/// PSNR in dB of images that are another model's or no model's, at most, and of the model's own at least.
+const FAR_DB: f64 = 25.0;
+const NEAR_DB: f64 = 40.0;
 /// Images that the input range is sought on: a black one tells nothing, and to a linear network both ranges are one.
 const RANGE_TRIES: usize = 4;
 /// Two whole images compared with each other, not with HR.
@@ -98,20 +101,46 @@ pub(super) fn reproduce(
 ///
 /// A network for 0…1 may blow up on 0…255, so that is no fault; one for 0…255 sees 0…1 as a dark picture and must bear it.
 fn find_range(runner: &mut Runner, lr: &Rgb8, uploaded: &Rgb8, name: &str, scale: u32) -> Result<Option<u32>, Fault> {
-    let small = fidelity::psnr(&upscale(runner, lr, 1, name, scale)?, uploaded, &WHOLE)?;
-    match upscale(runner, lr, 255, name, scale) {
-        Ok(made) => Ok(match fidelity::psnr(&made, uploaded, &WHOLE)? {
-            large if large > small => Some(255),
-            large if large == small => None,
-            _ => Some(1),
-        }),
-        Err(Fault::Model(problem)) if problem.code == "output_not_finite" => Ok(Some(1)),
-        Err(fault) => Err(fault),
+    let small = output(runner, lr, 1, name, scale)?;
+    let large = match output(runner, lr, 255, name, scale) {
+        Ok(large) => Some(large),
+        Err(Fault::Model(problem)) if problem.code == "output_not_finite" => None,
+        Err(fault) => return Err(fault),
+    };
+    let near = |values: &[f32], range| fidelity::psnr(&picture(values, uploaded, range), uploaded, &WHOLE);
+    let straight = near(&small, 1)?;
+    let (range, best) = match &large {
+        None => (Some(1), straight),
+        Some(large) => match near(large, 255)? {
+            other if other > straight => (Some(255), other),
+            other if other == straight => (None, straight),
+            _ => (Some(1), straight),
+        },
+    };
+    // Other images than the model's are far from all of these; a range that changes on the way is near to one of them only.
+    let mut mixed = vec![("0…1", "0…255", near(&small, 255)?)];
+    if let Some(large) = &large {
+        mixed.push(("0…255", "0…1", near(large, 1)?));
     }
+    for (takes, gives, found) in mixed {
+        if best.capped() < FAR_DB && found.capped() > NEAR_DB {
+            let message =
+                format!("the model takes {takes} and gives {gives}; the uploaded images are its output as {gives}");
+            return Err(Problem::new("output_range", message).at(name).into());
+        }
+    }
+    Ok(range)
 }
 
 /// The model's picture of one LR image, exactly as a PNG of it would hold: clamped, rounded half to even, uint8.
 pub fn upscale(runner: &mut Runner, lr: &Rgb8, range: u32, name: &str, scale: u32) -> Result<Rgb8, Fault> {
+    let values = output(runner, lr, range, name, scale)?;
+    let size = Rgb8 { width: lr.width * scale, height: lr.height * scale, data: Vec::new() };
+    Ok(picture(&values, &size, range))
+}
+
+/// What the model gives for one LR image, planar, of the size that it must have and finite.
+fn output(runner: &mut Runner, lr: &Rgb8, range: u32, name: &str, scale: u32) -> Result<Vec<f32>, Fault> {
     let (height, width) = (lr.height * scale, lr.width * scale);
     let expected = [1i64, 3, i64::from(height), i64::from(width)];
     let pixels = nchw(lr, range);
@@ -130,13 +159,18 @@ pub fn upscale(runner: &mut Runner, lr: &Rgb8, range: u32, name: &str, scale: u3
         let message = format!("{bad} of {} output values are not finite (NaN or infinite)", output.values.len());
         return Err(Problem::new("output_not_finite", message).at(name).into());
     }
-    let plane = height as usize * width as usize;
+    Ok(output.values)
+}
+
+/// Planar values of 0…`range` as a picture of the size of `like`.
+fn picture(values: &[f32], like: &Rgb8, range: u32) -> Rgb8 {
+    let plane = like.height as usize * like.width as usize;
     let factor = 255.0 / range as f32;
     let mut data = vec![0u8; 3 * plane];
-    for (c, values) in output.values.chunks(plane).take(3).enumerate() {
+    for (c, values) in values.chunks(plane.max(1)).take(3).enumerate() {
         for (i, value) in values.iter().enumerate() {
             data[3 * i + c] = (value * factor).clamp(0.0, 255.0).round_ties_even() as u8;
         }
     }
-    Ok(Rgb8 { width, height, data })
+    Rgb8 { width: like.width, height: like.height, data }
 }

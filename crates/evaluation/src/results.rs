@@ -1,9 +1,9 @@
 //! The results zip of a submission: vetted as a whole, then decoded image by image. Nothing is ever written to disk, so an
 //! entry's name is only ever compared.
 
-mod archive;
+pub(crate) mod archive;
 pub mod bundle;
-mod names;
+pub(crate) mod names;
 mod readme;
 pub mod unpack;
 
@@ -115,7 +115,7 @@ impl ResultsZip {
         if !dangerous {
             // What can be read is read even when something is missing: a team should hear of everything at once.
             let images: Vec<(usize, usize)> =
-                contents.present().filter(|&(_, e)| is_readable(&archive.entries[e])).collect();
+                contents.present().filter(|&(_, e)| archive.entries[e].readable().is_ok()).collect();
             let faults = images
                 .par_iter()
                 .map(|&(image, entry)| {
@@ -125,7 +125,7 @@ impl ResultsZip {
             problems.extend(faults.into_iter().filter_map(Result::err));
         }
         if !problems.is_empty() {
-            return Ok(Err(problems));
+            return Ok(Err(shared(problems)));
         }
         let entries: Option<Vec<usize>> = contents.images.iter().map(|found| found.first().copied()).collect();
         let entries = entries.context("an image is missing and no problem says so")?;
@@ -208,33 +208,66 @@ fn dangers(archive: &Archive, expected: &[Expected], contents: &Contents) -> Vec
     problems
 }
 
-/// Stored or deflated, without a password.
-fn is_readable(entry: &Entry) -> bool {
-    !entry.encrypted && matches!(entry.method, 0 | 8)
-}
-
 /// Entries that cannot be unpacked: one problem a kind, since they come by the hundred.
 fn unreadable(archive: &Archive, contents: &Contents) -> Vec<Problem> {
-    let wanted = || contents.present().map(|(_, entry)| &archive.entries[entry]);
-    let mut problems = Vec::new();
-    if let Some(entry) = wanted().find(|entry| entry.encrypted) {
-        let problem = Problem::new("zip_encrypted", "the archive is password-protected");
-        problems.push(problem.at(&entry.name));
-    }
-    if let Some(entry) = wanted().find(|entry| !entry.encrypted && !is_readable(entry)) {
-        let method = match entry.method {
-            9 => "Deflate64",
-            12 => "bzip2",
-            14 => "LZMA",
-            93 => "Zstandard",
-            95 => "XZ",
-            98 => "PPMd",
-            99 => "AES encryption",
-            _ => "an unknown one",
-        };
-        let message = format!("packed by method {} ({method}); stored and Deflate are read", entry.method);
-        let hint = "Make the zip again with the method Deflate, the default everywhere.";
-        problems.push(Problem::new("zip_method", message).at(&entry.name).hint(hint));
+    let mut problems: Vec<Problem> = Vec::new();
+    for problem in contents.present().filter_map(|(_, entry)| archive.entries[entry].readable().err()) {
+        if problems.iter().all(|known| known.code != problem.code) {
+            problems.push(problem);
+        }
     }
     problems
+}
+
+/// Different words of one kind that are told each; beyond, only the first.
+const TOLD_EACH: usize = 3;
+
+/// What the problems of one code say.
+#[derive(Default)]
+struct Told {
+    /// Each with the places that share its words.
+    words: Vec<(Problem, Vec<String>)>,
+    /// Places of those with still other words.
+    beyond: Vec<String>,
+}
+
+/// One problem for what several files share: the same words are said once, of all their files; where nearly every file has
+/// words of its own, a size beside a size, those of the first are said, with the number of the others.
+fn shared(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut codes: Vec<(String, Told)> = Vec::new();
+    for mut problem in problems {
+        let place = problem.place.take();
+        let at = codes.iter().position(|(code, _)| *code == problem.code).unwrap_or_else(|| {
+            codes.push((problem.code.to_string(), Told::default()));
+            codes.len() - 1
+        });
+        let told = &mut codes[at].1;
+        match told.words.iter().position(|(known, _)| *known == problem) {
+            Some(at) => told.words[at].1.extend(place),
+            None if told.words.len() < TOLD_EACH => told.words.push((problem, place.into_iter().collect())),
+            None => told.beyond.extend(place),
+        }
+    }
+    let placed = |mut problem: Problem, places: Vec<String>| {
+        problem.place = match places.as_slice() {
+            [] => None,
+            [only] => Some(only.clone()),
+            several => Some(names::listed(several.iter().map(String::as_str))),
+        };
+        problem
+    };
+    let mut out = Vec::new();
+    for (_, Told { mut words, beyond }) in codes {
+        if !beyond.is_empty() {
+            let others = words.split_off(1);
+            if let Some((problem, places)) = words.first_mut() {
+                let own = places.len();
+                places.extend(others.into_iter().flat_map(|(_, places)| places).chain(beyond));
+                problem.message =
+                    format!("{}; {} more files have a problem of this kind", problem.message, places.len() - own);
+            }
+        }
+        out.extend(words.into_iter().map(|(problem, places)| placed(problem, places)));
+    }
+    out
 }

@@ -15,9 +15,10 @@ use std::{collections::HashSet, rc::Rc};
 use super::{
     Sizes, attribute,
     flow::{Class, Flow},
+    norms,
 };
 use crate::{
-    model::{Model, is_view},
+    model::{Model, integers, is_view},
     onnx::proto::NodeProto,
 };
 
@@ -37,6 +38,10 @@ struct Reach {
     level: Bits,
     /// … and shifted, cropped, regrouped or pooled.
     moved: Bits,
+    /// … and with some of their channels only, each where it was but for the number of the first.
+    cropped: Bits,
+    /// That number, or another for a crop whose place is not stored.
+    from: u64,
     /// Factors on the way.
     factors: Bits,
     /// Factors of parts that now lie side by side in one tensor; a reduction would add them up.
@@ -49,7 +54,31 @@ struct Reach {
 
 impl Reach {
     fn roots(&self) -> Bits {
-        self.level.or(&self.moved)
+        self.level.or(&self.moved).or(&self.cropped)
+    }
+
+    /// Of the channels from `from` on.
+    fn crop(&self, from: u64) -> Reach {
+        let mut reach = self.clone();
+        match (self.level.is_empty(), self.cropped.is_empty()) {
+            (true, _) => reach.from = self.from.wrapping_add(from),
+            (false, true) => (reach.cropped, reach.level, reach.from) = (self.level.clone(), Bits::default(), from),
+            (false, false) => return self.shift(),
+        }
+        reach
+    }
+
+    /// Nothing where it was.
+    fn shift(&self) -> Reach {
+        Reach { level: Bits::default(), cropped: Bits::default(), moved: self.roots(), ..self.clone() }
+    }
+
+    /// With what was cropped where it was, or not.
+    fn settle(&self, in_place: bool) -> Reach {
+        let mut reach = Reach { cropped: Bits::default(), ..self.clone() };
+        let to = if in_place { &mut reach.level } else { &mut reach.moved };
+        *to = to.or(&self.cropped);
+        reach
     }
 }
 
@@ -63,19 +92,29 @@ pub fn find(model: &Model, sizes: &Sizes, flow: &Flow) -> Filters {
     let mut roots = 1;
     for (i, node) in model.flat.node.iter().enumerate().filter(|(_, n)| flow.is_data(n)) {
         let op = node.op_type.as_str();
-        let operands: Vec<Rc<Reach>> =
-            node.input.iter().filter_map(|name| reaches.get(name.as_str()).cloned()).collect();
+        let read: Vec<(usize, Rc<Reach>)> = (node.input.iter().enumerate())
+            .filter_map(|(slot, name)| Some((slot, reaches.get(name.as_str()).cloned()?)))
+            .collect();
+        let operands = match norms::normalised(model, flow, node).and_then(|name| reaches.get(name)) {
+            Some(one) => vec![one.clone()],
+            None => settled(node, sizes, &read),
+        };
+        let crops = crops(node, i, sizes);
         let reach = if is_weighted(op) {
             roots += 1;
             Rc::new(Reach { level: Bits::of(roots - 1), ..Reach::default() })
         } else if let ([one], true, None) = (operands.as_slice(), is_linear(node, flow), factor(node, sizes, flow)) {
-            match moves(op) {
-                true => Rc::new(Reach { level: Bits::default(), moved: one.roots(), ..(**one).clone() }),
+            match moves(op) && crops.is_none() {
+                true => Rc::new(one.shift()),
                 false => one.clone(),
             }
         } else {
             let mut reach = union(&operands);
-            let apart = apart(&operands, &sources);
+            let apart = match joins_channels(node, sizes) {
+                // Side by side, a part of the channels is another tensor than the others.
+                true => apart(&read.iter().map(|(_, one)| Rc::new(one.settle(false))).collect::<Vec<_>>(), &sources),
+                false => apart(&operands, &sources),
+            };
             match op {
                 "Add" | "Sub" | "Sum" | "Mean" => found.factors = found.factors.or(&apart),
                 "Mul" | "Div" | "Pow" | "PRelu" => {}
@@ -90,8 +129,8 @@ pub fn find(model: &Model, sizes: &Sizes, flow: &Flow) -> Filters {
                 }
                 reach.beside = Bits::default();
             }
-            if moves(op) {
-                (reach.moved, reach.level) = (reach.roots(), Bits::default());
+            if moves(op) && !joins_channels(node, sizes) {
+                reach = reach.shift();
             }
             if !is_linear(node, flow) {
                 (reach.tensors, reach.dots) = (Bits::default(), Bits::default());
@@ -110,9 +149,10 @@ pub fn find(model: &Model, sizes: &Sizes, flow: &Flow) -> Filters {
             }
             Rc::new(reach)
         };
-        for name in node.output.iter().filter(|n| !n.is_empty()) {
+        for (slot, name) in node.output.iter().enumerate().filter(|(_, n)| !n.is_empty()) {
             let statistic = sizes.dims(name).is_some_and(is_statistic);
-            reaches.insert(name, if statistic { Rc::default() } else { reach.clone() });
+            let part = crops.as_ref().and_then(|crops| crops.get(slot)).map(|&from| Rc::new(reach.crop(from)));
+            reaches.insert(name, if statistic { Rc::default() } else { part.unwrap_or_else(|| reach.clone()) });
         }
     }
     let mut filters = Filters::default();
@@ -132,6 +172,72 @@ pub fn find(model: &Model, sizes: &Sizes, flow: &Flow) -> Filters {
         }
     }
     filters
+}
+
+/// Whether a node puts pictures side by side as channels of one.
+fn joins_channels(node: &NodeProto, sizes: &Sizes) -> bool {
+    let axis = attribute(node, "axis").map(|a| a.i);
+    let pictures = node.output.first().and_then(|name| sizes.dims(name)).is_some_and(|dims| dims.len() == 4);
+    node.op_type == "Concat" && pictures && matches!(axis, Some(1 | -3))
+}
+
+/// What a node reads, each by its slot, with crops of channels taken for what they are here: where they were, when a Concat puts
+/// them there; shifted, when they meet other channels of the same tensor; else crops still.
+fn settled(node: &NodeProto, sizes: &Sizes, read: &[(usize, Rc<Reach>)]) -> Vec<Rc<Reach>> {
+    if joins_channels(node, sizes) {
+        let first = |slot: usize| {
+            let before = node.input[..slot].iter().map(|name| sizes.dims(name).and_then(|dims| dims.get(1)).copied());
+            before.sum::<Option<u64>>()
+        };
+        let settle = |(slot, one): &(usize, Rc<Reach>)| {
+            let own = if one.cropped.is_empty() { 0 } else { one.from };
+            let in_place = first(*slot) == Some(own) && (one.level.is_empty() || own == 0);
+            Rc::new(if in_place { one.settle(true) } else { one.shift() })
+        };
+        return read.iter().map(settle).collect();
+    }
+    let crops: Vec<&Reach> = read.iter().map(|(_, one)| one.as_ref()).filter(|one| !one.cropped.is_empty()).collect();
+    let still = crops.iter().all(|crop| {
+        crop.from == crops[0].from && read.iter().all(|(_, one)| !one.level.or(&one.moved).meets(&crop.cropped))
+    });
+    let settle = |(_, one): &(usize, Rc<Reach>)| match still || read.len() < 2 {
+        true => one.clone(),
+        false => Rc::new(one.settle(false)),
+    };
+    read.iter().map(settle).collect()
+}
+
+/// The first channel of each of a node's outputs, where it only takes some of a picture's channels.
+fn crops(node: &NodeProto, index: usize, sizes: &Sizes) -> Option<Vec<u64>> {
+    let whole = sizes.dims(node.input.first()?)?;
+    let parts: Vec<&[u64]> = node.output.iter().map(|name| sizes.dims(name)).collect::<Option<_>>()?;
+    let stored = |slot: usize, name: &str| -> Option<Vec<i64>> {
+        match node.input.get(slot) {
+            Some(given) => Some(integers(sizes.stored(given)?)?.take(4).collect()),
+            None => Some(attribute(node, name)?.ints.clone()),
+        }
+    };
+    let axes = match node.op_type.as_str() {
+        "Split" => vec![attribute(node, "axis").map_or(0, |a| a.i)],
+        "Slice" => stored(3, "axes")?,
+        _ => return None,
+    };
+    let steps = node.op_type == "Slice" && node.input.get(4).is_some_and(|s| !s.is_empty());
+    if whole.len() != 4 || !matches!(axes.as_slice(), [1 | -3]) || steps && stored(4, "steps")? != [1] {
+        return None;
+    }
+    if node.op_type == "Split" {
+        let mut next = 0u64;
+        let mut first = |dims: &[u64]| {
+            let from = next;
+            next = next.saturating_add(dims.get(1).copied().unwrap_or(0));
+            from
+        };
+        return Some(parts.into_iter().map(&mut first).collect());
+    }
+    let first = stored(1, "starts").and_then(|starts| starts.first().copied());
+    let from = first.map(|first| if first < 0 { whole[1].saturating_add_signed(first) } else { first as u64 });
+    Some(vec![from.unwrap_or(u64::MAX - index as u64)])
 }
 
 /// Factors whose products are added up.
@@ -335,6 +441,9 @@ fn union(operands: &[Rc<Reach>]) -> Reach {
     for one in operands {
         all.level = all.level.or(&one.level);
         all.moved = all.moved.or(&one.moved);
+        if !one.cropped.is_empty() {
+            (all.cropped, all.from) = (all.cropped.or(&one.cropped), one.from);
+        }
         all.factors = all.factors.or(&one.factors);
         all.beside = all.beside.or(&one.beside);
         all.tensors = all.tensors.or(&one.tensors);

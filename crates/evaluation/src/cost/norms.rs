@@ -63,6 +63,47 @@ fn ends_layer_norm(model: &Model, flow: &Flow, node: &NodeProto) -> bool {
     ends() == Some(true)
 }
 
+/// What a node normalises, where it ends a normalisation that is written out: (x − mean) / √(variance + ε), over whatever axes.
+/// Like an operator of its own it leaves every element where it was, though means take part.
+pub fn normalised<'a>(model: &'a Model, flow: &Flow, node: &'a NodeProto) -> Option<&'a str> {
+    let nodes = &model.flat.node;
+    let writer = |name: &str| flow.writer(name).map(|i| &nodes[i]);
+    // The x of an x − mean(x).
+    let centred = |name: &str| {
+        let difference = writer(name).filter(|node| node.op_type == "Sub")?;
+        let [x, mean] = difference.input.as_slice() else { return None };
+        let mean = writer(mean).filter(|node| node.op_type == "ReduceMean")?;
+        (mean.input.first() == Some(x)).then_some(x.as_str())
+    };
+    let square = |name: &str| {
+        let node = writer(name)?;
+        let same = node.op_type == "Pow" || node.op_type == "Mul" && node.input.first() == node.input.get(1);
+        centred(node.input.first().filter(|_| same)?)
+    };
+    let deviation = match node.op_type.as_str() {
+        "Div" => writer(node.input.get(1)?)?,
+        "Mul" => {
+            let inverse =
+                node.input.iter().filter_map(|name| writer(name)).find(|node| node.op_type == "Reciprocal")?;
+            writer(inverse.input.first()?)?
+        }
+        _ => return None,
+    };
+    let shifted = writer(deviation.input.first().filter(|_| deviation.op_type == "Sqrt")?)?;
+    let variance = shifted.input.iter().filter(|_| shifted.op_type == "Add").find_map(|name| {
+        let mut node = writer(name)?;
+        // That of a sample is scaled, by a number of elements and by one less.
+        while let ("Mul" | "Div", Some(before)) =
+            (node.op_type.as_str(), node.input.first().and_then(|name| writer(name)))
+        {
+            node = before;
+        }
+        (node.op_type == "ReduceMean").then_some(node)
+    })?;
+    let x = square(variance.input.first()?)?;
+    node.input.iter().any(|name| centred(name) == Some(x)).then_some(x)
+}
+
 /// Whether a ReduceMean is an average over the picture as PyTorch's new exporter writes AdaptiveAvgPool2d(1): over the axes -1
 /// and -2, in this order. A mean that a network takes itself, which fvcore counts nothing for, names them otherwise.
 fn is_pool(sizes: &Sizes, node: &NodeProto) -> bool {

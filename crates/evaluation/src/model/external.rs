@@ -3,22 +3,27 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
+    fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
 };
 
 use prost::bytes::Bytes;
-use zip::result::ZipError;
 
 use super::{MAX_MODEL_BYTES, too_large};
 use crate::{
     onnx::proto::{AttributeProto, GraphProto, ModelProto, SparseTensorProto, TensorProto, tensor_proto},
     problem::{Problem, printable},
+    results::{
+        archive::{Archive, Entry, Fault},
+        names,
+    },
 };
 
 /// Most entries in a model's zip: the model, its data files, a readme, a Mac's junk.
 const MAX_ENTRIES: usize = 64;
+/// Most that are listed, to see what the zip is: a checkpoint has one for each tensor.
+const LISTED: u64 = 20_000;
 /// What any zip may unpack to, bytes, and how often its own size beyond that: weights hardly pack.
 const UNPACKED: u64 = 64 << 20;
 const UNPACKED_RATIO: u64 = 100;
@@ -33,67 +38,85 @@ pub enum Companions {
 
 /// The one `.onnx` file of a zip, and the other files beside it by plain name.
 pub fn unpack(path: &Path) -> Result<(Vec<u8>, BTreeMap<String, Bytes>), Problem> {
-    let broken = |error: String| Problem::new("zip_malformed", format!("the model's zip cannot be read: {error}"));
-    let file = File::open(path).map_err(|e| broken(e.to_string()))?;
-    let packed = file.metadata().map_err(|e| broken(e.to_string()))?.len();
-    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|e| broken(e.to_string()))?;
-    if archive.len() > MAX_ENTRIES {
-        let found = archive.len();
-        return Err(broken(format!("{found} entries, at most {MAX_ENTRIES} expected")));
-    }
-    if archive.has_overlapping_files().map_err(|e| broken(e.to_string()))? {
-        return Err(Problem::new("zip_overlap", "entries of the model's zip overlap"));
-    }
-    let most = MAX_MODEL_BYTES.min(UNPACKED + UNPACKED_RATIO * packed);
-    let bomb = || match most {
-        MAX_MODEL_BYTES => too_large(),
-        _ => {
-            let message = format!("the model's zip of {packed} bytes unpacks to more than {most} bytes");
-            Problem::new("zip_too_large_unpacked", message)
+    let theirs = |fault| match fault {
+        Fault::Theirs(problem) => problem,
+        Fault::Ours(error) => Problem::new("zip_malformed", format!("the model's zip cannot be read: {error:#}")),
+    };
+    let packed = fs::metadata(path).map_err(|error| theirs(Fault::Ours(error.into())))?.len();
+    let archive = Archive::open(path, LISTED).map_err(theirs)?;
+    let files: Vec<&Entry> = archive.entries.iter().filter(|e| !e.is_folder() && !names::is_junk(&e.name)).collect();
+    let place = |entry: &Entry| {
+        let mut parts: Vec<String> = names::parts(&entry.name).map(|part| part.trim().to_owned()).collect();
+        (parts.pop().unwrap_or_default(), parts)
+    };
+    let is_model = |entry: &Entry| place(entry).0.to_ascii_lowercase().ends_with(".onnx");
+    let models: Vec<&Entry> = files.iter().copied().filter(|entry| is_model(entry)).collect();
+    let model = match models.as_slice() {
+        [model] => *model,
+        [] => return Err(no_model(&files)),
+        several => {
+            let message = format!("a zip with {} .onnx files; exactly one is expected", several.len());
+            return Err(
+                Problem::new("onnx_malformed", message).at(names::listed(several.iter().map(|e| e.name.as_str())))
+            );
         }
     };
+    if archive.entries.len() > MAX_ENTRIES {
+        let message = format!("the archive holds {} entries, at most {MAX_ENTRIES} are allowed", archive.entries.len());
+        return Err(Problem::new("zip_too_many_entries", message));
+    }
+    archive.entries.iter().try_for_each(names::safe)?;
+    let most = MAX_MODEL_BYTES.min(UNPACKED + UNPACKED_RATIO * packed);
     let mut room = most;
-    let mut models: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut others: Vec<(String, String, Vec<u8>)> = Vec::new();
-    for i in 0..archive.len() {
-        let mut entry = archive.by_index(i).map_err(|e| match e {
-            ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
-                Problem::new("zip_encrypted", "the model's zip is password-protected")
+    let mut read = |entry: &Entry| {
+        entry.readable()?;
+        room = room.checked_sub(entry.size).ok_or_else(|| match most {
+            MAX_MODEL_BYTES => too_large(),
+            _ => {
+                let message = format!("the model's zip of {packed} bytes unpacks to more than {most} bytes");
+                Problem::new("zip_too_large_unpacked", message)
             }
-            other => broken(other.to_string()),
         })?;
-        let name = entry.name().map_err(|e| broken(e.to_string()))?.into_owned();
-        let regular = entry.unix_mode().is_none_or(|m| matches!(m & 0o170000, 0 | 0o100000 | 0o040000));
-        if !regular || name.contains(['\\', '\0']) || name.starts_with('/') || name.split('/').any(|p| p == "..") {
-            return Err(Problem::new("zip_unsafe_path", "only plain files are taken from a model's zip").at(&name));
-        }
-        let base = name.rsplit('/').next().unwrap_or_default().to_owned();
-        if entry.is_dir() || name.starts_with("__MACOSX/") || base.starts_with('.') {
-            continue;
-        }
-        let folder = name.strip_suffix(base.as_str()).unwrap_or_default().to_owned();
-        // A PyTorch checkpoint is a zip too: do not unpack what cannot be part of an ONNX model.
-        let mut bytes = Vec::new();
-        (&mut entry).take(room + 1).read_to_end(&mut bytes).map_err(|e| broken(e.to_string()))?;
-        room = room.checked_sub(bytes.len() as u64).ok_or_else(bomb)?;
-        if base.to_ascii_lowercase().ends_with(".onnx") {
-            models.push((folder, bytes));
-        } else {
-            others.push((folder, base, bytes));
+        archive.read(entry).map_err(theirs)
+    };
+    let folder = place(model).1;
+    let mut beside = BTreeMap::new();
+    for &entry in files.iter().filter(|entry| !is_model(entry) && place(entry).1 == folder) {
+        let bytes = read(entry)?;
+        if beside.insert(place(entry).0, Bytes::from(bytes)).is_some() {
+            let problem = Problem::new("zip_malformed", "two entries of the archive have the same name");
+            return Err(problem.at(&entry.name));
         }
     }
-    let count = models.len();
-    let mut models = models.into_iter();
-    match (models.next(), count) {
-        (Some((folder, model)), 1) => {
-            let beside = others.into_iter().filter(|o| o.0 == folder).map(|(_, name, b)| (name, Bytes::from(b))).collect();
-            Ok((model, beside))
+    Ok((read(model)?, beside))
+}
+
+/// What a zip is that holds no model.
+fn no_model(files: &[&Entry]) -> Problem {
+    let any = |test: &dyn Fn(&str) -> bool| files.iter().any(|entry| test(&entry.name.to_ascii_lowercase()));
+    let all = |endings: &[&str]| {
+        let ends =
+            |entry: &&Entry| endings.iter().any(|ending| entry.name.trim().to_ascii_lowercase().ends_with(ending));
+        !files.is_empty() && files.iter().all(ends)
+    };
+    let (message, hint) = if any(&|name| name.ends_with("data.pkl")) {
+        let hint = "Send what torch.onnx.export wrote, model.onnx and where there is one model.onnx.data.";
+        match any(&|name| name.contains("/code/")) {
+            true => ("a TorchScript archive, not an ONNX model", hint),
+            false => ("a PyTorch checkpoint, not an ONNX model", hint),
         }
-        (None, _) => Err(Problem::new("onnx_malformed", "a zip without an .onnx file in it").hint(
-            "A PyTorch checkpoint is a zip as well: upload what torch.onnx.export wrote, model.onnx and model.onnx.data.",
-        )),
-        _ => Err(Problem::new("onnx_malformed", format!("a zip with {count} .onnx files; exactly one is expected"))),
-    }
+    } else if any(&|name| name.ends_with(".png")) {
+        ("a zip of images, not an ONNX model", "Send the images' zip as results, and the .onnx file as model.")
+    } else if all(&[".zip", ".7z", ".rar", ".tar", ".gz", ".tgz"]) {
+        ("a zip of another archive, not of a model", "Unpack it once, and send the .onnx file itself.")
+    } else if all(&[".npy"]) {
+        ("NumPy arrays (.npz), not an ONNX model", "Send what torch.onnx.export wrote.")
+    } else if any(&|name| name.ends_with("saved_model.pb") || name.ends_with(".weights.h5")) {
+        ("a model of TensorFlow or Keras, not an ONNX model", "Convert it, e.g. with tf2onnx, and send the .onnx file.")
+    } else {
+        ("a zip without an .onnx file in it", "Zip model.onnx and, where there is one, model.onnx.data.")
+    };
+    Problem::new("onnx_malformed", message).hint(hint)
 }
 
 /// Replaces every external reference, wherever the model holds a tensor, by the bytes it points at. True when there was

@@ -6,8 +6,10 @@
 
 mod external;
 mod inline;
+mod io;
 mod operators;
 mod tensors;
+mod types;
 mod vet;
 mod weigh;
 
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::onnx::proto::{GraphProto, ModelProto};
-use crate::problem::Problem;
+use crate::{problem::Problem, sniff};
 
 pub use inline::Place;
 pub use operators::{ALLOWED as ALLOWED_OPERATORS, is_view, structural_inputs, weight_inputs};
@@ -83,6 +85,31 @@ impl Model {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
+    /// `onnx_fixed_shape` where the file fixes the input's height or width, with the node that shows why; `so` says why it matters.
+    pub fn fixed(&self, so: &str) -> Option<Problem> {
+        let fixed = match self.size {
+            (None, None) => return None,
+            (Some(height), Some(width)) => format!("at {height}×{width}"),
+            (Some(height), None) => format!("at a height of {height}"),
+            (None, Some(width)) => format!("at a width of {width}"),
+        };
+        let hint = "Export with dynamic_axes={\"input\": {2: \"height\", 3: \"width\"}}, or dynamic_shapes for the new exporter.";
+        Some(match io::frozen_at(&self.flat, self.size) {
+            Some((node, shape)) => {
+                let op = &self.flat.node[node].op_type;
+                let message = format!(
+                    "the exporter froze the size: the input is fixed {fixed}, and this {op} asks for {shape:?}; {so}"
+                );
+                Problem::new("onnx_fixed_shape", message).at(&self.places[node].label).hint(
+                    "Export with dynamic_axes (dynamo=False) or dynamic_shapes; a size used as a number, as for an adaptive pool, freezes it.",
+                )
+            }
+            None => {
+                Problem::new("onnx_fixed_shape", format!("the input is fixed {fixed}; {so}")).at(&self.input).hint(hint)
+            }
+        })
+    }
+
     /// The flat graph as a file of its own, for profiling.
     pub fn flat_bytes(&self) -> Vec<u8> {
         let model = ModelProto {
@@ -99,16 +126,9 @@ impl Model {
 /// [`load`] for a challenge: images of every size must fit, so a fixed input size is refused too.
 pub fn load_entry(path: &Path, siblings: bool) -> Result<Model, Vec<Problem>> {
     let model = load(path, siblings)?;
-    match model.size {
-        (None, None) => Ok(model),
-        (height, width) => {
-            let text = |n: Option<i64>| n.map_or("?".into(), |n| n.to_string());
-            let message =
-                format!("the input is fixed at {}×{}; images of every size must fit", text(height), text(width));
-            Err(vec![Problem::new("onnx_fixed_shape", message).at(&model.input).hint(
-                "Export with dynamic_axes={\"input\": {2: \"height\", 3: \"width\"}}, or dynamic_shapes for the new exporter.",
-            )])
-        }
+    match model.fixed("images of every size must fit") {
+        None => Ok(model),
+        Some(problem) => Err(vec![problem]),
     }
 }
 
@@ -133,6 +153,9 @@ pub fn vet(bytes: Vec<u8>) -> Result<Model, Vec<Problem>> {
 }
 
 fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) -> Result<Model, Vec<Problem>> {
+    if let Some(problem) = another_file(&bytes) {
+        return Err(vec![problem]);
+    }
     match weigh::fits(&bytes, MAX_DECODED_BYTES) {
         Some(true) => {}
         Some(false) => {
@@ -141,18 +164,11 @@ fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) 
                 Problem::new("onnx_too_large", message).hint("Store weights as raw bytes, as torch.onnx.export does."),
             ]);
         }
-        None => {
-            let message = "the file is no ONNX model: its bytes are not what onnx.proto describes";
-            return Err(vec![Problem::new("onnx_malformed", message)]);
-        }
+        None => return Err(vec![undecodable(&bytes, "")]),
     }
     let shared = Bytes::from(bytes);
-    let mut proto = ModelProto::decode(shared.clone()).map_err(|error| {
-        vec![
-            Problem::new("onnx_malformed", format!("not an ONNX file: {error}"))
-                .hint("Export with torch.onnx.export(model, …, \"model.onnx\"); a .pth checkpoint is no ONNX file."),
-        ]
-    })?;
+    let mut proto =
+        ModelProto::decode(shared.clone()).map_err(|error| vec![undecodable(&shared, &error.to_string())])?;
     vet::header(&proto).map_err(|p| vec![p])?;
     let had_external = external::merge(&mut proto, companions)?;
     let mut problems = vet::check(&proto);
@@ -162,23 +178,63 @@ fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) 
     }
     let (flat, places) = inline::flatten(&proto).map_err(|p| vec![p])?;
     problems = vet::flow(&flat, &places);
+    problems.extend(io::read_by_convolutions(&flat, &places));
+    if problems.is_empty() {
+        problems = types::check(&flat, &places, vet::opset(&proto));
+    }
     problems.truncate(MAX_PROBLEMS);
     if !problems.is_empty() {
         return Err(problems);
     }
     let bytes = if had_external { proto.encode_to_vec() } else { shared.to_vec() };
-    let (input, output) = vet::io_names(&flat);
+    let (input, output) = io::io_names(&flat);
     Ok(Model {
         bytes,
         opset: vet::opset(&proto),
         merged: had_external || unpacked,
         input,
         output,
-        size: vet::fixed_size(&flat),
+        size: io::fixed_size(&flat),
         flat,
         places,
         proto,
     })
+}
+
+/// What is wrong with a file that a decoder stops in; its own words are of its types.
+fn undecodable(bytes: &[u8], error: &str) -> Problem {
+    if sniff::changed_as_text(bytes) {
+        return Problem::new("onnx_malformed", sniff::AS_TEXT).hint(sniff::AS_TEXT_ADVICE);
+    }
+    Problem::new(
+        "onnx_malformed",
+        match error.contains("UTF-8") {
+            true => "a name in the model is not UTF-8",
+            false => "the file is no ONNX model: its bytes are not what onnx.proto describes",
+        },
+    )
+    .hint("Export with torch.onnx.export(model, …, \"model.onnx\"); a .pth checkpoint is no ONNX file.")
+}
+
+/// Another file under a model's name, or a part of one.
+fn another_file(bytes: &[u8]) -> Option<Problem> {
+    let malformed = |message: String| Problem::new("onnx_malformed", message);
+    match sniff::kind(bytes) {
+        Some(kind) if kind.words != "an ONNX model" => {
+            let problem = malformed(format!("{}, not an ONNX model", kind.words));
+            return Some(match kind.advice {
+                Some(advice) => problem.hint(advice),
+                None => problem,
+            });
+        }
+        _ => {}
+    }
+    if sniff::changed_as_text(bytes) {
+        return None;
+    }
+    let (here, whole) = weigh::cut_short(bytes)?;
+    let problem = malformed(format!("the file is cut short: {here} of at least {whole} bytes are here"));
+    Some(problem.hint("Copy or download the file again, and send it whole."))
 }
 
 fn read_limited(path: &Path) -> Result<Vec<u8>, Problem> {

@@ -2,12 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{IR_VERSIONS, MAX_NODES, OPSETS, Place, operators, tensors};
+use super::{IR_VERSIONS, MAX_NODES, OPSETS, Place, io, operators, tensors};
 use crate::{
-    onnx::proto::{
-        AttributeProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, tensor_proto::DataType,
-        tensor_shape_proto::dimension, type_proto,
-    },
+    onnx::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType},
     problem::{Problem, printable},
 };
 
@@ -84,7 +81,7 @@ pub fn check(model: &ModelProto) -> Vec<Problem> {
         }
         check_nodes(&function.node, &functions, &mut problems);
     }
-    problems.extend(check_io(graph));
+    problems.extend(io::check(graph));
     problems
 }
 
@@ -99,10 +96,8 @@ fn check_nodes(nodes: &[NodeProto], functions: &HashSet<(&str, &str)>, problems:
             problems.push(Problem::new("onnx_invalid_graph", message).at(label(node)));
         }
         let subgraph = node.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty());
-        if (!local && !known) || subgraph || trains(node) {
-            let name = if trains(node) {
-                format!("{} in training mode", node.op_type)
-            } else if standard(&node.domain) {
+        if (!local && !known) || subgraph {
+            let name = if standard(&node.domain) {
                 node.op_type.clone()
             } else {
                 format!("{}::{}", node.domain, node.op_type)
@@ -122,20 +117,58 @@ fn check_nodes(nodes: &[NodeProto], functions: &HashSet<(&str, &str)>, problems:
 fn hint_for(node: &NodeProto) -> &'static str {
     if node.domain.starts_with("com.microsoft") {
         "This file was saved by ONNX Runtime's optimiser: upload the model as exported, before optimisation."
-    } else if trains(node) {
-        "Call model.eval() before torch.onnx.export, and do not pass `training`."
+    } else if node.op_type.contains("Attention") {
+        "Its products are not counted: export with opset_version=17, where attention is MatMul, Softmax and MatMul."
     } else {
         "`upscore profile --operators` prints what is allowed; control flow, random and custom operators are not."
     }
 }
 
-/// Operators that behave as in training: random, or with statistics of the batch.
-fn trains(node: &NodeProto) -> bool {
-    let flag = |name: &str| node.attribute.iter().any(|a| a.name == name && a.i != 0);
-    match node.op_type.as_str() {
-        "Dropout" => node.input.get(2).is_some_and(|i| !i.is_empty()),
-        "BatchNormalization" => flag("training_mode"),
+/// Operators that behave as in training, random or with statistics of the batch: of a graph whose names are all known, since
+/// what an input holds decides and not that it is there.
+fn training(graph: &GraphProto, places: &[Place]) -> Vec<Problem> {
+    let stored = io::stored(graph);
+    let writers: HashMap<&str, &NodeProto> =
+        graph.node.iter().flat_map(|node| node.output.iter().map(move |name| (name.as_str(), node))).collect();
+    let trains = |node: &NodeProto| match node.op_type.as_str() {
+        "Dropout" => node.input.get(2).is_some_and(|mode| {
+            let mut name = mode.as_str();
+            while let Some(node) = writers.get(name).filter(|node| matches!(node.op_type.as_str(), "Identity" | "Cast"))
+            {
+                name = node.input.first().map(String::as_str).unwrap_or_default();
+            }
+            !name.is_empty() && stored.get(name).and_then(|tensor| truth(tensor)) != Some(false)
+        }),
+        "BatchNormalization" => node.attribute.iter().any(|a| a.name == "training_mode" && a.i != 0),
         _ => false,
+    };
+    let mut found: Vec<(&str, usize, &str)> = Vec::new();
+    for (node, place) in graph.node.iter().zip(places).filter(|(node, _)| trains(node)) {
+        match found.iter_mut().find(|(op, _, _)| *op == node.op_type) {
+            Some((_, times, _)) => *times += 1,
+            None => found.push((&node.op_type, 1, &place.label)),
+        }
+    }
+    let told = |(op, times, place): (&str, usize, &str)| {
+        let message = format!("the operator {op} in training mode is not allowed (used {times}×)");
+        Problem::new("onnx_op_not_allowed", message)
+            .at(place)
+            .hint("Call model.eval() before torch.onnx.export, and do not pass `training`.")
+    };
+    found.into_iter().map(told).collect()
+}
+
+/// The truth value, or number, of a stored tensor of one element.
+fn truth(tensor: &TensorProto) -> Option<bool> {
+    match DataType::try_from(tensor.data_type) {
+        Ok(DataType::Bool | DataType::Uint8 | DataType::Int8) => {
+            let value = tensor.raw_data.first().map(|&byte| i32::from(byte)).or(tensor.int32_data.first().copied());
+            value.map(|value| value != 0)
+        }
+        _ => match tensors::integers(tensor) {
+            Some(mut numbers) => numbers.next().map(|value| value != 0),
+            None => tensors::floats(tensor)?.next().map(|value| value != 0.0),
+        },
     }
 }
 
@@ -154,87 +187,6 @@ pub fn label(node: &NodeProto) -> String {
     }
 }
 
-/// The graph's inputs that are fed: old exporters list the initializers as inputs too.
-fn fed_inputs(graph: &GraphProto) -> Vec<&ValueInfoProto> {
-    let stored: HashSet<&str> = graph
-        .initializer
-        .iter()
-        .map(|t| t.name.as_str())
-        .chain(graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref()).map(|v| v.name.as_str()))
-        .collect();
-    graph.input.iter().filter(|i| !stored.contains(i.name.as_str())).collect()
-}
-
-/// Names of the image input and output of a vetted graph.
-pub fn io_names(graph: &GraphProto) -> (String, String) {
-    let name = |v: Option<&ValueInfoProto>| v.map(|v| v.name.clone()).unwrap_or_default();
-    (name(fed_inputs(graph).first().copied()), name(graph.output.first()))
-}
-
-fn check_io(graph: &GraphProto) -> Vec<Problem> {
-    let inputs = fed_inputs(graph);
-    let bad = |message: String| {
-        Problem::new("onnx_bad_io", message).hint(
-            "Expected is one input, float32 [N, 3, H, W] with free H and W, and one output, float32 [N, 3, s·H, s·W].",
-        )
-    };
-    let mut problems = Vec::new();
-    for (what, found) in [("input", &inputs), ("output", &graph.output.iter().collect())] {
-        let [value] = found.as_slice() else {
-            let names: Vec<String> = found.iter().take(5).map(|v| printable(&v.name)).collect();
-            problems.push(bad(format!("{} {what}s instead of one: {}", found.len(), names.join(", "))));
-            continue;
-        };
-        match describe(value.r#type.as_ref()) {
-            Err(found) => problems.push(bad(format!("the {what} is {found}, expected is float32")).at(&value.name)),
-            Ok(None) => {}
-            Ok(Some(dims)) if dims.len() != 4 || dims[1].is_some_and(|c| c != 3) || dims[0].is_some_and(|n| n != 1) => {
-                let message = format!("the {what} is float32 {}, expected is [N, 3, H, W]", shape_text(&dims));
-                problems.push(bad(message).at(&value.name));
-            }
-            Ok(Some(_)) => {}
-        }
-    }
-    problems
-}
-
-/// Height and width of the input, where the file fixes them.
-pub fn fixed_size(graph: &GraphProto) -> (Option<i64>, Option<i64>) {
-    let dims = fed_inputs(graph).first().and_then(|i| describe(i.r#type.as_ref()).ok().flatten());
-    match dims.as_deref() {
-        Some([_, _, height, width]) => (*height, *width),
-        _ => (None, None),
-    }
-}
-
-type Dims = Vec<Option<i64>>;
-
-/// The dimensions of a float32 tensor (`None`: undeclared); anything else as words.
-fn describe(kind: Option<&TypeProto>) -> Result<Option<Dims>, String> {
-    let Some(value) = kind.and_then(|k| k.value.as_ref()) else { return Ok(None) };
-    let type_proto::Value::TensorType(tensor) = value else { return Err("no tensor".into()) };
-    let dims = tensor.shape.as_ref().map(|s| {
-        s.dim
-            .iter()
-            .map(|d| match &d.value {
-                // Some tools write -1 where they mean any size, and ONNX Runtime takes it so.
-                Some(dimension::Value::DimValue(n)) if *n >= 0 => Some(*n),
-                _ => None,
-            })
-            .collect::<Dims>()
-    });
-    if tensor.elem_type != DataType::Float as i32 {
-        let name = DataType::try_from(tensor.elem_type).map_or("unknown", |t| t.as_str_name()).to_ascii_lowercase();
-        return Err(format!("{name} {}", dims.map(|d| shape_text(&d)).unwrap_or_default()).trim_end().to_owned());
-    }
-    Ok(dims)
-}
-
-fn shape_text(dims: &[Option<i64>]) -> String {
-    let dims: Vec<String> = dims.iter().map(|d| d.map_or("?".into(), |n| n.to_string())).collect();
-    format!("[{}]", dims.join(", "))
-}
-
 /// The walk over the expanded graph: every name is written once and before it is read, and the output depends on the
 /// input's pixels.
 pub fn flow(graph: &GraphProto, places: &[Place]) -> Vec<Problem> {
@@ -248,12 +200,13 @@ pub fn flow(graph: &GraphProto, places: &[Place]) -> Vec<Problem> {
             problems.push(invalid("stored twice".into(), &tensor.name));
         }
     }
-    for input in fed_inputs(graph) {
+    for input in io::fed_inputs(graph) {
         known.insert(&input.name, true);
     }
     if graph.node.len() as u64 > MAX_NODES {
         return vec![too_many(graph.node.len() as u64)];
     }
+    problems.extend(training(graph, places));
     for (node, Place { label: place, .. }) in graph.node.iter().zip(places) {
         let mut depends = false;
         for name in node.input.iter().filter(|n| !n.is_empty()) {

@@ -119,6 +119,29 @@ pub fn fits(file: &[u8], most: u64) -> Option<bool> {
     }
 }
 
+/// Bytes that are here, and that there are at least, of a model whose last part ends behind the file.
+pub fn cut_short(file: &[u8]) -> Option<(u64, u64)> {
+    let mut rest = file;
+    while !rest.is_empty() {
+        let key = varint(&mut rest).ok()?;
+        let known = matches!(key >> 3, 1..=8 | 14 | 20 | 25 | 26);
+        match key & 7 {
+            0 if known => _ = varint(&mut rest).ok()?,
+            2 if known => {
+                let length = varint(&mut rest).ok()?;
+                let behind = (file.len() - rest.len()) as u64;
+                // Twice the largest model: no length that anybody meant.
+                if length > rest.len() as u64 && length <= super::MAX_MODEL_BYTES * 2 {
+                    return Some((file.len() as u64, behind + length));
+                }
+                skip(&mut rest, length).ok()?;
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
 /// Why a walk ends early.
 enum Stop {
     Full,

@@ -55,22 +55,37 @@ impl std::fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// An untrusted name made safe for a log line, a message or a page: control and bidirectional characters escaped, cut to
-/// 80 characters.
+/// An untrusted name made safe for a log line, a message or a page: what cannot be seen is shown, by its number or, at either
+/// end, a blank as `␣`; cut to 80 characters.
 pub fn printable(name: &str) -> String {
     const LIMIT: usize = 80;
+    let inner = name.trim_start_matches(' ');
+    let leading = name.len() - inner.len();
+    let inner = inner.trim_end_matches(' ');
+    let trailing = name.len() - inner.len() - leading;
+    let shown = std::iter::repeat_n('␣', leading).chain(inner.chars()).chain(std::iter::repeat_n('␣', trailing));
     let mut out = String::new();
-    for (i, c) in name.chars().enumerate() {
+    for (i, c) in shown.enumerate() {
         if i == LIMIT {
             out.push('…');
             break;
         }
-        let bidi = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || bidi {
+        if is_hidden(c) || is_invisible(c) {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);
         }
     }
     out
+}
+
+/// A character that changes how others are shown, or ends a line.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A character of no width, or a blank that looks like another.
+fn is_invisible(c: char) -> bool {
+    let blank = c.is_whitespace() && !matches!(c, ' ' | '\u{3000}');
+    blank || matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}')
 }

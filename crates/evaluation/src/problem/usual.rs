@@ -37,6 +37,9 @@ pub fn hint(code: &str) -> Option<&'static str> {
         "output_ignores_input" => "Export the network itself: what it gives must come from the image.",
         "output_shape" => "The output must be exactly scale times as high and wide as the input, at every size.",
         "output_not_finite" => "Try the range that the network expects, 0…1 or 0…255, and check its weights.",
+        "output_range" => {
+            "Let the network give the range that it takes: divide its output by 255, or multiply, before you export."
+        }
         "runtime_error" => "`upscore check` runs it at every size of the phase before you upload.",
         "model_crashed_runtime" => {
             "Export it another way, e.g. with another opset_version, and try it with `upscore check`."

@@ -15,11 +15,14 @@ use std::{
 
 use anyhow::Context;
 
-use crate::problem::{Problem, printable};
+use crate::{
+    problem::{Problem, printable},
+    sniff,
+};
 
 /// Either the archive is at fault, or our disk.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Theirs(Problem),
     Ours(anyhow::Error),
 }
@@ -38,7 +41,7 @@ impl From<Problem> for Fault {
 
 /// One line of the central directory.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// As stored.
     pub raw_name: Vec<u8>,
     /// For a person and for pairing: not validated, never a path to write to.
@@ -61,6 +64,36 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Refuses what cannot be unpacked here: a password, or another method than stored and Deflate.
+    pub fn readable(&self) -> Result<(), Problem> {
+        if self.encrypted {
+            return Err(Problem::new("zip_encrypted", "the archive is password-protected").at(&self.name));
+        }
+        let method = match self.method {
+            0 | 8 => return Ok(()),
+            9 => "Deflate64",
+            12 => "bzip2",
+            14 => "LZMA",
+            93 => "Zstandard",
+            95 => "XZ",
+            98 => "PPMd",
+            99 => "AES encryption",
+            _ => "an unknown one",
+        };
+        let message = format!("packed by method {} ({method}); stored and Deflate are read", self.method);
+        let problem = Problem::new("zip_method", message).at(&self.name);
+        Err(match self.method {
+            9 => problem.hint(
+                "Windows Explorer packs so above 2 GB: use 7-Zip, or `python -m zipfile -c new.zip FOLDER`, which take Deflate.",
+            ),
+            _ => problem,
+        })
+    }
+
+    pub fn is_folder(&self) -> bool {
+        self.mode & 0o170_000 == 0o040_000 || self.name.ends_with(['/', '\\'])
+    }
+
     /// Whether what was unpacked is what the list says: so many bytes, with this checksum.
     fn check(&self, bytes: u64, crc: u32) -> Result<(), Fault> {
         if bytes != self.size {
@@ -77,7 +110,7 @@ impl Entry {
 }
 
 #[derive(Debug)]
-pub(super) struct Archive {
+pub(crate) struct Archive {
     file: File,
     pub entries: Vec<Entry>,
     /// Where the central directory begins: entries lie before it.
@@ -95,6 +128,11 @@ const CENTRAL_LEN: usize = 46;
 const LOCAL: [u8; 4] = *b"PK\x03\x04";
 const LOCAL_LEN: usize = 30;
 
+/// How much of a broken archive is looked at for what a transfer made of it.
+const MANGLED: u64 = 1 << 20;
+/// What may follow the end record: line ends and fillings that a transfer adds, and that belong to nothing.
+const BLANKS: [u8; 6] = *b"\r\n\t \0\x1a";
+
 /// The list of an honest archive of 100,000 entries with long names stays below.
 const MAX_DIRECTORY: u64 = 16 << 20;
 
@@ -102,23 +140,22 @@ impl Archive {
     /// Reads the list; no entry's bytes. Codes: `zip_malformed`, `zip_too_many_entries`, `zip_overlap`.
     pub fn open(path: &Path, max_entries: u64) -> Result<Archive, Fault> {
         let file = File::open(path).with_context(|| format!("opening {}", path.display())).map_err(Fault::Ours)?;
-        let len = file.metadata()?.len();
-        let end = find_end(&file, len)?;
-        // Both are tested on the claim, before the list is read.
-        if end.size > MAX_DIRECTORY || end.count.saturating_mul(CENTRAL_LEN as u64) > end.size {
-            let message = format!("the archive claims {} entries in a list of {} bytes", end.count, end.size);
-            return Err(malformed(message));
+        match read_list(&file, max_entries) {
+            Ok((entries, directory)) => {
+                let mut archive = Archive { file, entries, directory };
+                archive.locate()?;
+                Ok(archive)
+            }
+            Err(Fault::Theirs(problem)) if problem.code == "zip_malformed" => {
+                let mut head = Vec::new();
+                (&file).take(MANGLED).read_to_end(&mut head)?;
+                Err(match head.starts_with(b"PK") && sniff::changed_as_text(&head) {
+                    true => Problem::new("zip_malformed", sniff::AS_TEXT).hint(sniff::AS_TEXT_ADVICE).into(),
+                    false => problem.into(),
+                })
+            }
+            Err(fault) => Err(fault),
         }
-        if end.count > max_entries {
-            let message = format!("the archive holds {} entries, at most {max_entries} are allowed", end.count);
-            return Err(Problem::new("zip_too_many_entries", message).into());
-        }
-        let mut list = vec![0; end.size as usize];
-        file.read_exact_at(&mut list, end.start)?;
-        let entries = parse_list(&list, end.count)?;
-        let mut archive = Archive { file, entries, directory: end.start };
-        archive.locate()?;
-        Ok(archive)
     }
 
     /// Finds each entry's bytes, and whether its local header agrees with the list.
@@ -143,7 +180,7 @@ impl Archive {
                 return Err(outside());
             }
             self.file.read_exact_at(&mut name, name_at)?;
-            if name != entry.raw_name {
+            if !one_meaning(&name, &entry.raw_name) {
                 disagreement = Some(disagrees("and the entry itself give different names"));
             } else if u16_at(&head, 8) != entry.method {
                 disagreement = Some(disagrees("and the entry itself give different compression methods"));
@@ -230,6 +267,15 @@ impl Read for Window<'_> {
     }
 }
 
+/// Whether an entry's two names can only mean one file: the same but for the slash, or for how letters outside of ASCII are
+/// encoded. Images are paired by what is ASCII, and by the list's name only.
+fn one_meaning(a: &[u8], b: &[u8]) -> bool {
+    let parts = |name| <[u8]>::split(name, |byte| matches!(byte, b'/' | b'\\'));
+    a == b
+        || parts(a).count() == parts(b).count()
+            && parts(a).zip(parts(b)).all(|(a, b)| a == b || !a.is_ascii() && !b.is_ascii())
+}
+
 fn unpacking(e: io::Error, entry: &Entry) -> Fault {
     if e.raw_os_error().is_some() {
         return e.into();
@@ -242,6 +288,23 @@ fn malformed(message: impl Into<String>) -> Fault {
     Problem::new("zip_malformed", message).into()
 }
 
+/// The entries that the list names, and where the list begins.
+fn read_list(file: &File, max_entries: u64) -> Result<(Vec<Entry>, u64), Fault> {
+    let end = find_end(file, file.metadata()?.len())?;
+    // Both are tested on the claim, before the list is read.
+    if end.size > MAX_DIRECTORY || end.count.saturating_mul(CENTRAL_LEN as u64) > end.size {
+        let message = format!("the archive claims {} entries in a list of {} bytes", end.count, end.size);
+        return Err(malformed(message));
+    }
+    if end.count > max_entries {
+        let message = format!("the archive holds {} entries, at most {max_entries} are allowed", end.count);
+        return Err(Problem::new("zip_too_many_entries", message).into());
+    }
+    let mut list = vec![0; end.size as usize];
+    file.read_exact_at(&mut list, end.start)?;
+    Ok((parse_list(&list, end.count)?, end.start))
+}
+
 /// What an end record says of the list: where it begins, its length, and its entries.
 struct End {
     start: u64,
@@ -249,17 +312,23 @@ struct End {
     count: u64,
 }
 
-/// Finds the one end record that closes the file exactly. None, two, or bytes that belong to nothing are refused.
+/// Finds the one end record that closes the file, blanks apart. None, two, or bytes that belong to nothing are refused.
 fn find_end(file: &File, len: u64) -> Result<End, Fault> {
     let mut tail = vec![0; len.min((END_LEN + usize::from(u16::MAX)) as u64) as usize];
     let tail_at = len - tail.len() as u64;
     file.read_exact_at(&mut tail, tail_at)?;
 
-    let closes =
-        |i: &usize| tail[*i..].starts_with(&END) && i + END_LEN + usize::from(u16_at(&tail, i + 20)) == tail.len();
-    let mut ends = (0..(tail.len() + 1).saturating_sub(END_LEN)).filter(closes);
+    let records: Vec<usize> =
+        (0..(tail.len() + 1).saturating_sub(END_LEN)).filter(|&i| tail[i..].starts_with(&END)).collect();
+    // What follows the record and its comment.
+    let behind = |i: usize| tail.get(i + END_LEN + usize::from(u16_at(&tail, i + 20))..);
+    let blank = |rest: &[u8]| rest.iter().all(|byte| BLANKS.contains(byte));
+    let mut ends = records.iter().copied().filter(|&i| behind(i).is_some_and(blank));
     let Some(at) = ends.next() else {
-        return Err(no_end(file, len));
+        return Err(match records.last().and_then(|&i| behind(i)) {
+            Some(rest) => malformed(format!("{} bytes follow the archive's end", rest.len())),
+            None => no_end(file, len),
+        });
     };
     if ends.next().is_some() {
         return Err(malformed("the archive has two end records: it holds a second archive in its comment"));
@@ -288,9 +357,16 @@ fn find_end(file: &File, len: u64) -> Result<End, Fault> {
     match end.start.checked_add(end.size) {
         Some(stop) if stop == end_at => Ok(end),
         Some(stop) if stop < end_at => {
-            Err(malformed("there are bytes before the archive, or between its list and its end record"))
+            let gap = end_at - stop;
+            let mut mark = [0; 4];
+            file.read_exact_at(&mut mark, end.start + gap)?;
+            Err(malformed(match mark == CENTRAL {
+                true => format!("{gap} bytes stand before the archive"),
+                false => format!("{gap} bytes stand between the archive's list and its end record"),
+            }))
         }
-        _ => Err(malformed("the archive's end record points outside the archive")),
+        Some(stop) => Err(malformed(format!("{} bytes of the archive are missing", stop - end_at))),
+        None => Err(malformed("the archive's end record points outside the archive")),
     }
 }
 
@@ -316,18 +392,17 @@ fn find_end64(file: &File, end_at: u64) -> Result<Option<u64>, Fault> {
 
 /// Why a file without an end record is no zip, as far as its first bytes tell.
 fn no_end(file: &File, len: u64) -> Fault {
-    let mut head = [0; 8];
+    let mut head = vec![0; sniff::HEAD];
     let got = file.read_at(&mut head, 0).unwrap_or(0);
-    let message = match &head[..got] {
-        [] => "the file is empty".into(),
-        [b'P', b'K', 3, 4, ..] => format!("the archive's end is missing after {len} bytes: the upload was cut short?"),
-        [0x1f, 0x8b, ..] => "a gzip file (.tar.gz?), not a zip".into(),
-        [b'7', b'z', 0xbc, 0xaf, ..] => "a 7z archive, not a zip".into(),
-        [b'R', b'a', b'r', b'!', ..] => "a RAR archive, not a zip".into(),
-        [0x89, b'P', b'N', b'G', ..] => "a PNG image, not a zip".into(),
-        _ => "not a zip archive".to_string(),
+    let head = &head[..got];
+    let (message, advice) = match sniff::kind(head) {
+        _ if head.starts_with(&LOCAL) => {
+            (format!("the archive's end is missing after {len} bytes: the upload was cut short?"), None)
+        }
+        Some(kind) => (format!("{}, not a zip archive", kind.words), kind.advice),
+        None => ("not a zip archive".to_owned(), None),
     };
-    Problem::new("zip_malformed", message).hint("Upload a .zip file with the result images.").into()
+    Problem::new("zip_malformed", message).hint(advice.unwrap_or("Upload a .zip file.")).into()
 }
 
 fn parse_list(list: &[u8], count: u64) -> Result<Vec<Entry>, Fault> {
@@ -339,8 +414,12 @@ fn parse_list(list: &[u8], count: u64) -> Result<Vec<Entry>, Fault> {
         let [name, extra, comment] = [28, 30, 32].map(|at| usize::from(u16_at(head, at)));
         let record = rest.get(..CENTRAL_LEN + name + extra + comment).ok_or_else(broken)?;
         let raw_name = &record[CENTRAL_LEN..][..name];
-        let (name, bad_utf8) = decode_name(raw_name, u16_at(head, 8) & 1 << 11 != 0);
-        let sizes = Sizes::read(head, &record[CENTRAL_LEN + raw_name.len()..][..extra]).ok_or_else(broken)?;
+        let extra = &record[CENTRAL_LEN + raw_name.len()..][..extra];
+        let (name, bad_utf8) = match unicode_path(raw_name, extra) {
+            Some(name) => (name, false),
+            None => decode_name(raw_name, u16_at(head, 8) & 1 << 11 != 0),
+        };
+        let sizes = Sizes::read(head, extra).ok_or_else(broken)?;
         entries.push(Entry {
             raw_name: raw_name.to_vec(),
             name,
@@ -392,6 +471,22 @@ impl Sizes {
         };
         Some(Sizes { size: widen(size)?, packed: widen(packed)?, header: widen(header)? })
     }
+}
+
+/// The name in UTF-8 that Info-ZIP's tools put beside one in an old code page, where it belongs to that name.
+fn unicode_path(raw_name: &[u8], mut extra: &[u8]) -> Option<String> {
+    while extra.len() >= 4 {
+        let field = extra.get(4..4 + usize::from(u16_at(extra, 2)))?;
+        if u16_at(extra, 0) == 0x7075 {
+            let (head, name) = field.split_at_checked(5)?;
+            let mut crc = flate2::Crc::new();
+            crc.update(raw_name);
+            let name = std::str::from_utf8(name).ok()?;
+            return (head[0] == 1 && u32_at(head, 1) == crc.sum()).then(|| name.to_owned());
+        }
+        extra = &extra[4 + field.len()..];
+    }
+    None
 }
 
 /// A name's characters, and whether it is flagged as UTF-8 and is none. Without the flag it may be in any code page;

@@ -7,7 +7,7 @@ use zip::{ZipArchive, ZipWriter};
 
 use super::{
     archive::{Archive, Fault},
-    ours_apart,
+    names, ours_apart,
 };
 use crate::problem::Problem;
 
@@ -36,10 +36,9 @@ fn halves(path: &Path) -> Result<Vec<Half>, Fault> {
         return Err(Problem::new("zip_malformed", "two entries of the archive have the same name").into());
     }
     let half = |name: &str| {
-        let name = name.to_lowercase();
-        let apple = name.contains("__macosx") || name.rsplit(['/', '\\']).next().is_some_and(|n| n.starts_with("._"));
-        let is_model = name.ends_with(".onnx") || name.ends_with(".data");
-        if is_model && !apple { Half::Model } else { Half::Results }
+        let lower = name.trim().to_lowercase();
+        let is_model = lower.ends_with(".onnx") || lower.ends_with(".data");
+        if is_model && !names::is_junk(name) { Half::Model } else { Half::Results }
     };
     Ok(archive.entries.iter().map(|entry| half(&entry.name)).collect())
 }

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::{
     Expected,
     archive::{Archive, Entry},
 };
-use crate::problem::{Problem, printable};
+use crate::problem::{Problem, is_hidden, printable};
 
 /// Longer than any honest path, in bytes.
 const MAX_NAME: usize = 512;
@@ -14,7 +16,7 @@ const MAX_NAME: usize = 512;
 const LISTED: usize = 5;
 
 /// Refuses names that point elsewhere or cannot be shown, and entries that are neither a file nor a folder.
-pub(super) fn safe(entry: &Entry) -> Result<(), Problem> {
+pub(crate) fn safe(entry: &Entry) -> Result<(), Problem> {
     let name = &entry.name;
     let bad = |message: &str| Err(Problem::new("zip_bad_name", message).at(name));
     if entry.bad_utf8 {
@@ -26,7 +28,11 @@ pub(super) fn safe(entry: &Entry) -> Result<(), Problem> {
     if name.is_empty() {
         return bad("an entry has no name");
     }
-    if name.chars().any(needs_escape) {
+    if let Some(readable) = utf16(&entry.raw_name) {
+        let problem = Problem::new("zip_bad_name", "the name is stored as UTF-16, which no zip has").at(readable);
+        return Err(problem.hint("Make the zip with another tool, e.g. `python -m zipfile -c new.zip FOLDER`."));
+    }
+    if name.chars().any(is_hidden) {
         return bad("the name holds control or text-direction characters");
     }
     let drive = matches!(entry.raw_name.as_slice(), [letter, b':', ..] if letter.is_ascii_alphabetic());
@@ -46,24 +52,49 @@ pub(super) fn safe(entry: &Entry) -> Result<(), Problem> {
     Ok(())
 }
 
-fn needs_escape(c: char) -> bool {
-    let mut utf8 = [0; 4];
-    let c = c.encode_utf8(&mut utf8);
-    printable(c) != *c
+/// A name of two bytes a letter, every other one of them 0.
+fn utf16(raw: &[u8]) -> Option<String> {
+    let (pairs, rest) = raw.as_chunks::<2>();
+    let plain = |at: usize| pairs.len() > 1 && rest.is_empty() && pairs.iter().all(|p| p[at] != 0 && p[1 - at] == 0);
+    let unit = match (plain(0), plain(1)) {
+        (true, _) => u16::from_le_bytes,
+        (_, true) => u16::from_be_bytes,
+        _ => return None,
+    };
+    String::from_utf16(&pairs.iter().map(|&pair| unit(pair)).collect::<Vec<_>>()).ok()
 }
 
 /// The parts of a path. Old Windows zippers write backslashes.
-pub(super) fn parts(name: &str) -> impl DoubleEndedIterator<Item = &str> {
+pub(crate) fn parts(name: &str) -> impl DoubleEndedIterator<Item = &str> {
     name.split(['/', '\\'])
 }
 
-/// What operating systems leave in an archive unasked.
-pub(super) fn is_junk(name: &str) -> bool {
-    let file = parts(name).next_back().unwrap_or_default();
-    let junk = ["", ".DS_Store", "Thumbs.db", "desktop.ini"];
-    parts(name).any(|part| part.eq_ignore_ascii_case("__MACOSX"))
-        || file.starts_with("._")
-        || junk.iter().any(|junk| file.eq_ignore_ascii_case(junk))
+/// What operating systems and editors leave in an archive unasked; of what is hidden, everything.
+pub(crate) fn is_junk(name: &str) -> bool {
+    const FOLDERS: [&str; 5] = ["__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information"];
+    const FILES: [&str; 4] = ["", "Thumbs.db", "ehthumbs.db", "desktop.ini"];
+    let is = |part: &str, names: &[&str]| names.iter().any(|name| part.eq_ignore_ascii_case(name));
+    let hidden = |part: &str| part.starts_with('.') && !matches!(part, "." | "..");
+    parts(name).any(|part| hidden(part) || is(part, &FOLDERS))
+        || is(parts(name).next_back().unwrap_or_default(), &FILES)
+}
+
+/// A name as it is compared: one case, one way to write an accent, no blanks round it.
+fn plain(name: &str) -> String {
+    name.trim().nfc().collect::<String>().to_lowercase()
+}
+
+/// What is in a zip in place of images: another archive, a model.
+fn instead(name: &str) -> Option<&'static str> {
+    let name = plain(name);
+    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    if ends(&[".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".xz", ".bz2"]) {
+        Some("another archive")
+    } else if ends(&[".onnx", ".onnx.data", ".pth", ".pt", ".ckpt", ".safetensors"]) {
+        Some("a model")
+    } else {
+        None
+    }
 }
 
 /// What the entries of an archive are, as indices into [`Archive::entries`].
@@ -80,21 +111,20 @@ impl Contents {
     pub fn sort(archive: &Archive, expected: &[Expected], scale: u32) -> Contents {
         let mut ids = HashMap::new();
         for (i, image) in expected.iter().enumerate() {
-            ids.entry(format!("{}x{scale}", image.name).to_lowercase()).or_insert(i);
+            ids.entry(plain(&format!("{}x{scale}", image.name))).or_insert(i);
         }
         // An id's own name wins over another's with the scale.
-        ids.extend(expected.iter().enumerate().map(|(i, image)| (image.name.to_lowercase(), i)));
+        ids.extend(expected.iter().enumerate().map(|(i, image)| (plain(&image.name), i)));
 
         let mut contents = Contents { images: vec![Vec::new(); expected.len()], readme: None, problems: Vec::new() };
         let mut unexpected: Vec<&str> = Vec::new();
         for (index, entry) in archive.entries.iter().enumerate() {
-            let file = parts(&entry.name).next_back().unwrap_or_default().to_lowercase();
-            let is_folder = entry.mode & 0o170_000 == 0o040_000;
-            if is_folder || is_junk(&entry.name) {
+            let file = plain(parts(&entry.name).next_back().unwrap_or_default());
+            if entry.is_folder() || is_junk(&entry.name) {
                 continue;
             } else if file == "readme.txt" {
                 contents.readme.get_or_insert(index);
-            } else if let Some(&image) = file.strip_suffix(".png").and_then(|id| ids.get(id)) {
+            } else if let Some(&image) = file.strip_suffix(".png").and_then(|id| ids.get(id.trim_end())) {
                 contents.images[image].push(index);
             } else {
                 unexpected.push(&entry.name);
@@ -112,6 +142,18 @@ impl Contents {
             .filter(|(found, _)| found.is_empty())
             .map(|(_, image)| image.name.as_str())
             .collect();
+        let none = missing.len() == expected.len();
+        let other = unexpected.first().and_then(|name| instead(name));
+        if let (true, Some(other)) = (none && unexpected.iter().all(|name| instead(name) == other), other) {
+            let message =
+                format!("none of the {} images is here; the zip holds {other} in their place", expected.len());
+            let problem = Problem::new("missing_image", message).at(listed(unexpected.iter().copied()));
+            contents.problems.push(match other {
+                "a model" => problem.hint("Send the images' zip as results, and the .onnx file as model."),
+                _ => problem.hint("Unpack it once, and send a zip of the images themselves."),
+            });
+            return contents;
+        }
         if !missing.is_empty() {
             let (found, all) = (expected.len() - missing.len(), expected.len());
             let message = format!("{found} of {all} images found; missing: {}", listed(missing.iter().copied()));
@@ -136,7 +178,7 @@ impl Contents {
 }
 
 /// The first few names, and how many more there are.
-fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+pub(crate) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = names.len().saturating_sub(LISTED);
     let mut text = names.take(LISTED).map(printable).collect::<Vec<_>>().join(", ");
     if more > 0 {

@@ -65,10 +65,10 @@ fn heads(zip: &Path, entries: u64, count: usize, wanted: impl Fn(&str) -> bool) 
     for entry in &archive.entries {
         names::safe(entry)?;
         let path = plain(entry);
-        if names::is_junk(&entry.name) || entry.name.ends_with('/') || !wanted(&path.to_string_lossy()) {
+        if names::is_junk(&entry.name) || entry.is_folder() || !wanted(&path.to_string_lossy()) {
             continue;
         }
-        readable(entry)?;
+        entry.readable()?;
         heads.push((path, archive.read_prefix(entry, count)?));
     }
     Ok(heads)
@@ -79,17 +79,6 @@ fn plain(entry: &Entry) -> PathBuf {
     names::parts(&entry.name).filter(|part| !matches!(*part, "" | ".")).collect()
 }
 
-fn readable(entry: &Entry) -> Result<(), Problem> {
-    if entry.encrypted {
-        return Err(Problem::new("zip_encrypted", "the archive is password-protected").at(&entry.name));
-    }
-    if !matches!(entry.method, 0 | 8) {
-        let message = format!("packed by method {}; stored and Deflate are read", entry.method);
-        return Err(Problem::new("zip_method", message).at(&entry.name));
-    }
-    Ok(())
-}
-
 fn unpack_into(zip: &Path, to: &Path, room: Room, wanted: impl Fn(&str) -> bool) -> Result<Unpacked, Fault> {
     let archive = Archive::open(zip, room.entries)?;
     let mut unpacked = Unpacked::default();
@@ -98,8 +87,8 @@ fn unpack_into(zip: &Path, to: &Path, room: Room, wanted: impl Fn(&str) -> bool)
     let mut total = 0u64;
     for entry in &archive.entries {
         names::safe(entry)?;
-        if names::is_junk(&entry.name) || entry.name.ends_with('/') {
-            unpacked.left += usize::from(!entry.name.ends_with('/'));
+        if names::is_junk(&entry.name) || entry.is_folder() {
+            unpacked.left += usize::from(!entry.is_folder());
             continue;
         }
         let path = plain(entry);
@@ -113,7 +102,7 @@ fn unpack_into(zip: &Path, to: &Path, room: Room, wanted: impl Fn(&str) -> bool)
             let message = format!("the archive unpacks to more than {} bytes", room.bytes);
             return Err(Problem::new("zip_too_large_unpacked", message).into());
         }
-        readable(entry)?;
+        entry.readable()?;
         if chosen.insert(path, entry).is_some() {
             unpacked.twice.insert(shown);
         }

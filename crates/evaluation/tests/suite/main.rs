@@ -2,6 +2,8 @@
 
 mod amplified;
 mod cost;
+mod foreign;
+mod inputs;
 mod networks;
 mod reproduction;
 mod sandbox;

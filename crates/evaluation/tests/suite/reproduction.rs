@@ -107,3 +107,34 @@ fn a_black_image_does_not_decide_the_input_range() {
     let reproduction = examined(&job).reproduction;
     assert_eq!((reproduction.verdict, reproduction.input_range), (Verdict::Reproduced, 255));
 }
+
+/// A network that takes 0…1 and gives 0…255, or the reverse: said in words, and not only that the images differ.
+#[test]
+fn a_range_that_changes_on_the_way_is_said() {
+    for (factor, words) in [(255.0, "takes 0…1 and gives 0…255"), (1.0 / 255.0, "takes 0…255 and gives 0…1")] {
+        let mut g = GraphBuilder::new(1);
+        let x = g.input();
+        // Far from linear, so that no other range fits.
+        let level = g.scalar(if factor > 1.0 { 1.0 } else { 1.0 / 255.0 });
+        let unit = g.mul(x, level);
+        let square = g.mul(unit, unit);
+        let scale = g.scalar(if factor > 1.0 { 255.0 } else { 1.0 });
+        let y = g.mul(square, scale);
+        let y = g.resize(y, 4.0, Interpolation::Nearest);
+        let model = g.build(y);
+        let lr = Rgb8 { width: 24, height: 16, data: (0..24 * 16 * 3u32).map(|i| (i * 7 % 256) as u8).collect() };
+        let at = |i: usize| {
+            let (y, x, c) = (i / 288, i / 3 % 96, i % 3);
+            let v = f32::from(lr.data[y / 4 * 72 + x / 4 * 3 + c]) / 255.0;
+            (v * v * 255.0).round_ties_even() as u8
+        };
+        let made =
+            encode_png(&Rgb8 { width: 96, height: 64, data: (0..96 * 64 * 3).map(at).collect() }).expect("a PNG");
+        let images = [("0901", encode_png(&lr).expect("a PNG"), files::png(96, 64, 1))];
+        let (_folder, job) = case(&model, &images, &files::zipped(&[("0901.png", &made)]));
+        let refused =
+            examine(&job, &|_| (), Arc::new(AtomicBool::new(false))).expect("not our fault").expect_err(words);
+        assert_eq!(refused[0].code, "output_range");
+        assert!(refused[0].message.contains(words), "{refused:?}");
+    }
+}
