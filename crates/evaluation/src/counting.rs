@@ -85,7 +85,7 @@ pub fn count_model(
     drop(counted);
     let mut refusal = None;
     let mut sizes = vec![[COUNTED.0, COUNTED.1]];
-    let mut windows: Vec<u32> = (1..=LARGEST_WINDOW).collect();
+    let mut paddings = Padding::all();
     for (i, size) in used.iter().chain(&tried).enumerate() {
         report(1 + i as u32, total);
         let here = match shapes(runner, model, size) {
@@ -98,8 +98,8 @@ pub fn count_model(
         };
         sizes.push([size.height, size.width]);
         let here = cost::count(model, &here, size.height, size.width)?;
-        same_cost_per_pixel(&count.cost, &here.cost, &mut windows)?;
-        same_work_per_pixel(model, &count, &here, &mut windows)?;
+        same_cost_per_pixel(model, &count, &here, &mut paddings)?;
+        same_work_per_pixel(model, &count, &here, &mut paddings)?;
         all_counted(&here, 1.0 + 2.0 * COST_TOLERANCE)?;
     }
     report(total, total);
@@ -196,11 +196,55 @@ pub(super) fn named(model: &Model, fault: Fault) -> Fault {
     })
 }
 
-/// Refuses another cost per pixel than at the counted size. `windows` are those that explain every size so far: a network that
-/// pads the picture to a multiple of one costs more by up to what that adds, here or at the counted size (256 is no multiple
-/// of 12 or 22).
-fn same_cost_per_pixel(reference: &Cost, here: &Cost, windows: &mut Vec<u32>) -> Result<(), Problem> {
-    let figures = |cost: &Cost| {
+/// A way to pad the picture that explains the cost of every size so far: to a multiple of a window, all of the network or a
+/// part of it. 256 is no multiple of 12 or 22, so padding may cost more here or at the counted size.
+struct Padding {
+    window: u64,
+    /// A whole window is added where the size is a multiple already.
+    always: bool,
+    /// What share of each figure is of padded nodes: least and most.
+    shares: [(f64, f64); FIGURES],
+}
+
+/// Figures per pixel that are compared.
+const FIGURES: usize = 4;
+
+impl Padding {
+    fn all() -> Vec<Padding> {
+        let windows = (1..=u64::from(LARGEST_WINDOW)).flat_map(|window| [(window, false), (window, true)]);
+        windows.map(|(window, always)| Padding { window, always, shares: [(0.0, 1.0); FIGURES] }).collect()
+    }
+
+    /// How many times the pixels per pixel of the reference a padded node sees here.
+    fn more(&self, reference: &Cost, here: &Cost) -> f64 {
+        let padded = |cost: &Cost| {
+            let side = |n: u64| ((n + if self.always { 1 } else { 0 }).div_ceil(self.window) * self.window) as f64;
+            side(cost.input[2]) * side(cost.input[3]) / pixels(cost)
+        };
+        padded(here) / padded(reference)
+    }
+
+    /// Whether one share of padded nodes explains that a figure is `ratio` times that at the counted size, here and everywhere.
+    fn explains(&mut self, figure: usize, more: f64, ratio: f64) -> bool {
+        let (least, most) = (ratio - 1.0 - COST_TOLERANCE, ratio - 1.0 + COST_TOLERANCE);
+        if (more - 1.0).abs() < 1e-9 {
+            return least <= 0.0 && most >= 0.0;
+        }
+        let (one, other) = (least / (more - 1.0), most / (more - 1.0));
+        let (low, high) = self.shares[figure];
+        self.shares[figure] = (low.max(one.min(other)), high.min(one.max(other)));
+        self.shares[figure].0 <= self.shares[figure].1
+    }
+}
+
+/// Refuses another cost per pixel than at the counted size, but for what one of `paddings` adds.
+fn same_cost_per_pixel(
+    model: &Model,
+    reference: &Count,
+    here: &Count,
+    paddings: &mut Vec<Padding>,
+) -> Result<(), Problem> {
+    let figures = |Count { cost, .. }: &Count| -> [(&str, u64); FIGURES] {
         [
             ("multiply-adds", cost.macs),
             ("FLOPs (kair)", cost.flops.kair),
@@ -208,65 +252,88 @@ fn same_cost_per_pixel(reference: &Cost, here: &Cost, windows: &mut Vec<u32>) ->
             ("activations", cost.activations),
         ]
     };
-    for ((what, expected), (_, found)) in figures(reference).into_iter().zip(figures(here)) {
-        let (expected, found) = (expected as f64 / pixels(reference), found as f64 / pixels(here));
-        windows.retain(|&window| {
-            let (least, most) = explained(reference, here, window);
-            found >= (1.0 - COST_TOLERANCE) * expected * least && found <= (1.0 + COST_TOLERANCE) * expected * most
+    for (figure, ((what, expected), (_, found))) in figures(reference).into_iter().zip(figures(here)).enumerate() {
+        let (expected, found) = (expected as f64 / pixels(&reference.cost), found as f64 / pixels(&here.cost));
+        let ratio = if expected == found { 1.0 } else { found / expected };
+        paddings.retain_mut(|padding| {
+            let more = padding.more(&reference.cost, &here.cost);
+            padding.explains(figure, more, ratio)
         });
-        if !windows.is_empty() {
+        if !paddings.is_empty() {
             continue;
         }
-        let (at, there) = (size(reference), size(here));
+        let (at, there) = (size(&reference.cost), size(&here.cost));
         let message = format!("{expected:.0} {what} per input pixel at {at}, but {found:.0} at {there}");
+        let (most, least) = furthest(&per_pixel(reference, steps), &per_pixel(here, steps));
+        let place = if found > expected { most } else { least };
         return Err(Problem::new("cost_depends_on_shape", message)
+            .at(label(model, place))
             .hint("The cost that is ranked is counted at 256×256; it must be that of every size."));
     }
     Ok(())
 }
 
 /// Refuses a network whose nodes share the work otherwise than at the counted size, if the sum is the same: it sends the
-/// picture another way there. What all nodes do more or less than padding to one of `windows` explains may be a small share of
-/// the multiply-adds, and what they write more or less of what the multiply-adds write: borders and strides, which hit what works
-/// at a fraction of the size.
-fn same_work_per_pixel(model: &Model, reference: &Count, here: &Count, windows: &mut Vec<u32>) -> Result<(), Problem> {
-    let kinds: [(&str, fn(&Work) -> u64); 2] =
-        [("steps of arithmetic", |work| work.macs + work.uncounted), ("elements", |work| work.written)];
+/// picture another way there. What all nodes do more or less than padding explains may be a small share of the multiply-adds,
+/// and what they write more or less of what the multiply-adds write: borders and strides, which hit what works at a fraction
+/// of the size.
+fn same_work_per_pixel(
+    model: &Model,
+    reference: &Count,
+    here: &Count,
+    paddings: &mut Vec<Padding>,
+) -> Result<(), Problem> {
+    let kinds: [(&str, fn(&Work) -> u64); 2] = [("steps of arithmetic", steps), ("elements", |work| work.written)];
     for (what, of) in kinds {
-        let per_pixel = |count: &Count| {
-            let pixels = pixels(&count.cost);
-            count.work.iter().map(|work| of(work) as f64 / pixels).collect::<Vec<f64>>()
-        };
         // Of what must run: what the runtime leaves out, as a factor of 1, would widen the tolerance for nothing.
         let weighted = reference.work.iter().filter(|work| work.macs > 0).map(of).sum::<u64>();
         let all = if weighted > 0 { weighted } else { reference.work.iter().map(of).sum() };
         let allowed = COST_TOLERANCE * all as f64 / pixels(&reference.cost);
-        let (expected, found) = (per_pixel(reference), per_pixel(here));
-        let unexplained = |window: u32| {
-            let (least, most) = explained(&reference.cost, &here.cost, window);
+        let (expected, found) = (per_pixel(reference, of), per_pixel(here, of));
+        paddings.retain(|padding| {
+            let more = padding.more(&reference.cost, &here.cost);
+            let (least, most) = (more.min(1.0), more.max(1.0));
             let nodes = expected.iter().zip(&found);
-            nodes.map(|(expected, found)| (found - expected * most).max(expected * least - found).max(0.0)).sum::<f64>()
-        };
-        windows.retain(|&window| unexplained(window) <= allowed);
-        if !windows.is_empty() {
+            let unexplained = nodes.map(|(one, other)| (other - one * most).max(one * least - other).max(0.0));
+            unexplained.sum::<f64>() <= allowed
+        });
+        if !paddings.is_empty() {
             continue;
         }
-        let more = |i: usize| found[i] - expected[i];
-        let nodes = 0..expected.len();
-        let most = nodes.clone().max_by(|&a, &b| more(a).total_cmp(&more(b))).unwrap_or_default();
-        let least = nodes.min_by(|&a, &b| more(a).total_cmp(&more(b))).unwrap_or_default();
+        let (most, least) = furthest(&expected, &found);
         let (at, there) = (size(&reference.cost), size(&here.cost));
         let told = |i: usize| {
-            let (label, op) = (model.places.get(i).map_or("", |place| place.label.as_str()), &model.flat.node[i].op_type);
-            format!("{:.1} in {op} {} but {:.1} at {there}", expected[i], printable(label), found[i])
+            let (name, op) = (printable(label(model, i)), model.flat.node.get(i).map_or("", |node| &node.op_type));
+            format!("{:.1} in {op} {name} but {:.1} at {there}", expected[i], found[i])
         };
-        let place = if more(most) > -more(least) { most } else { least };
-        let message = format!("other nodes do the work: {what} per input pixel at {at} are {}, and {}", told(most), told(least));
+        let place = if found[most] - expected[most] > expected[least] - found[least] { most } else { least };
+        let (most, least) = (told(most), told(least));
+        let message = format!("other nodes do the work: {what} per input pixel at {at} are {most}, and {least}");
         return Err(Problem::new("cost_depends_on_shape", message)
-            .at(model.places.get(place).map_or("", |place| place.label.as_str()))
+            .at(label(model, place))
             .hint("What is counted and timed must be what runs at every size: no way round by the input's size."));
     }
     Ok(())
+}
+
+fn steps(work: &Work) -> u64 {
+    work.macs + work.uncounted
+}
+
+fn per_pixel(count: &Count, of: fn(&Work) -> u64) -> Vec<f64> {
+    count.work.iter().map(|work| of(work) as f64 / pixels(&count.cost)).collect()
+}
+
+/// The nodes that do most more, and most less, than expected.
+fn furthest(expected: &[f64], found: &[f64]) -> (usize, usize) {
+    let more = |&i: &usize| found[i] - expected[i];
+    let nodes = 0..expected.len();
+    let most = nodes.clone().max_by(|a, b| more(a).total_cmp(&more(b)));
+    (most.unwrap_or_default(), nodes.min_by(|a, b| more(a).total_cmp(&more(b))).unwrap_or_default())
+}
+
+fn label(model: &Model, node: usize) -> &str {
+    model.places.get(node).map_or("", |place| &place.label)
 }
 
 fn size(cost: &Cost) -> String {
@@ -275,17 +342,6 @@ fn size(cost: &Cost) -> String {
 
 fn pixels(cost: &Cost) -> f64 {
     (cost.input[2] * cost.input[3]) as f64
-}
-
-/// The least and the most that a cost per pixel may be of that at the counted size, where some of a network pads the picture
-/// to a multiple of `window`.
-fn explained(reference: &Cost, here: &Cost, window: u32) -> (f64, f64) {
-    let padded = |cost: &Cost| {
-        let side = |n: u64| (n.div_ceil(u64::from(window)) * u64::from(window)) as f64;
-        side(cost.input[2]) * side(cost.input[3]) / pixels(cost)
-    };
-    let more = padded(here) / padded(reference);
-    (more.min(1.0), more.max(1.0))
 }
 
 /// Sizes that the model meets in a phase: the smallest and the largest LR image, others by chance, the timed

@@ -51,7 +51,7 @@ pub fn find(model: &Model) -> Vec<SizeGate> {
                     if decides(&nodes[next], &reader.flow).any(|read| read == name) && !decided.contains(&next) {
                         decided.push(next);
                     }
-                    if reader.of_shape(&nodes[next]) && seen.insert(next) {
+                    if reader.of_shape(&nodes[next]) && !measures(&nodes[next]) && seen.insert(next) {
                         open.push(next);
                     }
                 }
@@ -137,9 +137,7 @@ impl<'a> Reader<'a> {
         for node in self.model.flat.node.iter().rev() {
             deciding.extend(decides(node, &self.flow).map(String::as_str));
             if self.of_shape(node) && node.output.iter().any(|name| deciding.contains(name.as_str())) {
-                // Of a tensor that is only measured, the numbers decide nothing.
-                let measured = matches!(node.op_type.as_str(), "Shape" | "Size");
-                deciding.extend(node.input.iter().map(String::as_str).filter(|_| !measured));
+                deciding.extend(node.input.iter().map(String::as_str).filter(|_| !measures(node)));
             }
         }
         deciding
@@ -178,9 +176,12 @@ impl<'a> Reader<'a> {
             "Floor" | "Ceil" | "Round" => coarse,
             op if is_view(op) => false,
             // A comparison, where what follows cuts off below zero.
-            "Add" | "Sub" => node.input.iter().filter_map(|name| self.numbers(name)).flatten().any(|number| {
-                number.abs() >= f64::from(LARGEST_WINDOW) && number.abs() < f64::from(i32::MAX)
-            }),
+            "Add" | "Sub" => node
+                .input
+                .iter()
+                .filter_map(|name| self.numbers(name))
+                .flatten()
+                .any(|number| number.abs() >= f64::from(LARGEST_WINDOW) && number.abs() < f64::from(i32::MAX)),
             // A table's entry, by a size.
             "Slice" | "Gather" | "GatherElements" | "GatherND" => {
                 node.input.iter().skip(1).any(|name| !self.constant(name))
@@ -199,7 +200,8 @@ impl<'a> Reader<'a> {
     fn is_never_equal(&self, node: &NodeProto) -> bool {
         let writer = |name: &String| self.flow.writer(name).map(|i| &self.model.flat.node[i]);
         let negative = |name: &String| {
-            let stored = |name: &String| self.numbers(name).is_some_and(|all| !all.is_empty() && all.iter().all(|&n| n < 0.0));
+            let stored =
+                |name: &String| self.numbers(name).is_some_and(|all| !all.is_empty() && all.iter().all(|&n| n < 0.0));
             let ones = |name: &String| {
                 let filled = writer(name).filter(|node| node.op_type == "ConstantOfShape");
                 let value = filled.map(|node| attribute(node, "value").and_then(|a| a.t.as_ref()).and_then(numbers));
@@ -276,12 +278,19 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Says how large a tensor is: its numbers decide nothing.
+fn measures(node: &NodeProto) -> bool {
+    matches!(node.op_type.as_str(), "Shape" | "Size")
+}
+
 fn reader_of_shape(flow: &Flow, node: &NodeProto) -> bool {
     node.output.first().is_some_and(|name| flow.class(name) == Some(Class::Shape))
 }
 
 fn is_real_type(kind: i32) -> bool {
-    [DataType::Float, DataType::Double, DataType::Float16, DataType::Bfloat16].into_iter().any(|real| real as i32 == kind)
+    [DataType::Float, DataType::Double, DataType::Float16, DataType::Bfloat16]
+        .into_iter()
+        .any(|real| real as i32 == kind)
 }
 
 /// The first numbers of a stored tensor.
