@@ -20,7 +20,7 @@ const COST_TOLERANCE: f64 = 0.05;
 /// Sizes of a phase's images that are counted at: the smallest, the largest, and others by chance.
 const PHASE_SIZES: usize = 4;
 /// … of a model that decides by the size: whatever it decides by, these are the sizes that it is judged at.
-const PHASE_SIZES_OF_FORKS: usize = 40;
+const PHASE_SIZES_OF_FORKS: usize = 24;
 /// How far from the timed size one is tried that is nearly the same, pixels on each side.
 const NEARLY: i64 = 8;
 /// Most arithmetic that no definition counts, as a share of the multiply-adds that are counted. Of 20 published networks
