@@ -4,7 +4,7 @@
 //!
 //! Found by reading the graph, so also where no size that was tried makes a difference.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
     attribute,
@@ -23,6 +23,10 @@ pub const LARGEST_WINDOW: u32 = 64;
 const MOST: usize = 64;
 /// Nodes that are named as decided by one, at most.
 const NAMED: usize = 4;
+/// Readers of readers that are looked at in one graph, at most; what is left then is listed without what it decides.
+const MOST_STEPS: usize = 1 << 20;
+/// Nodes that a tensor of dimensions is put together by, at most.
+const PARTS: usize = 64;
 /// Views between a number and where it is used, at most.
 const VIEWS_BETWEEN: usize = 16;
 
@@ -39,17 +43,19 @@ pub fn find(model: &Model) -> Vec<SizeGate> {
     }
     let deciding = reader.deciding();
     let mut found: Vec<SizeGate> = Vec::new();
+    let mut steps = MOST_STEPS;
     for (i, node) in nodes.iter().enumerate() {
         if !reader.gates.contains(&i) || !node.output.iter().any(|name| deciding.contains(name.as_str())) {
             continue;
         }
-        let mut decided: Vec<usize> = Vec::new();
+        let mut decided: BTreeSet<usize> = BTreeSet::new();
         let (mut open, mut seen) = (vec![i], HashSet::from([i]));
         while let Some(at) = open.pop() {
             for name in &nodes[at].output {
-                for &next in readers.get(name.as_str()).into_iter().flatten() {
-                    if decides(&nodes[next], &reader.flow).any(|read| read == name) && !decided.contains(&next) {
-                        decided.push(next);
+                for &next in readers.get(name.as_str()).into_iter().flatten().take(steps) {
+                    steps -= 1;
+                    if decides(&nodes[next], &reader.flow).any(|read| read == name) {
+                        decided.insert(next);
                     }
                     if reader.of_shape(&nodes[next]) && !measures(&nodes[next]) && seen.insert(next) {
                         open.push(next);
@@ -57,21 +63,21 @@ pub fn find(model: &Model) -> Vec<SizeGate> {
                 }
             }
         }
-        decided.sort_unstable();
-        let pads = decided.iter().all(|&next| nodes[next].op_type == "Pad");
+        let pads = steps > 0 && decided.iter().all(|&next| nodes[next].op_type == "Pad");
         let called = |i: usize| format!("{} ({})", printable(&model.places[i].label), nodes[i].op_type);
         found.push(SizeGate {
             node: printable(&model.places[i].label),
             op: node.op_type.clone(),
             means: match (reader.window(node).filter(|_| pads), node.op_type.as_str()) {
                 (Some(_), _) => SizeMeans::Padding,
-                (None, "Div") if reader.divides(node).is_infinite() => SizeMeans::Ratio,
+                (None, "Div") if reader.divides_sizes(node) => SizeMeans::Ratio,
                 _ => SizeMeans::Fork,
             },
             numbers: node.input.iter().filter_map(|name| reader.numbers(name)).flatten().take(NAMED).collect(),
             decides: decided.iter().take(NAMED).map(|&i| called(i)).collect(),
         });
     }
+    // No number of others hides one that matters.
     found.sort_by_key(|gate| gate.means != SizeMeans::Fork);
     found.truncate(MOST);
     found
@@ -115,9 +121,11 @@ impl<'a> Reader<'a> {
                 "Shape" | "Size" => 1.0,
                 _ => before * reader.divides(node),
             };
-            if reader.is_gate(node, after) {
+            let gate = reader.is_gate(node, after);
+            if gate {
                 reader.gates.insert(i);
             }
+            let after = if gate { 1.0 } else { after };
             divided.extend(node.output.iter().map(|name| (name.as_str(), after)));
         }
         reader
@@ -141,6 +149,11 @@ impl<'a> Reader<'a> {
             }
         }
         deciding
+    }
+
+    /// Whether a Div is of one size by another.
+    fn divides_sizes(&self, node: &NodeProto) -> bool {
+        node.input.iter().all(|name| !self.constant(name))
     }
 
     /// By how much a node divides a size.
@@ -211,21 +224,24 @@ impl<'a> Reader<'a> {
             stored(name) || product.is_some_and(|node| node.input.iter().any(stored) && node.input.iter().any(ones))
         };
         let [one, other] = node.input.as_slice() else { return false };
-        negative(one) && self.is_dimensions(other, 0) || negative(other) && self.is_dimensions(one, 0)
+        negative(one) && self.is_dimensions(other, &mut 0) || negative(other) && self.is_dimensions(one, &mut 0)
     }
 
     /// Whether a tensor holds dimensions and stored numbers, nothing computed from them.
-    fn is_dimensions(&self, name: &String, depth: usize) -> bool {
+    fn is_dimensions(&self, name: &String, seen: &mut usize) -> bool {
         let Some(node) = self.flow.writer(name).map(|i| &self.model.flat.node[i]) else { return self.constant(name) };
-        let of = |name: &String| self.is_dimensions(name, depth + 1);
+        *seen += 1;
         match node.op_type.as_str() {
-            _ if depth > VIEWS_BETWEEN => false,
+            _ if *seen > PARTS => false,
             "Shape" | "Size" | "Constant" => true,
-            "Concat" => node.input.len() <= VIEWS_BETWEEN && node.input.iter().all(of),
+            "Concat" => node.input.iter().all(|name| self.is_dimensions(name, seen)),
             "Gather" | "Slice" => {
-                node.input.iter().skip(1).all(|name| self.constant(name)) && node.input.first().is_some_and(of)
+                let by_constants = node.input.iter().skip(1).all(|name| self.constant(name));
+                by_constants && node.input.first().is_some_and(|name| self.is_dimensions(name, seen))
             }
-            op if is_view(op) && !op.ends_with("Linear") => node.input.first().is_some_and(of),
+            op if is_view(op) && !op.ends_with("Linear") => {
+                node.input.first().is_some_and(|name| self.is_dimensions(name, seen))
+            }
             _ => false,
         }
     }

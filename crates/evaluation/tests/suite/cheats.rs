@@ -101,7 +101,7 @@ fn compared(g: &mut GraphBuilder, op: &str, a: Value, b: Value) -> Value {
 }
 
 /// Each way to ask for the counted size, or for a kind of sizes that it is of; and the operator that is listed.
-const ASKED: [(&str, &str, Asks); 18] = [
+const ASKED: [(&str, &str, Asks); 19] = [
     ("exactly 256 high", "Equal", |g, h, _| {
         let equal = with(g, "Equal", h, 256);
         integer(g, equal)
@@ -151,6 +151,12 @@ const ASKED: [(&str, &str, Asks); 18] = [
     }),
     ("whole times, rounded down", "Div", |g, h, _| {
         let (one, whole) = (g.integers(&[1]), with(g, "Div", h, 250));
+        g.node("Min", &[whole, one], &[])
+    }),
+    ("a number by it, rounded down", "Div", |g, h, _| {
+        let number = g.integers(&[256]);
+        let whole = g.node("Div", &[number, h], &[]);
+        let one = g.integers(&[1]);
         g.node("Min", &[whole, one], &[])
     }),
     ("by its sign", "Sign", |g, h, _| {
@@ -433,6 +439,25 @@ fn work_does_not_hide_in_constants_or_padding() {
     let problem = counted(&mut runner, file.clone(), &[], "padded").expect_err("padded");
     assert_eq!(problem.code, "cost_depends_on_shape", "{problem:?}");
     assert!(forks(file).iter().any(|gate| gate.op == "Mod"), "no window is as large");
+}
+
+/// What is listed takes no time that grows with the square of a graph: 18,000 bounds one behind the other.
+#[test]
+fn a_long_chain_of_gates_is_listed_at_once() {
+    let mut g = GraphBuilder::new(5);
+    let x = g.input();
+    let mut size = dimension(&mut g, x, 2);
+    for _ in 0..18_000 {
+        size = g.node("Max", &[size, size], &[]);
+    }
+    let (from, axis) = (g.integers(&[0]), g.integers(&[2]));
+    let y = g.node("Slice", &[x, from, size, axis], &[]);
+    let y = dense(&mut g, y);
+    let model = models::vetted(g.build(y));
+    let start = std::time::Instant::now();
+    let gates = cost::size_gates(&model);
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    assert!(gates.len() == 64 && gates.iter().all(|gate| gate.means == SizeMeans::Fork), "{}", gates.len());
 }
 
 /// Published networks, as two exporters write them: they count, and nothing of them speaks against their authors.
