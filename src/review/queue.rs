@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     challenge::phase::Phase,
-    evaluation::Verdict,
+    evaluation::{Doubt, Verdict},
     ids::{SubmissionId, TeamId},
     leaderboard::{self, Board},
     queue::State,
@@ -67,7 +67,7 @@ impl Filter {
 /// What a reviewer should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Flag {
-    /// `held`, `disqualified`, `differs`, `implausible`, `noisy`, `duplicate`, `gap`, `fact_sheet`, `objection`.
+    /// `held`, `disqualified`, `differs`, `implausible`, `timing`, `noisy`, `duplicate`, `gap`, `fact_sheet`, `objection`.
     pub code: &'static str,
     pub message: String,
     /// Speaks against the entry; else something is only missing or worth knowing.
@@ -124,6 +124,7 @@ pub async fn of_phase(conn: &mut PgConnection, phase: &Phase, filter: Filter) ->
                   e.state as "state: State", c.psnr as "psnr?", c.runtime_ms as "runtime_ms?", c.ratio,
                   c.params as "params?", c.verdict as "verdict?", c.max_abs as "max_abs?",
                   c.runtime_noisy as "noisy?", c.timing_record #>> '{throughput,implausible}' as implausible,
+                  c.timing_record -> 'doubts' as "doubts: Json<Vec<Doubt>>",
                   exists (select from objection o where o.submission_id = s.id and o.closed_at is null) as "objection!"
            from submission s join team t on t.id = s.team_id
            cross join lateral
@@ -161,6 +162,9 @@ pub async fn of_phase(conn: &mut PgConnection, phase: &Phase, filter: Filter) ->
         }
         if let Some(why) = r.implausible {
             flag("implausible", true, format!("Implausible time: {why}"));
+        }
+        for doubt in r.doubts.into_iter().flat_map(|Json(doubts)| doubts) {
+            flag("timing", true, format!("Timing ({}): {}", doubt.code, doubt.message));
         }
         if let Some(copies) = copies.get(&r.id) {
             let told: Vec<_> = copies.iter().take(3).map(told).collect();

@@ -2,6 +2,7 @@
 
 mod amplified;
 mod cost;
+mod gates;
 mod networks;
 mod reproduction;
 mod sandbox;
