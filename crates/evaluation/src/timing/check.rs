@@ -304,11 +304,16 @@ fn answer(
                     return Ok(Some(Answer { size, grey: middle(&made, image, expected) }));
                 }
             }
-            Err(Fault::Model(problem)) if problem.code == "runtime_error" => {}
+            Err(Fault::Model(problem)) if is_of_the_size(&problem) => {}
             Err(fault) => return Err(fault),
         }
     }
     Ok(None)
+}
+
+/// What a model may say of a size that nobody promised it: that it does not run there, or takes more memory than there is.
+pub fn is_of_the_size(problem: &Problem) -> bool {
+    problem.code == "runtime_error" || problem.code == "memory_limit"
 }
 
 /// The image with black beyond it.

@@ -443,7 +443,7 @@ impl<'a> Run<'a> {
                     self.secret = Some((size, at));
                     break;
                 }
-                Err(Fault::Model(problem)) if problem.code == "runtime_error" && drawn.is_none() => {}
+                Err(Fault::Model(problem)) if check::is_of_the_size(&problem) && drawn.is_none() => {}
                 Err(fault) => return Err(fault),
             }
         }

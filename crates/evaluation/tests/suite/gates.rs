@@ -5,8 +5,8 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use upscore_evaluation::{
     Limits, Runtime, TimedInput, TimingRecord, TimingSettings,
-    images::Rgb8,
-    model,
+    images::{self, Rgb8},
+    model::{self, Model},
     onnx::{
         build::{Attribute, Conv, GraphBuilder, Interpolation, Random, Value},
         proto::tensor_proto::DataType,
@@ -15,7 +15,7 @@ use upscore_evaluation::{
     timing::{self, Subject},
 };
 
-use crate::support::{files::tiny_model, models};
+use crate::support::{files::tiny_model, models, shared};
 
 const TILE: u32 = 64;
 
@@ -32,6 +32,12 @@ fn picture(height: u32, width: u32, seed: u32) -> Rgb8 {
 
 /// Times a network at tiles of 64×64 cut from pictures of which the largest is beyond every size that is drawn.
 fn timed(model: Vec<u8>) -> Result<Runtime, Fault> {
+    let images = vec![picture(48, 56, 1), picture(80, 70, 2), picture(241, 250, 3)];
+    // What the count makes of the gates is another test's: here the figures of an honest network stand for them.
+    timed_on(&models::vetted(model), &models::vetted(honest()), 1, images)
+}
+
+fn timed_on(model: &Model, counted: &Model, range: u32, images: Vec<Rgb8>) -> Result<Runtime, Fault> {
     let settings = TimingSettings {
         threads: 1,
         warmup: 1,
@@ -52,12 +58,9 @@ fn timed(model: Vec<u8>) -> Result<Runtime, Fault> {
     };
     let cancel = Arc::new(AtomicBool::new(false));
     let mut runner = Runner::start(&setup, cancel.clone())?;
-    // What the count makes of the gates is another test's: here the figures of an honest network stand for them.
-    let cost = models::count_at(&mut runner, honest(), (TILE, TILE))?;
-    let model = &models::vetted(model);
+    let cost = models::count_once(&mut runner, counted, (TILE, TILE))?;
     runner.load(Slot::Entry, &model.flat_bytes())?;
-    let images = vec![picture(48, 56, 1), picture(80, 70, 2), picture(241, 250, 3)];
-    let subject = Subject { model, cost: &cost, range: 1, baseline: None, images };
+    let subject = Subject { model, cost: &cost, range, baseline: None, images };
     Ok(timing::measure(&mut runner, &setup, &cancel, &settings, subject, &|_, _| ())?.0)
 }
 
@@ -323,6 +326,47 @@ fn honest_networks_are_not_doubted() {
     for secret in found.secret.iter().filter(|secret| secret.growth > 1.5) {
         assert!(secret.again.as_ref().is_some_and(|again| again.counted > 1.5), "{secret:?}");
     }
+}
+
+/// Real networks on photos, some with attention or pools over the picture, one of them quantised by what it meets.
+#[test]
+fn published_networks_are_not_doubted() {
+    let (Some(folder), Some(photos)) = (shared("real/models"), shared("real/images/FreeSmall/LRx4")) else { return };
+    let images: Vec<Rgb8> = ["astronautx4.png", "chelseax4.png", "winex4.png"]
+        .iter()
+        .map(|name| {
+            let bytes = std::fs::read(photos.join(name)).expect("a photo");
+            images::decode_png(&bytes, name).expect("decoded")
+        })
+        .collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder).expect("models").map(|f| f.expect("a file").path()).collect();
+    files.extend(shared("real/models_odd/22_int8_dynamic.onnx"));
+    files.sort();
+    let mut compared = 0;
+    for file in files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let model = models::vetted(std::fs::read(&file).expect("a model"));
+        // RFDN, RLFN, FMEN and their kin take 0…255.
+        let range = if ["rlfn", "rfdn", "fmen", "ntire2022_team05", "ntire2022_team17", "ntire2022_team40", "22_int8"]
+            .iter()
+            .any(|start| name.starts_with(start))
+        {
+            255
+        } else {
+            1
+        };
+        match timed_on(&model, &model, range, images.clone()) {
+            Ok(Runtime { record, .. }) => {
+                println!("{name}: {:?} {:?}", record.agreement, record.secret);
+                assert!(record.doubts.is_empty(), "{name}: {:?}", record.doubts);
+                compared += usize::from(record.agreement.is_some());
+            }
+            // Some claim free sizes and do not run at this one.
+            Err(Fault::Model(problem)) => assert_eq!(problem.code, "runtime_error", "{name}: {problem:?}"),
+            Err(ours) => panic!("{name}: {ours:?}"),
+        }
+    }
+    assert!(compared >= 15, "{compared}");
 }
 
 /// Who refuses every size but those that are known evades the comparison, and is held.
