@@ -228,7 +228,7 @@ async fn a_doubt_of_the_timing_is_held_with_its_figures_until_an_organizer_accep
     let queue = olga.get("/api/v1/challenges/real/phases/validation/review?state=flagged").await.json();
     let flags = queue["entries"][0]["flags"].as_array().expect("flags");
     let codes: Vec<_> = flags.iter().filter_map(|flag| flag["code"].as_str()).collect();
-    assert_eq!(codes, ["held", "timing"], "{queue}");
+    assert!(codes.contains(&"held") && codes.contains(&"timing"), "{queue}");
     let evidence = olga.get(&format!("/organizer/real/review/{entry}")).await.text;
     for figure in ["75.000 ms at 251×267", "at least 1.970, where 1.160", "slower_elsewhere", "the baseline has 1.010"]
     {

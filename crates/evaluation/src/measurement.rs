@@ -249,7 +249,8 @@ pub struct SecondLook {
 pub struct Agreement {
     /// Height and width of the larger pictures: drawn at random, and of the phase's largest image.
     pub inputs: Vec<(u32, u32)>,
-    /// Neither the size nor what lies beyond the timed pixels changes its answer: then the two must be equal to rounding.
+    /// Neither the size nor what lies beyond the timed pixels changes its answer far from their edges: then the two must be
+    /// equal there to rounding.
     pub local: bool,
     /// Largest difference of any sample.
     pub max_abs: f64,

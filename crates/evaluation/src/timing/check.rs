@@ -4,9 +4,9 @@
 //! model makes of the same pixels in larger pictures, of sizes drawn at random and of the largest image of the phase: a network
 //! that takes a short cut at the timed shape, or holds a ready answer for it, cannot do both.
 //!
-//! How near is near? The model itself is asked, at larger sizes only. Where neither their size nor black in place of all that
-//! lies beyond the timed pixels moves its answer away from the edges, it is *local*, and the timed output must equal that
-//! answer to rounding. Otherwise (attention, pools over the picture, maps resized to a size) it must be nearer than a bound.
+//! How near is near? The model itself is asked, at larger sizes only. Where black in place of all that lies beyond the timed
+//! pixels changes no bit of its answer away from the edges, nor the size more than rounding does, it is *local*, and the timed
+//! output must equal that answer to rounding. Otherwise (attention, pools over the picture, maps resized to a size) it must be nearer than a bound.
 
 use rand::RngExt;
 
@@ -92,10 +92,14 @@ pub fn outputs(
     expected: Expected,
 ) -> Result<Option<Agreement>, Fault> {
     let mut found: Option<Agreement> = None;
+    // Whether the network is local in all that is compared, or only farther from the edges.
+    let mut whole = false;
     for (i, pass) in kept.iter().enumerate() {
         is_repeated(runner, pass, expected)?;
         let Some(elsewhere) = Elsewhere::look(runner, &pass.image, images, expected, i == 0)? else { continue };
         let timed = middle(&pass.output, &pass.image, expected);
+        // Farther from the edges more networks are local.
+        let corner = |grey: &[f64]| corner(grey, &pass.image, expected.scale);
         let bicubic = enlarged(&pass.image, expected.scale);
         for other in elsewhere.answers() {
             let bad = other.grey.iter().filter(|value| !value.is_finite()).count();
@@ -119,9 +123,12 @@ pub fn outputs(
                     ),
                 ));
             }
+            if found.is_none() {
+                whole = elsewhere.is_local(expected, &|grey| grey.to_vec());
+            }
             let agreement = found.get_or_insert_with(|| Agreement {
                 inputs: Vec::new(),
-                local: elsewhere.is_local(expected),
+                local: whole || elsewhere.is_local(expected, &corner),
                 max_abs: 0.0,
                 rms: 0.0,
                 most: 0.0,
@@ -135,11 +142,12 @@ pub fn outputs(
             if agreement.most == 0.0 || rms / most > agreement.rms / agreement.most {
                 (agreement.rms, agreement.most, agreement.bicubic_rms) = (rms, most, far);
             }
-            if agreement.local && max_abs > expected.rounding() {
+            let inner = if whole { max_abs } else { apart(&corner(&timed), &corner(&other.grey)).0 };
+            if agreement.local && inner > expected.rounding() {
                 return Err(wrong(
                     pass,
                     format!(
-                        "is up to {max_abs:.2} grey levels from what the model makes of the same pixels in a larger image of \
+                        "is up to {inner:.2} grey levels from what the model makes of the same pixels in a larger image of \
                          {}×{}, though nothing beyond them changes that",
                         other.size.0, other.size.1
                     ),
@@ -260,10 +268,15 @@ impl Elsewhere {
         std::iter::once(&self.drawn).chain(self.surveyed.iter().flat_map(|survey| &survey.others))
     }
 
-    fn is_local(&self, expected: Expected) -> bool {
+    /// Whether all its answers are the same in the part of them that `cut` leaves.
+    fn is_local(&self, expected: Expected, cut: &dyn Fn(&[f64]) -> Vec<f64>) -> bool {
         self.surveyed.as_ref().is_some_and(|survey| {
-            let mut all = survey.others.iter().map(|other| &other.grey).chain([&survey.black]);
-            !survey.others.is_empty() && all.all(|grey| apart(grey, &self.drawn.grey).0 <= expected.rounding())
+            let here = cut(&self.drawn.grey);
+            // At one size the arithmetic is in one order. What reaches so far at all may reach farther from a picture's edge, whose
+            // padding is no black.
+            let reached = apart(&cut(&survey.black), &here).0 > 0.0;
+            let mut others = survey.others.iter().map(|other| apart(&cut(&other.grey), &here).0);
+            !reached && !survey.others.is_empty() && others.all(|most| most <= expected.rounding())
         })
     }
 
@@ -342,6 +355,15 @@ fn middle(output: &Tensor, image: &Rgb8, Expected { scale, range, .. }: Expected
     let plane = (output.values.len() / 3).max(1);
     let rows = output.values.chunks_exact(plane).flat_map(|plane| plane.chunks_exact(full).take(height));
     rows.flat_map(|row| &row[..width]).map(|&value| (f64::from(value) * factor).clamp(0.0, 255.0)).collect()
+}
+
+/// Of that part, given by its planes, the half of the picture's height and width at the upper left.
+fn corner(grey: &[f64], image: &Rgb8, scale: u32) -> Vec<f64> {
+    let (height, width) = part(image, scale);
+    let half = |side: u32| (scale * side.div_ceil(2)) as usize;
+    let (rows, columns) = (half(image.height), half(image.width));
+    let planes = grey.chunks_exact((height * width).max(1));
+    planes.flat_map(|plane| plane.chunks_exact(width).take(rows)).flat_map(|row| &row[..columns]).copied().collect()
 }
 
 /// The same part of a bicubic enlargement.
