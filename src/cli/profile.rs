@@ -13,7 +13,7 @@ use super::Outcome;
 use crate::{
     config,
     evaluation::{
-        Cost, Counted, Limits, Memory, Runtime, SizeGate, SizeMeans, TimedInput, TimingSettings, Whole,
+        Cost, Counted, Limits, Memory, Runtime, SecretSize, SizeGate, SizeMeans, TimedInput, TimingSettings, Whole,
         cost::NodeCost,
         count_model,
         images::{self, Rgb8},
@@ -170,14 +170,9 @@ fn profile(args: &Args, model: &Model) -> Result<Profile, Fault> {
             Some(folder) => read_images(folder, cost.scale)?,
             None => vec![picture(512, 512)],
         };
-        runner.load(Slot::Entry, &model.bytes)?;
-        let subject = timing::Subject {
-            model: &model.bytes,
-            cost: &cost,
-            range: args.input_range,
-            baseline: baseline.as_deref(),
-            images,
-        };
+        runner.load(Slot::Entry, &model.flat_bytes())?;
+        let subject =
+            timing::Subject { model, cost: &cost, range: args.input_range, baseline: baseline.as_deref(), images };
         let report = |done, total| super::show(&bar, "timing", done, total);
         let (time, peak) = timing::measure(&mut runner, &setup, &cancel, &timing, subject, &report)?;
         (runtime, memory) = (Some(time), Some(peak));
@@ -274,7 +269,20 @@ fn print_runtime(runtime: &Runtime) {
         let last = record.blocks.iter().rev().find_map(|b| b.disturbed.as_deref()).unwrap_or("unknown");
         println!("  NOISY      the machine never got quiet ({last}); disturbed blocks count too");
     }
-    if let Some(why) = record.throughput.as_ref().and_then(|t| t.implausible.as_ref()) {
+    for SecretSize { input, beside, growth, .. } in &record.secret {
+        println!(
+            "  elsewhere  a pixel takes {growth:.3} times as long at {}×{} as at {}×{}",
+            input.0, input.1, beside.0, beside.1
+        );
+    }
+    if let Some(found) = &record.agreement {
+        let what = if found.local { "local, " } else { "" };
+        println!(
+            "  output     {what}up to {:.3} grey levels (rms {:.3}) from its own answer in larger pictures; bicubic is {:.3}",
+            found.max_abs, found.rms, found.bicubic_rms
+        );
+    }
+    for why in record.held_for() {
         println!("  HELD       a server would hold this for review: {why}");
     }
 }

@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// Stores the result and the final state in one transaction. A job that was to be cancelled meanwhile ends as cancelled,
-/// without its result. An entry whose time is beyond what the device can do is held for review, unless an organizer has
-/// decided about it before. A re-run that is not official holds nothing: its organizer looks at it anyway.
+/// without its result. An entry whose time speaks against itself (beyond what the device can do, another at other sizes) is held for
+/// review, unless an organizer has decided about it before. A re-run that is not official holds nothing: its organizer looks at it anyway.
 pub async fn finish(conn: &mut PgConnection, lease: Lease, measurement: &Measurement) -> anyhow::Result<Option<State>> {
     let mut tx = conn.begin().await?;
     let state = sqlx::query_scalar!(
@@ -32,8 +32,9 @@ pub async fn finish(conn: &mut PgConnection, lease: Lease, measurement: &Measure
         if measurement.reproduction.verdict == Verdict::Differs {
             hold_differing(&mut tx, lease.evaluation, measurement.reproduction.max_abs).await?;
         }
-        if let Some(why) = measurement.runtime.record.throughput.as_ref().and_then(|t| t.implausible.as_ref()) {
-            hold_implausible(&mut tx, lease.evaluation, why).await?;
+        let why: Vec<&str> = measurement.runtime.record.held_for().collect();
+        if !why.is_empty() {
+            hold_timed(&mut tx, lease.evaluation, &why.join("; ")).await?;
         }
     }
     if state == Some(State::Scored) {
@@ -72,7 +73,7 @@ async fn tell(conn: &mut PgConnection, evaluation: EvaluationId, measurement: &M
 }
 
 /// Takes an entry off the ranking until an organizer has looked at its time.
-async fn hold_implausible(conn: &mut PgConnection, evaluation: EvaluationId, why: &str) -> sqlx::Result<()> {
+async fn hold_timed(conn: &mut PgConnection, evaluation: EvaluationId, why: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "update submission set organizer_status = 'held', organizer_reason = $2
          where id = (select submission_id from evaluation where id = $1 and official)

@@ -46,7 +46,7 @@ pub struct Row {
     pub figures: Vec<Figure>,
     pub old_verdict: Option<String>,
     pub new_verdict: Option<String>,
-    /// What the new timing calls implausible.
+    /// What the new timing holds against the entry.
     pub implausible: Option<String>,
     /// On the board as it is; of an official batch as it was just before.
     pub rank: Option<u32>,
@@ -198,7 +198,7 @@ async fn scores(
     let rows = sqlx::query!(
         r#"select evaluation_id as "id: EvaluationId", psnr, ssim, runtime_ms, runtime_ci_low, runtime_ci_high, ratio,
                   ratio_ci_low, ratio_ci_high, params, flops_kair, flops_fvcore, activations, memory_bytes, convs, verdict,
-                  timing_record #>> '{throughput,implausible}' as implausible
+                  coalesce(timing_record #>> '{throughput,implausible}', timing_record #>> '{doubts,0,message}') as implausible
            from score where evaluation_id = any($1)"#,
         &ids
     )

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     challenge::phase::Phase,
-    evaluation::{SizeGate, SizeMeans, Verdict},
+    evaluation::{Doubt, SizeGate, SizeMeans, Verdict},
     ids::{SubmissionId, TeamId},
     leaderboard::{self, Board},
     queue::State,
@@ -67,7 +67,8 @@ impl Filter {
 /// What a reviewer should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Flag {
-    /// `held`, `disqualified`, `differs`, `implausible`, `size_gate`, `noisy`, `duplicate`, `gap`, `fact_sheet`, `objection`.
+    /// `held`, `disqualified`, `differs`, `implausible`, `timing`, `size_gate`, `noisy`, `duplicate`, `gap`, `fact_sheet`,
+    /// `objection`.
     pub code: &'static str,
     pub message: String,
     /// Speaks against the entry; else something is only missing or worth knowing.
@@ -125,6 +126,7 @@ pub async fn of_phase(conn: &mut PgConnection, phase: &Phase, filter: Filter) ->
                   c.params as "params?", c.verdict as "verdict?", c.max_abs as "max_abs?",
                   c.runtime_noisy as "noisy?", c.timing_record #>> '{throughput,implausible}' as implausible,
                   c.provenance -> 'size_gates' as "size_gates: Json<Vec<SizeGate>>",
+                  c.timing_record -> 'doubts' as "doubts: Json<Vec<Doubt>>",
                   exists (select from objection o where o.submission_id = s.id and o.closed_at is null) as "objection!"
            from submission s join team t on t.id = s.team_id
            cross join lateral
@@ -168,6 +170,9 @@ pub async fn of_phase(conn: &mut PgConnection, phase: &Phase, filter: Filter) ->
         if let Some(first) = forks.first() {
             let more = if forks.len() > 1 { format!(" and {} more", forks.len() - 1) } else { String::new() };
             flag("size_gate", true, format!("The model goes by the input's size: {first}{more}"));
+        }
+        for doubt in r.doubts.into_iter().flat_map(|Json(doubts)| doubts) {
+            flag("timing", true, format!("Timing ({}): {}", doubt.code, doubt.message));
         }
         if let Some(copies) = copies.get(&r.id) {
             let told: Vec<_> = copies.iter().take(3).map(told).collect();

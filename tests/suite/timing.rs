@@ -5,10 +5,11 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+use axum::http::Method;
 use upscore::{
     config,
     evaluation::{
-        Cost, Limits, Memory, Runtime, TimedInput, TimingSettings, Whole,
+        Cost, Doubt, Limits, Memory, Runtime, SecondLook, SecretSize, TimedInput, TimingSettings, Whole,
         images::Rgb8,
         onnx::build::{Attribute, Conv, GraphBuilder, Interpolation, Value},
         runner::{Fault, Runner, Setup, Slot},
@@ -21,6 +22,7 @@ use upscore::{
 use crate::support::{
     app::{App, measurement},
     models,
+    web::Web,
 };
 
 /// A small network, and what becomes of its answer.
@@ -76,7 +78,8 @@ fn measure(model: &[u8], baseline: Option<&[u8]>, settings: &TimingSettings) -> 
     let cancel = Arc::new(AtomicBool::new(false));
     let mut runner = Runner::start(&setup, cancel.clone())?;
     let cost: Cost = models::count_at(&mut runner, honest(), (32, 32))?;
-    runner.load(Slot::Entry, model)?;
+    let model = &models::vetted(model.to_vec());
+    runner.load(Slot::Entry, &model.flat_bytes())?;
     let images = vec![picture(40, 36, 1), picture(40, 36, 2), picture(64, 48, 3)];
     let subject = Subject { model, cost: &cost, range: 1, baseline, images };
     timing::measure(&mut runner, &setup, &cancel, settings, subject, &|_, _| ())
@@ -179,6 +182,64 @@ async fn an_implausible_time_is_held_until_an_organizer_decides() {
     queue::enqueue(&mut conn, fast, 0).await.expect("queued");
     app.drain_queue().await;
     assert_eq!(app.board(&phase).await.ranked.len(), 1);
+}
+
+/// What the timing finds at other sizes takes an entry off the ranking; team and organizer read the figures, and the organizer's
+/// word is the last.
+#[tokio::test]
+async fn a_doubt_of_the_timing_is_held_with_its_figures_until_an_organizer_accepts() {
+    let web = Web::start().await;
+    let phase = web.app.real_phase().await;
+    let team = web.app.team(&phase, "fast").await;
+    let mut m = measurement();
+    let record = &mut m.runtime.record;
+    let pairs = vec![[37.0, 75.0]; 8];
+    let again =
+        SecondLook { pairs_ms: pairs.clone(), growth: 1.99, low: 1.97, counted: 1.0, baseline: Some(1.01), most: 1.16 };
+    record.secret = vec![SecretSize {
+        process: 0,
+        input: (251, 267),
+        beside: (256, 256),
+        pairs_ms: pairs,
+        growth: 1.98,
+        again: Some(again),
+    }];
+    let message = "a pixel takes 1.99 times as long at 251×267, a size that the file could not know, as at the timed 256×256: \
+                   with 95 % confidence at least 1.97 times, where 1.16 would be no doubt";
+    record.doubts = vec![Doubt { code: "slower_elsewhere".into(), message: message.into() }];
+    let entry = web.app.enter_as(&phase, team, m).await;
+    web.app.drain_queue().await;
+    let board = web.app.board(&phase).await;
+    let [row] = &board.unranked[..] else { panic!("on the board, not ranked: {board:?}") };
+    assert_eq!(row.reason.code, "held");
+    assert!(row.reason.message.contains("1.99 times as long at 251×267"), "{}", row.reason.message);
+
+    let token = web.token(team).await;
+    let own = web.get_as(&token, &format!("/api/v1/submissions/{entry}")).await.json();
+    assert_eq!(own["runtime"]["record"]["doubts"][0]["code"], "slower_elsewhere", "{own}");
+    assert_eq!(own["runtime"]["record"]["secret"][0]["input"], serde_json::json!([251, 267]));
+    let page = web.get_as(&token, &format!("/submissions/{entry}")).await.text;
+    assert!(page.contains("1.980 times as long per pixel at 251×267") && page.contains("1.97 times"), "{page}");
+    let path = format!("/submissions/{entry}?lang=zh-CN");
+    let page = web.get_as(&token, &path).await.text;
+    assert!(page.contains("在文件无法预知的尺寸 251×267 下"), "the reason in Chinese: {page}");
+
+    let mut olga = web.organizer().await;
+    let queue = olga.get("/api/v1/challenges/real/phases/validation/review?state=flagged").await.json();
+    let flags = queue["entries"][0]["flags"].as_array().expect("flags");
+    let codes: Vec<_> = flags.iter().filter_map(|flag| flag["code"].as_str()).collect();
+    assert!(codes.contains(&"held") && codes.contains(&"timing"), "{queue}");
+    let evidence = olga.get(&format!("/organizer/real/review/{entry}")).await.text;
+    for figure in ["75.000 ms at 251×267", "at least 1.970, where 1.160", "slower_elsewhere", "the baseline has 1.010"]
+    {
+        assert!(evidence.contains(figure), "{figure}: {evidence}");
+    }
+    let accept = serde_json::json!({ "word": "accept", "reason": "a window of 64" });
+    let accepted = olga.json(Method::POST, &format!("/api/v1/submissions/{entry}/mark"), accept).await;
+    assert_eq!(accepted.json()["status"], "none", "{}", accepted.text);
+    queue::enqueue(&mut *web.app.conn().await, entry, 0).await.expect("queued");
+    web.app.drain_queue().await;
+    assert_eq!(web.app.board(&phase).await.ranked.len(), 1, "found again, it stays accepted");
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn run(
     let timing = if job.timed {
         let baseline = job.baseline.as_ref().map(fs::read).transpose().context("the baseline's model")?;
         let subject = timing::Subject {
-            model: &counted,
+            model,
             cost: &cost,
             range: reproduction.input_range,
             baseline: baseline.as_deref(),

@@ -183,8 +183,84 @@ pub struct TimingRecord {
     /// Timed passes, drawn at random, whose output was checked.
     pub checked: usize,
     pub throughput: Option<Throughput>,
+    /// The entry at sizes that its file could not foresee, one a process. Empty: it runs at none, or the record is older.
+    pub secret: Vec<SecretSize>,
+    /// How near its timed output is to its own answer at other sizes; absent: it runs at no other, or the record is older.
+    pub agreement: Option<Agreement>,
+    /// Why the entry is held for an organizer's decision, beside a throughput that is implausible.
+    pub doubts: Vec<Doubt>,
     /// Every timed block in order, the disturbed ones too.
     pub blocks: Vec<BlockRecord>,
+}
+
+impl TimingRecord {
+    /// All that the entry is held for.
+    pub fn held_for(&self) -> impl Iterator<Item = &str> {
+        let implausible = self.throughput.as_ref().and_then(|t| t.implausible.as_deref());
+        implausible.into_iter().chain(self.doubts.iter().map(|doubt| doubt.message.as_str()))
+    }
+}
+
+/// What speaks against a time, found by the timing itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Doubt {
+    /// Stable: `slower_elsewhere`, `timed_output_differs`.
+    pub code: String,
+    /// One sentence with the figures.
+    pub message: String,
+}
+
+/// The entry timed at a size drawn at random for one process, in turns with a size of the protocol.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SecretSize {
+    /// Which process it was timed in, from 0.
+    pub process: usize,
+    /// Height and width that were drawn.
+    pub input: (u32, u32),
+    /// Height and width of the protocol's size.
+    pub beside: (u32, u32),
+    /// Pairs of passes, ms: at `beside` and at `input`.
+    pub pairs_ms: Vec<[f64; 2]>,
+    /// Time per pixel at `input` over that at `beside`, the median over the pairs.
+    pub growth: f64,
+    /// What a second look found; absent: `growth` gave no reason for one.
+    #[serde(default)]
+    pub again: Option<SecondLook>,
+}
+
+/// A growth that was beyond the bound, measured again by passes of their own, beside what explains one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SecondLook {
+    pub pairs_ms: Vec<[f64; 2]>,
+    /// Median over these pairs, and the lower end of its 95 % interval.
+    pub growth: f64,
+    pub low: f64,
+    /// Growth of the counted multiply-adds per pixel: what padding to windows adds.
+    pub counted: f64,
+    /// The baseline's growth at the same two sizes; absent without a baseline.
+    pub baseline: Option<f64>,
+    /// A lower end beyond this is a doubt.
+    pub most: f64,
+}
+
+/// The timed output beside what the model makes of the same pixels in larger pictures, away from their right and lower
+/// edges; grey levels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Agreement {
+    /// Height and width of the larger pictures: drawn at random, and of the phase's largest image.
+    pub inputs: Vec<(u32, u32)>,
+    /// Neither the size nor what lies beyond the timed pixels changes its answer far from their edges: then the two must be
+    /// equal there to rounding.
+    pub local: bool,
+    /// Largest difference of any sample.
+    pub max_abs: f64,
+    /// Root of the mean square, and the most that is no doubt where the network is not local.
+    pub rms: f64,
+    pub most: f64,
+    /// The model's answers in the larger pictures from each other, root of the mean square.
+    pub own_rms: f64,
+    /// Bicubic enlargement from its answer, root of the mean square.
+    pub bicubic_rms: f64,
 }
 
 /// One timed block: entry, baseline, baseline, entry; or the entry alone twice.

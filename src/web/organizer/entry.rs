@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     challenge::{Challenge, dataset, phase::Phase},
-    evaluation::{Measurement, SizeGate, SizeMeans},
+    evaluation::{Agreement, Measurement, SecretSize, SizeGate, SizeMeans},
     ids::ObjectionId,
     leaderboard,
     problem::Problem,
@@ -53,6 +53,8 @@ struct Entry {
     plausibility: Vec<(&'static str, String)>,
     /// The device cannot be so fast.
     implausible: bool,
+    /// It takes another time, or gives other values, at other sizes.
+    doubted: bool,
     passes: Option<Passes>,
     /// What decides by the input's size, and what for.
     size_gates: Vec<(String, String, bool)>,
@@ -170,6 +172,7 @@ async fn page(app: &App, review: ReviewAt, image: &str) -> Result<Entry, Error> 
         results: m.zip(details.figures.as_ref()).map(|(m, figures)| public::results(&at, &details, m, figures)),
         plausibility: m.map(plausibility).unwrap_or_default(),
         implausible: m.is_some_and(|m| implausible(m).is_some()),
+        doubted: m.is_some_and(|m| !m.runtime.record.doubts.is_empty()),
         passes: m.and_then(|m| plot::passes(&m.runtime)),
         size_gates: m.map(|m| m.provenance.size_gates.iter().map(size_gate).collect()).unwrap_or_default(),
         facts: public::facts(&fields, &at.submission.fact_sheet),
@@ -238,6 +241,11 @@ fn plausibility(m: &Measurement) -> Vec<(&'static str, String)> {
             ),
         ));
     }
+    lines.extend(record.doubts.iter().map(|doubt| ("Doubt", format!("{} ({})", doubt.message, doubt.code))));
+    lines.extend(record.secret.iter().map(|secret| ("Secret size", elsewhere(secret))));
+    if let Some(found) = &record.agreement {
+        lines.push(("Output elsewhere", agreement(found)));
+    }
     lines.push(("Checked passes", format!("{} timed passes, drawn at random, gave the same images", record.checked)));
     let disturbed = record.blocks.iter().filter(|b| b.disturbed.is_some()).count();
     let noise = if record.noisy { "; too few were quiet, so all count" } else { "" };
@@ -257,6 +265,51 @@ fn size_gate(gate: &SizeGate) -> (String, String, bool) {
         SizeMeans::Padding => format!("pads to a multiple: decides {decides}"),
     };
     (gate.called(), what, gate.means == SizeMeans::Fork)
+}
+
+/// What a pixel cost at a size that the file could not know.
+fn elsewhere(secret: &SecretSize) -> String {
+    let size = |(height, width): (u32, u32)| format!("{height}×{width}");
+    let of = |place: usize| {
+        let times: Vec<f64> = secret.pairs_ms.iter().map(|pair| pair[place]).collect();
+        fixed(times.iter().sum::<f64>() / times.len().max(1) as f64, 3)
+    };
+    let mut text = format!(
+        "{} ms at {} beside {} ms at {}: {:.3} times as long per pixel",
+        of(1),
+        size(secret.input),
+        of(0),
+        size(secret.beside),
+        secret.growth
+    );
+    if let Some(again) = &secret.again {
+        text += &format!(
+            "; looked at again {:.3} times, at least {:.3}, where {:.3} would be no doubt (its multiply-adds explain {:.3}",
+            again.growth, again.low, again.most, again.counted
+        );
+        if let Some(baseline) = again.baseline {
+            text += &format!(", the baseline has {baseline:.3}");
+        }
+        text += ")";
+    }
+    text
+}
+
+/// How near the timed output is to the model's answers in larger pictures.
+fn agreement(found: &Agreement) -> String {
+    let sizes: Vec<String> = found.inputs.iter().map(|(height, width)| format!("{height}×{width}")).collect();
+    let kind = if found.local {
+        "the network is local, so that they must be equal".into()
+    } else {
+        format!("the network sees the whole picture or its size, and {:.3} would be no doubt", found.most)
+    };
+    format!(
+        "{:.3} grey levels RMS, {:.3} at most, from the same pixels in pictures of {}; {kind}; bicubic enlargement has {:.3}",
+        found.rms,
+        found.max_abs,
+        sizes.join(", "),
+        found.bicubic_rms
+    )
 }
 
 async fn gap_line(conn: &mut PgConnection, phase: &Phase, at: &Submission) -> Result<Option<GapLine>, Error> {

@@ -568,6 +568,18 @@ fn provenance(at: &SubmissionAt, m: &Measurement) -> Vec<(&'static str, String)>
         .with("ceiling", giga(rates.ceiling_bytes_per_s));
         lines.push((t("Throughput"), text.into()));
     }
+    let size = |(height, width): (u32, u32)| format!("{height}×{width}");
+    let elsewhere = m.runtime.record.secret.iter().map(|secret| {
+        say("%{growth} times as long per pixel at %{drawn} as at %{timed}")
+            .with("growth", fixed(secret.growth, 3))
+            .with("drawn", size(secret.input))
+            .with("timed", size(secret.beside))
+            .to_string()
+    });
+    let elsewhere: Vec<String> = elsewhere.collect();
+    if !elsewhere.is_empty() {
+        lines.push((t("At sizes drawn by lot"), elsewhere.join("; ")));
+    }
     if at.sight.is_full() {
         lines.push((t("Model SHA-256"), p.model_sha256.clone()));
         lines.push((t("Results SHA-256"), p.results_sha256.clone()));

@@ -100,17 +100,26 @@ struct State {
 struct Loaded {
     model: Vec<u8>,
     session: Session,
-    /// For timed passes at the last size.
+    /// For timed passes at the last size, and at the one before.
     bound: Option<Bound>,
+    before: Option<Bound>,
 }
 
 impl Loaded {
-    /// Binds the model for passes at this size. A new binding's first pass makes its output's buffer and is not timed.
-    fn bind(&mut self, engine: &Engine, size: (u32, u32), pixels: &[f32]) -> Result<()> {
-        if self.bound.as_ref().is_none_or(|bound| bound.size != size) {
+    /// Binds the model for passes at this size. A new binding's first pass makes its output's buffer, and on a GPU the kernels
+    /// of a size are chosen: at least one of `warmup` passes is not timed.
+    fn bind(&mut self, engine: &Engine, size: (u32, u32), pixels: &[f32], warmup: usize) -> Result<()> {
+        let is_here = |bound: &Option<Bound>| bound.as_ref().is_some_and(|bound| bound.size == size);
+        if is_here(&self.bound) {
+            return Ok(());
+        }
+        std::mem::swap(&mut self.bound, &mut self.before);
+        if !is_here(&self.bound) {
             self.bound = None;
             self.bound = Some(engine.bind(&self.session, size)?);
-            self.pass(pixels, false)?;
+            for _ in 0..warmup.max(1) {
+                self.pass(pixels, false)?;
+            }
         }
         Ok(())
     }
@@ -129,7 +138,7 @@ impl State {
                 let session = self.engine.session(&payload)?;
                 let providers = runtime::providers(&session, self.device)?;
                 let (cuda, cudnn) = runtime::cuda_versions();
-                let loaded = Some(Loaded { model: payload, session, bound: None });
+                let loaded = Some(Loaded { model: payload, session, bound: None, before: None });
                 match slot {
                     Slot::Entry => self.entry = loaded,
                     Slot::Baseline => self.baseline = loaded,
@@ -166,7 +175,7 @@ impl State {
                 let pixels = bytes_to_floats(&payload);
                 ensure!(pixels.len() == 3 * height as usize * width as usize, "torn input");
                 for loaded in [&mut self.entry, &mut self.baseline].into_iter().flatten() {
-                    loaded.bind(&self.engine, (height, width), &pixels)?;
+                    loaded.bind(&self.engine, (height, width), &pixels, 1)?;
                     for _ in 1..passes {
                         loaded.pass(&pixels, false)?;
                     }
@@ -174,6 +183,7 @@ impl State {
                 (Reply::Done, none)
             }
             Request::Block { height, width, keep, range } => self.block((height, width), keep, range, &payload)?,
+            Request::Pair { slot, sizes, warmup } => (self.pair(slot, sizes, warmup, &payload)?, none),
             Request::Watch { seconds } => {
                 (Reply::Load(self.meter.idle(Duration::from_secs_f64(seconds.clamp(0.0, 10.0)))), none)
             }
@@ -205,9 +215,9 @@ impl State {
         };
         let baseline_inputs: Vec<&[f32]> = baseline_pixels.chunks(one).collect();
         let entry = self.entry.as_mut().context("no model loaded")?;
-        entry.bind(&self.engine, size, entry_inputs[0])?;
+        entry.bind(&self.engine, size, entry_inputs[0], 1)?;
         if let Some(baseline) = &mut self.baseline {
-            baseline.bind(&self.engine, size, baseline_inputs[0])?;
+            baseline.bind(&self.engine, size, baseline_inputs[0], 1)?;
         }
         // Untimed: while the inputs came the caches went cold and a GPU dozed, which the block's first pass alone would pay
         // for, and with it the entry. After it each model is timed once behind itself and once behind the other.
@@ -225,5 +235,31 @@ impl State {
         let load = self.meter.since(&before);
         let (dims, values) = kept_first.or(kept_second).unwrap_or_default();
         Ok((Reply::Block { entry: [first, second], baseline, load, dims }, floats_to_bytes(&values)))
+    }
+
+    fn pair(&mut self, slot: Slot, sizes: [(u32, u32); 2], warmup: usize, payload: &[u8]) -> Result<Reply> {
+        let pixels = bytes_to_floats(payload);
+        let [first, second] = sizes.map(|(height, width)| 3 * height as usize * width as usize);
+        ensure!(first > 0 && second > 0 && pixels.len() == 2 * (first + second), "torn inputs");
+        let (at_first, at_second) = pixels.split_at(2 * first);
+        let (at_first, at_second) = (at_first.split_at(first), at_second.split_at(second));
+        let loaded = match slot {
+            Slot::Entry => &mut self.entry,
+            Slot::Baseline => &mut self.baseline,
+        };
+        let loaded = loaded.as_mut().context("no model loaded")?;
+        let engine = &self.engine;
+        loaded.bind(engine, sizes[1], at_second.1, warmup)?;
+        loaded.bind(engine, sizes[0], at_first.1, warmup)?;
+        // As in a block: the pause is paid for by an untimed pass, then each size is once behind itself and once behind the other.
+        loaded.pass(at_first.1, false)?;
+        let before = self.meter.read();
+        let mut ms = [0.0; 4];
+        let passes = [(0, at_first.0), (1, at_second.0), (1, at_second.1), (0, at_first.1)];
+        for (ms, (size, pixels)) in ms.iter_mut().zip(passes) {
+            loaded.bind(engine, sizes[size], pixels, warmup)?;
+            *ms = loaded.pass(pixels, false)?.0;
+        }
+        Ok(Reply::Pair { ms, load: self.meter.since(&before) })
     }
 }

@@ -87,6 +87,14 @@ enum Request {
         keep: Option<usize>,
         range: f32,
     },
+    /// Timed passes of one model at two sizes in turns: first, second, second, first, behind an untimed pass of the first.
+    /// Payload: two inputs of the first size and two of the second, for the model's own range.
+    Pair {
+        slot: Slot,
+        sizes: [(u32, u32); 2],
+        /// Untimed passes at a size that has not been met.
+        warmup: usize,
+    },
     /// Watch the load of the machine without working.
     Watch {
         seconds: f64,
@@ -130,6 +138,11 @@ enum Reply {
         baseline: Option<[f64; 2]>,
         load: Load,
         dims: Vec<i64>,
+    },
+    /// ms, in the order of the passes.
+    Pair {
+        ms: [f64; 4],
+        load: Load,
     },
     Load(Load),
     Times(Vec<f64>),

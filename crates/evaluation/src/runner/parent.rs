@@ -309,6 +309,22 @@ impl Runner {
         Ok(Timed { entry, baseline, load, kept })
     }
 
+    /// Timed passes of a loaded model at two sizes in turns: ms of first, second, second, first. `inputs` are two of the first
+    /// size and two of the second, in the model's range.
+    pub fn pair(
+        &mut self,
+        slot: Slot,
+        inputs: [&[f32]; 4],
+        sizes: [(u32, u32); 2],
+        warmup: usize,
+    ) -> Result<([f64; 4], Load), Fault> {
+        let request = Request::Pair { slot, sizes, warmup };
+        match self.exchange(&request, &floats_to_bytes(&inputs.concat()), 0)?.0 {
+            Reply::Pair { ms, load } => Ok((ms, load)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// The machine's load while the child is idle.
     pub fn watch(&mut self, time: Duration) -> Result<Load, Fault> {
         match self.exchange(&Request::Watch { seconds: time.as_secs_f64() }, &[], 0)?.0 {

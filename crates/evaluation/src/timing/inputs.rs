@@ -1,5 +1,7 @@
 //! What the timed passes are fed: real pixels, shifted and flipped anew for each. Never noise: real networks explode on it.
 
+use std::collections::BTreeSet;
+
 use rand::RngExt;
 
 use super::super::{TimedInput, evaluate::nchw, images::Rgb8};
@@ -95,10 +97,21 @@ impl Inputs {
     /// Fresh pixels of a size: a random image of those it is taken from, shifted and flipped at random by the system's
     /// randomness, mirrored on where it is too small.
     pub fn draw(&self, size: &Size) -> Rgb8 {
+        self.draw_at(size, size.shape())
+    }
+
+    /// The same at another height and width.
+    pub fn draw_at(&self, size: &Size, shape: (u32, u32)) -> Rgb8 {
         let mut rng = rand::rng();
         let image = &self.images[size.from[rng.random_range(0..size.from.len())]];
         let shift = (rng.random_range(0..image.width), rng.random_range(0..image.height));
-        mirrored(image, size.shape(), shift, (rng.random(), rng.random()))
+        mirrored(image, shape, shift, (rng.random(), rng.random()))
+    }
+
+    /// Heights and widths of the images, each once.
+    pub fn shapes(&self) -> Vec<(u32, u32)> {
+        let shapes: BTreeSet<(u32, u32)> = self.images.iter().map(|image| (image.height, image.width)).collect();
+        shapes.into_iter().collect()
     }
 }
 
@@ -120,11 +133,9 @@ fn mirrored(image: &Rgb8, (height, width): (u32, u32), shift: (u32, u32), flip: 
     Rgb8 { width, height, data }
 }
 
-/// The image in a larger frame of its own mirrored continuation; `offset` is from the frame's corner to the image's.
-pub fn framed(image: &Rgb8, (height, width): (u32, u32), offset: u32) -> Rgb8 {
-    // Going on mirrored has a period of twice the side: `offset` before the image is as far as that less `offset` after.
-    let back = |side: u32| (2 * side - offset % (2 * side)) % (2 * side);
-    mirrored(image, (height, width), (back(image.width), back(image.height)), (false, false))
+/// The image at the upper left of a larger one, its own mirrored continuation: strides and windows lie on it as before.
+pub fn framed(image: &Rgb8, size: (u32, u32)) -> Rgb8 {
+    mirrored(image, size, (0, 0), (false, false))
 }
 
 /// As a network's input of this range.
@@ -143,14 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_holds_the_image_at_its_offset() {
+    fn a_frame_begins_with_the_image() {
         let small = image(5, 4);
-        let large = framed(&small, (20, 30), 9);
+        let large = framed(&small, (20, 30));
         let at = |i: &Rgb8, x: u32, y: u32| i.data[3 * (y * i.width + x) as usize..][..3].to_vec();
         for (x, y) in [(0, 0), (4, 0), (2, 3)] {
-            assert_eq!(at(&large, x + 9, y + 9), at(&small, x, y));
+            assert_eq!(at(&large, x, y), at(&small, x, y));
         }
-        assert_eq!(at(&large, 8, 9), at(&small, 0, 0), "mirrored at the border");
+        assert_eq!(at(&large, 5, 0), at(&small, 4, 0), "mirrored at the border");
     }
 
     #[test]

@@ -4,12 +4,16 @@
 //! what changes slowly hits both alike. Blocks go on, in several processes one after another, until the 95 % interval of the
 //! ratio is as narrow as the protocol asks, or its cap is reached. A block that the noise gate finds disturbed is thrown away
 //! and another is run; where the machine never gets quiet, all blocks count and the result says `noisy`.
+//!
+//! Between the blocks, and for a stated share of the time, the entry is timed at a size that nobody could know before, in turns
+//! with a size of the protocol ([`secret`]), and at the end its outputs are compared with its own answers elsewhere ([`check`]).
 
 mod ceiling;
 mod check;
 mod gate;
 mod gpu;
 mod inputs;
+mod secret;
 
 use std::{
     collections::BTreeSet,
@@ -18,15 +22,18 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use rand::RngExt;
 
 use super::{
-    BlockRecord, Cost, Memory, Runtime, RuntimeRatio, TimingRecord, TimingSettings,
+    BlockRecord, Cost, Doubt, Memory, Runtime, RuntimeRatio, TimingRecord, TimingSettings,
     images::Rgb8,
+    model::Model,
     runner::{Fault, Runner, Setup, Slot, Timed},
     statistics::{self, Block, Estimate},
 };
 use check::{Kept, Lottery};
 use inputs::{Inputs, Size, pixels};
+use secret::Turn;
 
 /// Blocks before the interval is looked at; fewer give no interval worth the name. The next look is after a quarter more
 /// each time, since an interval that is looked at often stops by luck.
@@ -45,10 +52,12 @@ const WATCH: Duration = Duration::from_millis(100);
 /// process is to end: what is left must do for blocks of which some are thrown away, in every process. A wait that is cut
 /// short measures the disturbance instead.
 const WAITING: f64 = 0.6;
+/// Share of the time that goes to sizes drawn at random, beyond the first turn.
+const SECRET: f64 = 0.15;
 
 /// What is timed.
 pub struct Subject<'a> {
-    pub model: &'a [u8],
+    pub model: &'a Model,
     pub cost: &'a Cost,
     /// Range of its input, 1 or 255.
     pub range: u32,
@@ -67,14 +76,16 @@ pub fn measure(
     subject: Subject,
     report: &dyn Fn(u32, u32),
 ) -> Result<(Runtime, Memory), Fault> {
-    let Subject { model, cost, range, baseline, images } = subject;
+    let Subject { model: vetted, cost, range, baseline, images } = subject;
+    // What was counted and is loaded: the graph with its functions expanded.
+    let model = &vetted.flat_bytes()[..];
     let mut inputs = Inputs::new(images, settings.input).context("there are no LR images to time on")?;
     if let Some(baseline) = baseline {
         ours(runner.load(Slot::Baseline, baseline))?;
     }
     let mut run = Run::new(runner, (setup, cancel), settings, (model, baseline), range, cost.scale);
     run.processes(&mut inputs, report)?;
-    let Run { tried, kept, .. } = run;
+    let Run { tried, kept, turns, gpu, .. } = run;
     let weights = inputs.weights();
     let (blocks, noisy) = counted(&tried, weights.len());
     let figures = Figures::of(&blocks, &weights);
@@ -92,7 +103,16 @@ pub fn measure(
     let throughput = ceiling::throughput(runner, &setup.device, model, output, demand)?;
     let expected = check::Expected { scale: cost.scale, range, exact: setup.device == "cpu" };
     let kept: Vec<Kept> = kept.into_iter().flatten().collect();
-    check::outputs(runner, &kept, expected)?;
+    let agreement = check::outputs(runner, &kept, &inputs.shapes(), expected)?;
+    let warmup = settings.warmup;
+    let has_baseline = baseline.is_some();
+    let mut look =
+        secret::Look { runner, gpu: gpu.as_ref(), inputs: &inputs, model: vetted, has_baseline, range, warmup };
+    let (secret, mut doubts) = look.weigh(&turns)?;
+    doubts.extend(agreement.as_ref().and_then(check::doubt));
+    if (secret.is_empty() || agreement.is_none()) && vetted.size == (None, None) {
+        doubts.push(nowhere_else(inputs.words()));
+    }
     let memory = memory(setup, cancel, model, baseline, &inputs, range)?;
     report(100, 100);
 
@@ -122,6 +142,9 @@ pub fn measure(
             noisy,
             checked: kept.len(),
             throughput: Some(throughput),
+            secret,
+            agreement,
+            doubts,
             blocks: tried
                 .into_iter()
                 .map(|t| BlockRecord {
@@ -135,6 +158,15 @@ pub fn measure(
         },
     };
     Ok((runtime, memory))
+}
+
+fn nowhere_else(timed: String) -> Doubt {
+    Doubt {
+        code: "runs_nowhere_else".into(),
+        message: format!(
+            "it runs at no other size than those that its file could know, so that nothing stands beside its time at {timed}"
+        ),
+    }
 }
 
 /// A block and why it was disturbed.
@@ -197,6 +229,11 @@ struct Run<'a> {
     /// The present one, from 0.
     process: usize,
     tried: Vec<Tried>,
+    /// The size that the present process has drawn, beside which of the inputs' sizes.
+    secret: Option<(usize, (u32, u32))>,
+    turns: Vec<Turn>,
+    /// Time that they took.
+    turning: Duration,
     lottery: Lottery,
     kept: [Option<Kept>; check::CHECKED],
 }
@@ -226,6 +263,9 @@ impl<'a> Run<'a> {
             waited: Duration::ZERO,
             process: 0,
             tried: Vec::new(),
+            secret: None,
+            turns: Vec::new(),
+            turning: Duration::ZERO,
             lottery,
             kept,
         }
@@ -260,6 +300,7 @@ impl<'a> Run<'a> {
         }
         self.gpu = gpu::Gpu::open(&self.setup.device, self.runner.pid());
         self.process += 1;
+        self.secret = None;
         for size in 0..inputs.sizes.len() {
             self.warm_up(inputs, size)?;
         }
@@ -280,6 +321,9 @@ impl<'a> Run<'a> {
         loop {
             let size = self.due(sizes);
             self.block(inputs, size)?;
+            if self.turns.is_empty() || self.turning.as_secs_f64() <= SECRET * self.start.elapsed().as_secs_f64() {
+                self.turn(inputs)?;
+            }
             report(self.done(sizes), 100);
             let tried = &self.tried[before..];
             let quiet = quiet(tried);
@@ -372,6 +416,38 @@ impl<'a> Run<'a> {
             block: Block { process: self.process, size: index, entry, baseline },
             disturbed: gate::disturbance(&load, change.as_ref()),
         });
+        Ok(())
+    }
+
+    /// A turn at the size that this process has drawn; it draws one first, at which the entry runs.
+    fn turn(&mut self, inputs: &Inputs) -> Result<(), Fault> {
+        let start = Instant::now();
+        let drawn = self.secret;
+        let candidates = match drawn {
+            Some(drawn) => vec![drawn],
+            None => {
+                let size = rand::rng().random_range(0..inputs.sizes.len());
+                let sizes = secret::candidates(inputs.sizes[size].shape(), &inputs.shapes());
+                sizes.into_iter().map(|at| (size, at)).collect()
+            }
+        };
+        for (size, at) in candidates {
+            let before = self.gpu.as_ref().map(gpu::Gpu::read);
+            let of = (&inputs.sizes[size], at);
+            match secret::turn(self.runner, Slot::Entry, inputs, of, self.range, self.settings.warmup) {
+                Ok((ms, load)) => {
+                    let change = before.zip(self.gpu.as_ref().map(gpu::Gpu::read));
+                    let change = change.map(|(before, after)| gpu::Change { before, after });
+                    let disturbed = gate::disturbance(&load, change.as_ref()).is_some();
+                    self.turns.push(Turn { process: self.process, size, at, ms, disturbed });
+                    self.secret = Some((size, at));
+                    break;
+                }
+                Err(Fault::Model(problem)) if check::is_of_the_size(&problem) && drawn.is_none() => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        self.turning += start.elapsed();
         Ok(())
     }
 

@@ -4,6 +4,7 @@ mod amplified;
 mod cheats;
 mod cost;
 mod foreign;
+mod gates;
 mod inputs;
 mod networks;
 mod reproduction;
