@@ -6,10 +6,6 @@ use sqlx::PgConnection;
 
 use crate::ids::{AccountId, ChallengeId, PhaseId, SubmissionId};
 
-pub async fn of_challenge(conn: &mut PgConnection, id: ChallengeId) -> sqlx::Result<i64> {
-    sqlx::query_scalar!("select number from challenge where id = $1", id.0).fetch_one(conn).await
-}
-
 pub async fn of_challenges(conn: &mut PgConnection) -> sqlx::Result<HashMap<ChallengeId, i64>> {
     let rows = sqlx::query!(r#"select id as "id: ChallengeId", number from challenge"#).fetch_all(conn).await?;
     Ok(rows.into_iter().map(|row| (row.id, row.number)).collect())
