@@ -116,14 +116,14 @@ async fn what_is_answered_has_been_let_go() {
         let url = web.whole(&token, &phase, "model", b"a model").await;
         let upload = id(&url).parse().expect("an id");
         let first = web.app.storage.stage_grown(upload).await.expect("read");
-        let head = web.tus(Method::HEAD, &token, &url).await;
-        assert_eq!(head.header("upload-offset"), "7");
         // What was staged lets go of its lock too: the writer has the file at once.
         drop(first.ok_or(n).map_err(|n| held.push(("piece", n))));
         let writer = web.app.storage.grow(upload).await.expect("read");
         drop(writer.ok_or(n).map_err(|n| held.push(("staged", n))));
+        let head = web.tus(Method::HEAD, &token, &url).await;
+        assert_eq!(head.header("upload-offset"), "7");
         let again = web.app.storage.stage_grown(upload).await.expect("read");
-        drop(again.ok_or(n).map_err(|n| held.push(("writer", n))));
+        drop(again.ok_or(n).map_err(|n| held.push(("asked", n))));
         assert_eq!(web.tus(Method::DELETE, &token, &url).await.status, StatusCode::NO_CONTENT);
     }
     over.store(true, Ordering::SeqCst);
