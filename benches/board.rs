@@ -65,6 +65,7 @@ async fn bench() -> anyhow::Result<()> {
     let app = web::App {
         feed: Feed::start(pool.clone()),
         pool: pool.clone(),
+        doors: web::Doors::new(&web::Settings::default()),
         settings: Arc::default(),
         signer: Arc::new(Signer::open(&storage.record_key())?),
         storage,

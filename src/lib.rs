@@ -31,6 +31,7 @@ pub mod db;
 pub mod demo;
 pub mod export;
 pub mod ids;
+pub mod kept;
 pub mod leaderboard;
 pub mod mail;
 pub mod outbox;

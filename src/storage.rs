@@ -159,10 +159,12 @@ impl Storage {
         self.check_space()?;
         let folder = self.folder("tmp");
         let work = move || {
-            let mut temp = tempfile::Builder::new().prefix("upload-").tempfile_in(folder)?;
-            temp.as_file().lock()?;
-            write(temp.as_file_mut())?;
-            finished(temp)
+            let temp = tempfile::Builder::new().prefix("upload-").tempfile_in(folder)?;
+            let (file, path) = temp.into_parts();
+            file.lock()?;
+            let mut file = Locked(file);
+            write(&mut file.0)?;
+            finished(file, path)
         };
         tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(full_or_io)
     }
@@ -199,6 +201,11 @@ impl Storage {
         let Storage::Local(local) = self;
         let needed = local.free_floor.saturating_add(bytes);
         if free_bytes(&local.root)? < needed { Err(StorageError::Full) } else { Ok(()) }
+    }
+
+    /// Whether the folder can be read.
+    pub fn is_there(&self) -> bool {
+        fs::read_dir(self.folder("blobs")).is_ok()
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -246,7 +253,7 @@ impl Storage {
         let opened = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
         let growing = |(file, bytes)| Growing {
             storage: self.clone(),
-            file: tokio::fs::File::from_std(file),
+            file: Some(tokio::fs::File::from_std(file)),
             bytes,
             checked: bytes,
         };
@@ -265,12 +272,13 @@ impl Storage {
                 Err(fs::TryLockError::WouldBlock) => return Ok(None),
                 Err(fs::TryLockError::Error(error)) => return Err(error),
             }
-            let mut file = Some(file);
+            let mut file = Some(Locked(file));
             let temp = tempfile::Builder::new().prefix("upload-").make_in(folder, |link| {
                 fs::hard_link(&path, link)?;
                 file.take().ok_or_else(|| io::ErrorKind::AlreadyExists.into())
             })?;
-            finished(temp).map(Some)
+            let (file, path) = temp.into_parts();
+            finished(file, path).map(Some)
         };
         Ok(tokio::task::spawn_blocking(link).await.map_err(io::Error::other)??)
     }
@@ -357,27 +365,44 @@ impl BlobWriter {
         self.file.sync_all().await.map_err(full_or_io)?;
         let sha256 = BlobHash(hex(&self.hash.finalize()));
         let file = self.file.into_std().await;
-        Ok(TempBlob { _lock: file, path: self.path, sha256, bytes: self.bytes })
+        Ok(TempBlob { _lock: Locked(file), path: self.path, sha256, bytes: self.bytes })
     }
 }
 
-/// A resumable upload in the hands of its one writer. What was written stays, whatever becomes of the writer.
+/// A file whose lock goes with this handle. Closing is not enough: a child that the process is just starting has a copy of every
+/// open file until it becomes another program, and the lock lives as long as any copy.
+#[derive(Debug)]
+struct Locked(fs::File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // That it was not locked is as good.
+        let _ = self.0.unlock();
+    }
+}
+
+/// A resumable upload in the hands of its one writer. What was written stays, whatever becomes of the writer. Whoever answers a
+/// client lets go first ([`Growing::release`]): a client that has its answer may come back at once.
 pub struct Growing {
     storage: Storage,
-    /// Holds the lock; appends only.
-    file: tokio::fs::File,
+    /// Holds the lock; appends only. `None` only while it is dropped.
+    file: Option<tokio::fs::File>,
     bytes: u64,
     /// Bytes when free space was last looked at.
     checked: u64,
 }
 
 impl Growing {
+    fn file(&mut self) -> Result<&mut tokio::fs::File, StorageError> {
+        self.file.as_mut().ok_or_else(|| StorageError::Io(io::ErrorKind::NotFound.into()))
+    }
+
     pub async fn write(&mut self, chunk: &[u8]) -> Result<(), StorageError> {
         if self.bytes - self.checked >= CHECK_EVERY {
             self.storage.check_space()?;
             self.checked = self.bytes;
         }
-        self.file.write_all(chunk).await.map_err(full_or_io)?;
+        self.file()?.write_all(chunk).await.map_err(full_or_io)?;
         self.bytes += chunk.len() as u64;
         Ok(())
     }
@@ -389,23 +414,43 @@ impl Growing {
 
     /// Waits until the bytes are on disk.
     pub async fn sync(&mut self) -> Result<(), StorageError> {
-        self.file.flush().await.map_err(full_or_io)?;
-        self.file.sync_all().await.map_err(full_or_io)
+        let file = self.file()?;
+        file.flush().await.map_err(full_or_io)?;
+        file.sync_all().await.map_err(full_or_io)
     }
 
     /// Forgets what came after the first `bytes`.
     pub async fn cut(&mut self, bytes: u64) -> Result<(), StorageError> {
-        self.file.flush().await.map_err(full_or_io)?;
-        self.file.set_len(bytes).await?;
+        let file = self.file()?;
+        file.flush().await.map_err(full_or_io)?;
+        file.set_len(bytes).await?;
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Lets go of the file: when this returns, nobody finds it locked by us.
+    pub async fn release(mut self) {
+        if let Some(mut file) = self.file.take() {
+            // What failed to be written was told by `sync`.
+            let _ = file.flush().await;
+            drop(Locked(file.into_std().await));
+        }
+    }
+}
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        // A write that is still under way keeps the lock until it has ended: the next writer must not begin before it.
+        if let Some(Ok(file)) = self.file.take().map(tokio::fs::File::try_into_std) {
+            drop(Locked(file));
+        }
     }
 }
 
 /// Waits until a temporary file is on disk, and names it by its bytes.
-fn finished(temp: tempfile::NamedTempFile) -> io::Result<TempBlob> {
+fn finished(mut lock: Locked, path: TempPath) -> io::Result<TempBlob> {
     use io::Read;
-    let (mut file, path) = temp.into_parts();
+    let file = &mut lock.0;
     file.sync_all()?;
     file.rewind()?;
     let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
@@ -419,14 +464,14 @@ fn finished(temp: tempfile::NamedTempFile) -> io::Result<TempBlob> {
         hash.update(&buffer[..read]);
         bytes += read as u64;
     }
-    Ok(TempBlob { _lock: file, path, sha256: BlobHash(hex(&hash.finalize())), bytes })
+    Ok(TempBlob { _lock: lock, path, sha256: BlobHash(hex(&hash.finalize())), bytes })
 }
 
 /// A whole file on disk that nothing names yet; dropped, it is gone.
 #[derive(Debug)]
 pub struct TempBlob {
     /// The open file holds the lock that tells `sweep` to leave it alone.
-    _lock: fs::File,
+    _lock: Locked,
     path: TempPath,
     pub sha256: BlobHash,
     pub bytes: u64,

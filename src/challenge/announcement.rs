@@ -1,5 +1,7 @@
 //! What organizers tell those who take part: on the challenge's page at once, by mail and to the webhook by the outbox.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{Acquire, PgConnection};
@@ -136,12 +138,13 @@ pub async fn list(conn: &mut PgConnection, challenge: ChallengeId, all: bool) ->
     .await
 }
 
-/// How many are on the page.
-pub async fn count(conn: &mut PgConnection, challenge: ChallengeId) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"select count(*) as "n!" from announcement where challenge_id = $1 and withdrawn_at is null"#,
-        challenge.0
+/// How many are on the page of each challenge that has any.
+pub async fn counts(conn: &mut PgConnection) -> sqlx::Result<HashMap<ChallengeId, i64>> {
+    let rows = sqlx::query!(
+        r#"select challenge_id as "challenge: ChallengeId", count(*) as "n!" from announcement
+           where withdrawn_at is null group by challenge_id"#
     )
-    .fetch_one(conn)
-    .await
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.challenge, row.n)).collect())
 }

@@ -118,14 +118,14 @@ pub async fn phase(
     challenge: &str,
     files: &PhaseFiles,
 ) -> anyhow::Result<Result<Created, Vec<Problem>>> {
-    let mut conn = pool.acquire().await?;
-    let Some(found) = super::by_slug(&mut conn, challenge).await? else {
+    let Some(found) = super::by_slug(&mut *pool.acquire().await?, challenge).await? else {
         return Ok(Err(vec![Problem::new("challenge_not_found", "there is no such challenge").at(challenge)]));
     };
     let prepared = match prepare(storage, files).await? {
         Ok(prepared) => prepared,
         Err(problems) => return Ok(Err(problems)),
     };
+    let mut conn = pool.acquire().await?;
     let mut tx = conn.begin().await?;
     match insert(&mut tx, found.id, challenge, files, prepared).await {
         Ok(created) => {

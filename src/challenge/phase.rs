@@ -285,6 +285,11 @@ async fn select(
     Ok(rows.into_iter().map(Phase::from).collect())
 }
 
+/// Of every challenge, each one's in their order.
+pub async fn all(conn: &mut PgConnection) -> sqlx::Result<Vec<Phase>> {
+    select(conn, None, None, None).await
+}
+
 /// In their order.
 pub async fn of_challenge(conn: &mut PgConnection, challenge: ChallengeId) -> sqlx::Result<Vec<Phase>> {
     select(conn, Some(challenge), None, None).await

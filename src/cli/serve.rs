@@ -95,7 +95,26 @@ pub fn run(args: &Args) -> Outcome {
     Ok(Ok(()))
 }
 
+/// Files that a server may have open: its connections, a file for each download and upload, and room.
+const OPEN_FILES: libc::rlim_t = 16_384;
+
+/// Lets this process open as many files as it needs, where the system allows it: the usual limit to begin with is 1024.
+fn open_many_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a whole rlimit that outlives both calls.
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_cur.max(limit.rlim_max.min(OPEN_FILES));
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+        }
+    };
+    if !raised {
+        warn!("the limit of open files stays as it is");
+    }
+}
+
 async fn serve(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()> {
+    open_many_files();
     let stop = worker::stop_signal()?;
     let mailer = args.people.mailer(args.public_url.as_deref())?;
     // Bound before the worker starts: a second server must fail at once.
@@ -152,6 +171,7 @@ pub fn app(store: &Store, settings: web::Settings, stop: CancellationToken) -> a
         feed: Feed::start(store.pool.clone()),
         pool: store.pool.clone(),
         storage: store.storage.clone(),
+        doors: web::Doors::new(&settings),
         settings: Arc::new(settings),
         signer: Arc::new(Signer::open(&store.storage.record_key())?),
         boards: Arc::default(),

@@ -1,7 +1,13 @@
 //! What NOTIFY tells: workers that there is work, pages what changed. Both are hints: a listener looks at the rows after
 //! it has subscribed, and again now and then.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, postgres::PgListener};
@@ -9,11 +15,12 @@ use tokio::sync::broadcast;
 use tracing::{debug, warn};
 use utoipa::ToSchema;
 
-use super::{State, progress};
+use super::{Position, State, positions, progress};
 use crate::{
     challenge::protocol::DeviceClass,
     evaluation::Progress,
     ids::{EvaluationId, SubmissionId},
+    kept::Kept,
 };
 
 /// An evaluation changed.
@@ -52,7 +59,14 @@ const RECONNECT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Feed {
     events: broadcast::Sender<Event>,
+    places: Arc<Kept<(), Places>>,
 }
+
+/// The whole queue, and when it was read.
+type Places = (Instant, Arc<HashMap<SubmissionId, Position>>);
+
+/// How old a place in the queue may be that is told to those who follow: they look every few seconds, all at the same queue.
+const FRESH: Duration = Duration::from_secs(1);
 
 impl Feed {
     /// Listens from now on, in a task that ends with the runtime; a lost connection is made again.
@@ -68,7 +82,17 @@ impl Feed {
                 tokio::time::sleep(RECONNECT).await;
             }
         });
-        Feed { events }
+        Feed { events, places: Arc::new(Kept::new(NonZeroUsize::MIN)) }
+    }
+
+    /// Where a submission stands, as [`super::position`], a second old at most: one look at the queue for all who follow.
+    pub async fn place(&self, pool: &PgPool, submission: SubmissionId) -> sqlx::Result<Option<Position>> {
+        let look = async {
+            let places = positions(&mut *pool.acquire().await?).await?;
+            Ok::<_, sqlx::Error>((Instant::now(), Arc::new(places)))
+        };
+        let (_, places) = self.places.get((), |(at, _)| at.elapsed() < FRESH, look).await?;
+        Ok(places.get(&submission).copied())
     }
 
     /// Events from now on. Subscribe before reading the row, or a change in between is missed.

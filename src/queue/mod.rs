@@ -19,6 +19,8 @@ mod finish;
 pub mod rerun;
 pub mod score;
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, types::Json};
@@ -284,7 +286,19 @@ pub struct Position {
 
 /// Where a submission stands if no other joins: teams take turns, as in [`claim`]. `None`: it is not queued.
 pub async fn position(conn: &mut PgConnection, submission: SubmissionId) -> sqlx::Result<Option<Position>> {
-    let row = sqlx::query!(
+    Ok(places(conn, Some(submission)).await?.into_iter().next().map(|(_, place)| place))
+}
+
+/// Where every queued submission stands.
+pub async fn positions(conn: &mut PgConnection) -> sqlx::Result<HashMap<SubmissionId, Position>> {
+    Ok(places(conn, None).await?.into_iter().collect())
+}
+
+async fn places(
+    conn: &mut PgConnection,
+    submission: Option<SubmissionId>,
+) -> sqlx::Result<Vec<(SubmissionId, Position)>> {
+    let rows = sqlx::query!(
         r#"with waiting as (
                select submission_id, device_class, device_name, priority, created_at, team_id, official,
                       row_number() over (partition by device_class, device_name, team_id order by priority desc, created_at)
@@ -299,11 +313,13 @@ pub async fn position(conn: &mut PgConnection, submission: SubmissionId) -> sqlx
                from (select finished_at, started_at from evaluation where state = 'scored'
                      order by finished_at desc limit 20) last),
            crew as (select greatest(count(*), 1) as workers from evaluation where state = 'running')
-           select position as "position!", of as "of!", (seconds * position / workers)::bigint as estimate_s
-           from ordered, pace, crew where submission_id = $1 and official"#,
-        submission.0
+           select submission_id as "submission!: SubmissionId", position as "position!", of as "of!",
+                  (seconds * position / workers)::bigint as estimate_s
+           from ordered, pace, crew where ($1::uuid is null or submission_id = $1) and official"#,
+        submission.map(|id| id.0)
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|r| Position { position: r.position, of: r.of, estimate_s: r.estimate_s }))
+    let place = |position, of, estimate_s| Position { position, of, estimate_s };
+    Ok(rows.into_iter().map(|r| (r.submission, place(r.position, r.of, r.estimate_s))).collect())
 }

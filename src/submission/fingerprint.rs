@@ -3,6 +3,7 @@
 
 use sqlx::{PgConnection, PgPool};
 
+use super::vetting;
 use crate::{
     challenge::dataset,
     evaluation::{
@@ -54,6 +55,8 @@ pub async fn backfill(pool: &PgPool, storage: &Storage, phase: PhaseId, limit: i
     for entry in missing {
         let dataset = dataset::get(&mut *pool.acquire().await?, entry.dataset).await?;
         let (model, results) = (storage.path(&entry.model), storage.path(&entry.results));
+        let bytes = tokio::fs::metadata(&model).await.map_or(0, |file| file.len());
+        let share = vetting::share(vetting::of_entry(bytes, &dataset)).await?;
         let print = tokio::task::spawn_blocking(move || -> anyhow::Result<Option<Fingerprint>> {
             let expected = dataset.expected();
             let outputs = Outputs::new(expected.len());
@@ -62,7 +65,9 @@ pub async fn backfill(pool: &PgPool, storage: &Storage, phase: PhaseId, limit: i
             let loaded = model::load_entry(&model, false);
             Ok(seen.ok().zip(loaded.ok()).and_then(|(_, model)| Fingerprint::new(&model, outputs)))
         });
-        match print.await? {
+        let print = print.await?;
+        drop(share);
+        match print {
             Ok(Some(print)) => {
                 store(&mut *pool.acquire().await?, entry.id, &print).await?;
                 made += 1;

@@ -15,7 +15,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 use super::{
     FactSheet, Rejection,
     fact_sheet::{self, Field},
-    fingerprint, quota,
+    fingerprint, quota, vetting,
 };
 use crate::{
     challenge::{
@@ -94,12 +94,15 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
     };
 
     let uploaded_model = model.sha256.clone();
-    let Vetted { results, model, merged, readme, fact_sheet, print } =
-        vet((results, model), dataset, operators, (fields, fact_sheet)).await?;
+    let share = vetting::share(vetting::of_entry(model.bytes, &dataset)).await?;
+    let Vetted { results, model, merged, readme, fact_sheet, print, share } =
+        vet((results, model), dataset, operators, (fields, fact_sheet), share).await?;
     let model = match merged {
         Some(bytes) => storage.stage(&bytes).await?,
         None => model,
     };
+    // Before the database is waited for.
+    drop(share);
 
     let mut conn = pool.acquire().await?;
     let mut tx = conn.begin().await?;
@@ -267,6 +270,8 @@ struct Vetted {
     readme: Option<serde_json::Value>,
     fact_sheet: FactSheet,
     print: Option<Fingerprint>,
+    /// The memory of what is above.
+    share: vetting::Share<'static>,
 }
 
 /// Reads both files and the fact sheet, and lists the problems of all at once.
@@ -275,7 +280,9 @@ async fn vet(
     dataset: Dataset,
     operators: model::Operators,
     (fields, said): (Vec<Field>, FactSheet),
+    share: vetting::Share<'static>,
 ) -> Result<Vetted, Rejection> {
+    // The share goes along: a client that goes away does not stop the thread.
     let vetting = move || -> anyhow::Result<Result<Vetted, Vec<Problem>>> {
         let expected = dataset.expected();
         let outputs = Outputs::new(expected.len());
@@ -295,7 +302,7 @@ async fn vet(
                 let merged = loaded.merged.then_some(loaded.bytes);
                 // Self-reported and never needed: what cannot be written down is left out.
                 let readme = zip.readme.as_ref().and_then(|readme| serde_json::to_value(readme).ok());
-                Ok(Vetted { results, model, merged, readme, fact_sheet, print })
+                Ok(Vetted { results, model, merged, readme, fact_sheet, print, share })
             }
             (zip, loaded, sheet) => {
                 let mut problems = zip.err().unwrap_or_default();

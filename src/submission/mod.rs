@@ -7,6 +7,7 @@ pub mod intake;
 pub mod quota;
 mod rejection;
 pub mod uploads;
+pub mod vetting;
 
 use std::collections::BTreeMap;
 

@@ -47,6 +47,9 @@ pub enum Rejection {
     NoSuchUpload(UploadId),
     #[error("{have} of {length} bytes of the upload {id} are here")]
     UploadIncomplete { id: UploadId, have: u64, length: u64 },
+    /// Somebody has it and does not let go.
+    #[error("another request has the upload {0}")]
+    UploadBusy(UploadId),
     /// Its bytes are not those that the client announced.
     #[error("the upload {id} has another SHA-256 than was announced")]
     UploadCorrupt { id: UploadId },
@@ -67,6 +70,8 @@ pub enum Class {
     Forbidden,
     /// 409
     Conflict,
+    /// 423
+    Locked,
     /// 413
     TooLarge,
     /// 422
@@ -87,6 +92,7 @@ impl Class {
             Class::NotFound => 404,
             Class::Forbidden => 403,
             Class::Conflict => 409,
+            Class::Locked => 423,
             Class::TooLarge => 413,
             Class::Unprocessable => 422,
             Class::TooMany => 429,
@@ -102,6 +108,7 @@ impl Rejection {
         match self {
             Rejection::NoSuchPhase => Class::NotFound,
             Rejection::UploadIncomplete { .. } => Class::Conflict,
+            Rejection::UploadBusy(_) => Class::Locked,
             Rejection::TooManyUploads { .. } => Class::TooMany,
             Rejection::NotAMember
             | Rejection::Banned { .. }
@@ -178,6 +185,9 @@ impl Rejection {
                     .at(id.to_string())
                     .hint("Send the rest first.")
             }
+            Rejection::UploadBusy(id) => Problem::new("upload_busy", "Another request is using this upload.")
+                .at(id.to_string())
+                .hint("Try again in seconds."),
             Rejection::UploadCorrupt { id } => {
                 Problem::new("upload_corrupt", "The bytes that arrived have another SHA-256 than was announced.")
                     .at(id.to_string())

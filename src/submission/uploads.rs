@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::{Acquire, PgConnection, PgPool};
+use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use super::Rejection;
@@ -19,6 +20,9 @@ use crate::{
 
 /// How long an upload is kept after its last piece: over night, and a day's work.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a request waits for another one to let go of an upload.
+pub const HAND_OVER: Duration = Duration::from_secs(5);
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -260,18 +264,31 @@ pub async fn take(
     for &(part, id) in named {
         let found = get(&mut *pool.acquire().await?, account, id).await?;
         let upload = found.filter(|u| (u.phase, u.part) == (phase, part)).ok_or(Rejection::NoSuchUpload(id))?;
-        let have = storage.grown(id.0).await.map_err(anyhow::Error::from)?.ok_or(Rejection::NoSuchUpload(id))?;
-        let incomplete = Rejection::UploadIncomplete { id, have, length: upload.length };
-        if have < upload.length {
-            return Err(incomplete);
-        }
-        let file = storage.stage_grown(id.0).await?.ok_or(incomplete)?;
+        let file = stage(storage, id, upload.length).await?;
         if upload.sha256.is_some_and(|said| said != file.sha256) {
             return Err(Rejection::UploadCorrupt { id });
         }
         files.push((part, upload.filename, file));
     }
     Ok(Taken::Files(files))
+}
+
+/// An upload of `length` bytes as a temporary file. One that somebody has just now is waited for, a moment.
+pub async fn stage(storage: &Storage, id: UploadId, length: u64) -> Result<TempBlob, Rejection> {
+    let deadline = Instant::now() + HAND_OVER;
+    loop {
+        let have = storage.grown(id.0).await.map_err(anyhow::Error::from)?.ok_or(Rejection::NoSuchUpload(id))?;
+        if have < length {
+            return Err(Rejection::UploadIncomplete { id, have, length });
+        }
+        if let Some(file) = storage.stage_grown(id.0).await? {
+            return Ok(file);
+        }
+        if Instant::now() >= deadline {
+            return Err(Rejection::UploadBusy(id));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Notes which submission used uploads, and drops their files.

@@ -12,6 +12,8 @@ pub mod session;
 pub mod sign_in;
 pub mod token;
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
@@ -335,6 +337,16 @@ pub async fn is_member(conn: &mut PgConnection, team: TeamId, account: AccountId
     )
     .fetch_one(conn)
     .await
+}
+
+/// How many teams take part in each challenge that has any.
+pub async fn counts(conn: &mut PgConnection) -> sqlx::Result<HashMap<ChallengeId, i64>> {
+    let rows = sqlx::query!(
+        r#"select challenge_id as "challenge: ChallengeId", count(*) as "n!" from team group by challenge_id"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.challenge, row.n)).collect())
 }
 
 /// How many teams take part in a challenge.

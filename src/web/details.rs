@@ -1,6 +1,6 @@
 //! All that is to be told of one submission to one viewer: page and API show the same.
 
-use sqlx::PgConnection;
+use sqlx::PgPool;
 
 use super::{
     Error,
@@ -42,25 +42,28 @@ pub enum Standing {
 }
 
 impl Details {
-    pub async fn load(boards: &Boards, conn: &mut PgConnection, at: &SubmissionAt) -> Result<Details, Error> {
+    /// Ask while no connection is held.
+    pub async fn load(boards: &Boards, pool: &PgPool, at: &SubmissionAt) -> Result<Details, Error> {
+        let mut conn = pool.acquire().await?;
         let SubmissionAt { submission, phase, sight, viewer } = at;
-        let mut evaluations = submission::evaluations(conn, submission.id).await?;
+        let mut evaluations = submission::evaluations(&mut conn, submission.id).await?;
         if let Some(until) = sight.until(phase) {
             evaluations.retain(|e| e.counts_since.is_some_and(|at| at <= until));
         }
-        let position = queue::position(conn, submission.id).await?;
+        let position = queue::position(&mut conn, submission.id).await?;
         let newest = evaluations.first();
         let steps = Steps::of(submission.state, newest.and_then(|e| e.progress), position);
         let scored = evaluations.iter().find(|e| e.state == queue::State::Scored).map(|e| e.id);
         let measurement = match scored {
-            Some(id) if sight.sees_figures(phase) => queue::score::get(conn, id).await?,
+            Some(id) if sight.sees_figures(phase) => queue::score::get(&mut conn, id).await?,
             _ => None,
         };
         let verdict = match scored {
-            Some(id) if sight.is_full() => queue::score::verdict_of(conn, id).await?,
+            Some(id) if sight.is_full() => queue::score::verdict_of(&mut conn, id).await?,
             _ => None,
         };
-        let board = boards.of(conn, phase).await?;
+        drop(conn);
+        let board = boards.of(pool, phase).await?;
         let figures = measurement.as_ref().map(|m| Figures::of(m, board.flops_profile));
         let standing = if sees_board(viewer, phase) { Standing::of(&board, submission.id) } else { Standing::Absent };
         let baseline = board.baseline.clone().filter(|_| sight.sees_figures(phase));

@@ -68,6 +68,8 @@ pub enum Error {
     WrongPassword,
     /// Tried too often: wait so many seconds.
     TooManyTries(i64),
+    /// This address, or all together, have as many of these under way as there may be.
+    TooManyAtOnce,
     /// A link to a reset or into a team that is unknown, used, revoked or expired: the four cannot be told apart.
     LinkNotFound,
     /// A form or document that is not what was asked for.
@@ -325,9 +327,17 @@ impl Error {
                     quota: None,
                 };
             }
+            Error::TooManyAtOnce => {
+                let message = "Too many requests of this kind are under way, from your address or in all.";
+                return Fault {
+                    status: StatusCode::TOO_MANY_REQUESTS,
+                    problems: vec![Problem::new("too_many_at_once", message).hint("Try again in seconds.")],
+                    retry_after: Some(5),
+                    quota: None,
+                };
+            }
             Error::SampleInMaking => {
-                let problem =
-                    Problem::new("sample_in_making", "The sample submission is being made, once for everybody.");
+                let problem = Problem::new("sample_in_making", "This download is being made, once for everybody.");
                 return Fault {
                     status: StatusCode::SERVICE_UNAVAILABLE,
                     problems: vec![problem.hint("Come back in a minute.")],
@@ -561,6 +571,10 @@ impl IntoResponse for Fault {
         }
         if let Some((limit, reset)) = self.quota {
             response.headers_mut().extend(rate_limit(limit, 0, reset));
+        }
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            // Who is refused keeps no place meanwhile.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status == StatusCode::PRECONDITION_FAILED {
             response.headers_mut().insert(TUS_VERSION, HeaderValue::from_static("1.0.0"));

@@ -321,14 +321,18 @@ impl FromRequestParts<App> for ClientAddress {
     }
 }
 
+/// Whether an address is that of a proxy of ours.
+pub fn is_ours(address: &IpAddr, proxies: &[ipnet::IpNet]) -> bool {
+    proxies.iter().any(|net| net.contains(&address.to_canonical()))
+}
+
 /// The last address of `X-Forwarded-For` that no proxy of ours wrote about another of ours; the header of anybody else is
 /// ignored, as it holds what its sender likes.
 fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[ipnet::IpNet]) -> IpAddr {
-    let ours = |address: &IpAddr| proxies.iter().any(|net| net.contains(&address.to_canonical()));
     let hops = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
     let mut address = peer;
     for hop in hops.collect::<Vec<_>>().into_iter().rev() {
-        if !ours(&address) {
+        if !is_ours(&address, proxies) {
             break;
         }
         // Behind words that cannot be read nobody is known: the proxy itself counts.
@@ -364,9 +368,10 @@ impl FromRequestParts<App> for SubmissionAt {
         let mut conn = app.db().await?;
         let submission = submission::get(&mut conn, id).await?.ok_or(Error::SubmissionNotFound)?;
         let phase = phase::get(&mut conn, submission.phase).await?.ok_or(Error::SubmissionNotFound)?;
+        drop(conn);
         let phase = seen_by(&viewer, phase);
         let sight =
-            Sight::of(&app.boards, &mut conn, &viewer, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
+            Sight::of(&app.boards, &app.pool, &viewer, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
         Ok(SubmissionAt { submission, phase, sight, viewer })
     }
 }

@@ -36,7 +36,7 @@ pub fn most(app: &App) -> u64 {
 /// Streams a body to disk.
 pub async fn take(app: &App, body: Body) -> Result<TempBlob, Error> {
     let most = most(app);
-    let mut piece = Piece::open(body, most, &app.settings);
+    let mut piece = Piece::open(body, most);
     let mut writer = app.storage.writer(most).await?;
     while let Some(chunk) = piece.next().await? {
         writer.write(&chunk).await?;

@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,10 +13,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use lru::LruCache;
 
 use super::{App, Error, etag, extract::Viewer, lang::Lang};
-use crate::challenge::phase::{Phase, PhaseState};
+use crate::{
+    challenge::phase::{Phase, PhaseState},
+    kept::Kept,
+};
 
 /// Pages that are kept, of some 200 kB each at most: whoever makes up addresses only pushes others out.
 const PAGES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
@@ -25,9 +27,7 @@ const FRESH: Duration = Duration::from_secs(15);
 /// A larger page is made for each visitor.
 const MOST: usize = 4 << 20;
 
-type Slot = Arc<tokio::sync::Mutex<Option<Arc<Page>>>>;
-
-pub struct Pages(Mutex<LruCache<Key, Slot>>);
+pub struct Pages(Kept<Key, Arc<Page>>);
 
 /// A page at one version of what it shows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ struct Page {
 
 impl Default for Pages {
     fn default() -> Pages {
-        Pages(Mutex::new(LruCache::new(PAGES)))
+        Pages(Kept::new(PAGES))
     }
 }
 
@@ -76,6 +76,10 @@ impl FromRequestParts<App> for Asker {
     }
 }
 
+fn ours(error: impl Into<anyhow::Error>) -> Result<Response, Error> {
+    Err(error.into().into())
+}
+
 fn reads_gzip(headers: &HeaderMap) -> bool {
     let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or_default();
     accepted.split(',').any(|one| matches!(one.trim(), "gzip" | "*"))
@@ -92,22 +96,21 @@ impl Pages {
         let Some(Anybody { address, known }) = asker else { return make.await };
         let key =
             Key { address, version: phase.board_version, state: phase.state, as_of: phase.as_of, lang: Lang::now() };
-        let slot = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(key, Slot::default).clone();
-        let mut slot = slot.lock().await;
-        let page = match &*slot {
-            Some(page) if page.made.elapsed() < FRESH => page.clone(),
-            _ => {
-                let (parts, body) = make.await?.into_parts();
-                let bytes = to_bytes(body, usize::MAX).await.map_err(anyhow::Error::from)?;
-                if parts.status != StatusCode::OK || bytes.len() > MOST {
-                    return Ok(Response::from_parts(parts, Body::from(bytes)));
-                }
-                let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
-                let page = tokio::task::spawn_blocking(move || Page::of(&bytes, kind)).await;
-                slot.insert(Arc::new(page.map_err(anyhow::Error::from)??)).clone()
+        let make = async {
+            let (parts, body) = make.await.map_err(Err)?.into_parts();
+            let bytes = to_bytes(body, usize::MAX).await.map_err(ours)?;
+            if parts.status != StatusCode::OK || bytes.len() > MOST {
+                return Err(Ok(Response::from_parts(parts, Body::from(bytes))));
             }
+            let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
+            let page = tokio::task::spawn_blocking(move || Page::of(&bytes, kind)).await.map_err(ours)?;
+            Ok(Arc::new(page.map_err(ours)?))
         };
-        drop(slot);
+        let page = match self.0.get(key, |page| page.made.elapsed() < FRESH, make).await {
+            Ok(page) => page,
+            // What is not kept is answered all the same.
+            Err(outcome) => return outcome,
+        };
         Ok(page.answer(known.as_ref()))
     }
 }

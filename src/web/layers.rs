@@ -1,7 +1,10 @@
 //! What every request passes: id, trace, metrics, headers, CSRF, compression, panics. And the three routes for whoever
 //! runs the server.
 
-use std::{sync::OnceLock, time::Instant};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Extension, Router,
@@ -24,7 +27,7 @@ use tower_http::{
 use tracing::Level;
 
 use super::{App, Error, error::AsItIs, share::Framable};
-use crate::{db, queue};
+use crate::{db, queue, submission::vetting};
 
 /// No inline script or style, nothing from elsewhere, in nobody's frame.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
@@ -48,6 +51,8 @@ pub fn apply(router: Router<App>, app: &App) -> Router<App> {
             .layer(middleware::from_fn(super::etag::tag))
             .layer(middleware::from_fn_with_state(app.clone(), super::lang::choose))
             .layer(middleware::from_fn_with_state(app.clone(), super::error::present))
+            .layer(middleware::from_fn_with_state(app.clone(), super::doors::guard))
+            .layer(middleware::from_fn_with_state(app.clone(), super::pace::bodies))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(CsrfLayer::new()),
     )
@@ -128,12 +133,23 @@ pub fn health() -> Router<App> {
         .route("/metrics", get(prometheus))
 }
 
-/// Ready: the database answers and has this version's schema.
+/// How long a page may wait for what it needs before the server is not ready.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// Ready: what a page needs is there in time. A connection out of the pages' own pool, to a database with this version's schema;
+/// one of the threads that read files and check passwords; the data folder.
 async fn ready(State(app): State<App>) -> Response {
-    match db::is_migrated(&app.pool).await {
-        Ok(true) => "ready\n".into_response(),
-        Ok(false) => not_ready("the database's schema is not up to date\n"),
-        Err(_) => not_ready("the database does not answer\n"),
+    match tokio::time::timeout(PROBE, db::is_migrated(&app.pool)).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return not_ready("the database's schema is not up to date\n"),
+        Ok(Err(_)) | Err(_) => return not_ready("the database does not answer\n"),
+    }
+    let storage = app.storage.clone();
+    let looked = tokio::task::spawn_blocking(move || storage.is_there());
+    match tokio::time::timeout(PROBE, looked).await {
+        Ok(Ok(true)) => "ready\n".into_response(),
+        Ok(Ok(false) | Err(_)) => not_ready("the data folder cannot be read\n"),
+        Err(_) => not_ready("no thread is free to read a file\n"),
     }
 }
 
@@ -148,6 +164,10 @@ async fn prometheus(State(app): State<App>) -> Result<Response, Error> {
     metrics::gauge!("upscore_queue_oldest_seconds").set(depth.oldest_s as f64);
     metrics::gauge!("upscore_database_connections", "state" => "open").set(f64::from(app.pool.size()));
     metrics::gauge!("upscore_database_connections", "state" => "idle").set(app.pool.num_idle() as f64);
+    for (kind, count) in app.doors.counts() {
+        metrics::gauge!("upscore_at_once", "kind" => kind).set(count as f64);
+    }
+    metrics::gauge!("upscore_vetting_bytes").set(vetting::in_flight() as f64);
     let handle = recorder();
     handle.run_upkeep();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render()).into_response())

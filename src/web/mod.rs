@@ -1,8 +1,9 @@
 //! Pages, REST and the server under them.
 //!
 //! ```text
-//! server   connections: time limits, caps, graceful stop
+//! server   connections: time limits, caps, graceful stop; `pace`: how slow the other side may be
 //!   layers   request id, trace, metrics, security headers, CSRF, compression, panics
+//!     doors    what one address may have at once
 //!     lang     the language of the answer
 //!       error    every refusal becomes one `Fault`, shown as a page or as JSON
 //!         extract  checked values: who asks, which phase, which submission and how much of it they may see
@@ -18,6 +19,7 @@ mod body;
 mod bundles;
 mod codabench;
 mod details;
+mod doors;
 mod error;
 mod etag;
 mod extract;
@@ -28,6 +30,7 @@ pub mod lang;
 mod layers;
 mod metrics;
 mod organizer;
+mod pace;
 mod pages;
 mod plot;
 mod posted;
@@ -52,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
 
+pub use doors::{AtOnce, Doors};
 pub use kept::Pages;
 pub use turns::Turns;
 
@@ -81,6 +85,8 @@ pub struct App {
     pub studies: Arc<studies::Studies>,
     pub samples: Samples,
     pub builds: Builds,
+    /// What each address may have at once.
+    pub doors: Doors,
     /// Which request is writing which resumable upload.
     pub turns: Turns,
     /// Cancelled when the server is to stop, so that streams end.
@@ -114,10 +120,25 @@ pub struct Settings {
     pub mailer: Option<Mailer>,
     /// Where webhooks may lead beside the public internet.
     pub webhooks: Allowed,
-    /// Connections at once; more wait in the system's backlog.
-    pub connections: usize,
+    /// Connections. A browser opens six and leaves them idle for seconds; of an address that has more than its share, the one
+    /// that was idle longest makes room, so that only what is at work at once counts, and a lab behind one address hardly meets it.
+    pub connections: AtOnce,
+    /// Requests of a client until their answers are sent, also behind a proxy, whose connections are not counted by address.
+    pub requests: AtOnce,
+    /// Downloads: a class that fetches the images at the same moment. Each costs an open file and a piece of it in memory.
+    pub downloads: AtOnce,
+    /// Live pages: a lab at the deadline. Each costs a look at a row every `events_poll`.
+    pub followers: AtOnce,
+    /// Boards of the past that are wanted and not made yet: each takes up to a second of the database, one after another.
+    pub past_boards: AtOnce,
     /// A client that has not sent its whole header by then is cut off; also how long a connection may idle.
     pub header_timeout: Duration,
+    /// The body of a form or a document is whole by then.
+    pub form_deadline: Duration,
+    /// A client that waits for us, and reads an answer slower than `read_min_rate` over so long, is cut off.
+    pub read_window: Duration,
+    /// Bytes a second: a twentieth of a poor connection. A zip of 30 MB that is read so slowly takes hours.
+    pub read_min_rate: u64,
     /// An answer takes no longer, uploads and streams apart.
     pub request_timeout: Duration,
     /// Bytes of a results zip; a phase whose images need less allows less.
@@ -149,8 +170,15 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             mailer: None,
             webhooks: Allowed::default(),
-            connections: 2048,
+            connections: AtOnce { an_address: 256, in_all: 2048 },
+            requests: AtOnce { an_address: 256, in_all: 2048 },
+            downloads: AtOnce { an_address: 32, in_all: 512 },
+            followers: AtOnce { an_address: 100, in_all: 1024 },
+            past_boards: AtOnce { an_address: 2, in_all: 16 },
             header_timeout: Duration::from_secs(15),
+            form_deadline: Duration::from_secs(30),
+            read_window: Duration::from_secs(30),
+            read_min_rate: 2_000,
             request_timeout: Duration::from_secs(30),
             results_bytes: config::Limits::default().results_bytes,
             model_bytes: config::Limits::default().model_bytes,

@@ -46,7 +46,7 @@ pub async fn read(app: &App, request: Request, most: u64) -> Result<Posted, Erro
 async fn with_files(app: &App, request: Request, most: u64) -> Result<Posted, Error> {
     let gauge = Arc::<Gauge>::default();
     let (parts, body) = request.into_parts();
-    let watched = Body::from_stream(watch(body, gauge.clone(), most + 2 * MAX_WORDS, &app.settings));
+    let watched = Body::from_stream(watch(body, gauge.clone(), most + 2 * MAX_WORDS));
     let multipart = Multipart::from_request(Request::from_parts(parts, watched), &()).await;
     let mut multipart = multipart
         .map_err(|_| Error::BadUpload(Problem::new("not_multipart", "The upload is not a multipart form.")))?;

@@ -1,7 +1,7 @@
 //! Who may see what of an entry and a board: the one place that decides it.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::PgPool;
 
 use super::{Error, extract::Viewer, lang::t, view::When};
 use crate::{
@@ -23,10 +23,10 @@ pub enum Sight {
 }
 
 impl Sight {
-    /// `None`: to this viewer it does not exist.
+    /// `None`: to this viewer it does not exist. Ask while no connection is held.
     pub async fn of(
         boards: &Boards,
-        conn: &mut PgConnection,
+        pool: &PgPool,
         viewer: &Viewer,
         submission: &Submission,
         phase: &Phase,
@@ -35,7 +35,7 @@ impl Sight {
             return Ok(Some(Sight::Organizer));
         }
         if let Some(signed) = &viewer.0
-            && team::is_member(conn, submission.team, signed.account.id).await?
+            && team::is_member(&mut *pool.acquire().await?, submission.team, signed.account.id).await?
         {
             return Ok(Some(Sight::Own));
         }
@@ -44,7 +44,7 @@ impl Sight {
         if !is_public(phase) || !may_stand && phase.as_of.is_none() {
             return Ok(None);
         }
-        let board = boards.of(conn, phase).await?;
+        let board = boards.of(pool, phase).await?;
         let baseline = board.baseline.as_ref().and_then(|b| b.submission);
         let stands = board.ranked.iter().map(|r| r.submission).chain(board.unranked.iter().map(|r| r.submission));
         let found = stands.chain(baseline).any(|id| id == submission.id);

@@ -1,5 +1,5 @@
 //! An upload, part by part: bytes stream to the storage, never whole in memory, with a limit on each part, on the whole,
-//! on what stands between parts, and on slowness. A part may also name a file that came in by a resumable upload.
+//! and on what stands between parts. A part may also name a file that came in by a resumable upload.
 
 use std::{
     collections::BTreeMap,
@@ -10,6 +10,15 @@ use std::{
     time::Duration,
 };
 
+use super::{Error, Settings};
+use crate::{
+    challenge::dataset::Dataset,
+    evaluation::model::MAX_MODEL_BYTES,
+    ids::UploadId,
+    problem::Problem,
+    storage::{Storage, TempBlob},
+    submission::{FactSheet, Rejection, uploads::Part},
+};
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, Multipart, Request, multipart::Field},
@@ -18,17 +27,6 @@ use axum::{
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
-};
-use tokio::time::{Instant, timeout_at};
-
-use super::{App, Error, Settings};
-use crate::{
-    challenge::dataset::Dataset,
-    evaluation::model::MAX_MODEL_BYTES,
-    ids::UploadId,
-    problem::Problem,
-    storage::{Storage, TempBlob},
-    submission::{FactSheet, Rejection, uploads::Part},
 };
 
 /// Two files, or their uploads' names, and a fact sheet.
@@ -104,19 +102,18 @@ pub(super) struct Gauge {
     /// Whether a part's bytes are being read, or what stands between parts.
     in_part: AtomicBool,
     between: AtomicU64,
-    slow: AtomicBool,
     too_large: AtomicBool,
 }
 
 impl Incoming {
-    pub async fn open(request: Request, limits: Limits, settings: &Settings) -> Result<Incoming, Error> {
+    pub async fn open(request: Request, limits: Limits) -> Result<Incoming, Error> {
         let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|n| n > limits.whole()) {
             return Err(Rejection::TooLarge { limit: limits.whole() }.into());
         }
         let gauge = Arc::<Gauge>::default();
         let (parts, body) = request.into_parts();
-        let watched = Body::from_stream(watch(body, gauge.clone(), limits.whole(), settings));
+        let watched = Body::from_stream(watch(body, gauge.clone(), limits.whole()));
         let multipart = Multipart::from_request(Request::from_parts(parts, watched), &()).await.map_err(|_| {
             let problem = Problem::new("not_multipart", "The upload is not a multipart form.");
             Error::BadUpload(problem.hint("Send `multipart/form-data` with the files `results` and `model`."))
@@ -287,9 +284,6 @@ impl Gauge {
 
     /// Why reading failed; the multipart reader's own error does not say.
     pub(super) fn error(&self) -> Error {
-        if self.slow.load(Ordering::Relaxed) {
-            return Error::UploadTooSlow;
-        }
         if self.too_large.load(Ordering::Relaxed) {
             return Rejection::TooLarge { limit: MAX_PART_HEAD }.into();
         }
@@ -306,9 +300,9 @@ pub struct Piece {
 }
 
 impl Piece {
-    pub fn open(body: Body, most: u64, settings: &Settings) -> Piece {
+    pub fn open(body: Body, most: u64) -> Piece {
         let gauge = Arc::new(Gauge { in_part: true.into(), ..Gauge::default() });
-        let body = watch(body, gauge.clone(), most, settings).boxed();
+        let body = watch(body, gauge.clone(), most).boxed();
         Piece { body, gauge, most }
     }
 
@@ -329,63 +323,37 @@ impl Piece {
 #[error("the upload was cut off")]
 struct CutOff;
 
-/// The body, cut off where it is too slow, too long, or has too much between its parts.
+/// The body, cut off where it is too long or has too much between its parts. How slow it may be is `pace`'s.
 pub(super) fn watch(
     body: Body,
     gauge: Arc<Gauge>,
     whole: u64,
-    settings: &Settings,
 ) -> impl Stream<Item = Result<Bytes, axum::BoxError>> + Send + use<> {
-    let deadline = Instant::now() + settings.upload_deadline;
-    let (window, rate) = (settings.upload_window, settings.upload_min_rate);
-    let least = rate * window.as_secs();
-    let state = (body.into_data_stream(), 0u64, 0u64, Instant::now() + window);
-    stream::try_unfold(state, move |(mut body, total, in_window, window_ends)| {
+    stream::try_unfold((body.into_data_stream(), 0u64), move |(mut body, total)| {
         let gauge = gauge.clone();
         async move {
-            let Ok(chunk) = timeout_at(window_ends.min(deadline), body.next()).await else {
-                if in_window < least || Instant::now() >= deadline {
-                    gauge.slow.store(true, Ordering::Relaxed);
-                    return Err(CutOff.into());
-                }
-                let next = (body, total, 0, Instant::now() + window);
-                return Ok(Some((Bytes::new(), next)));
-            };
-            let Some(chunk) = chunk.transpose()? else { return Ok(None) };
+            let Some(chunk) = body.next().await.transpose()? else { return Ok(None) };
             let n = chunk.len() as u64;
-            let (total, mut in_window, mut window_ends) = (total + n, in_window + n, window_ends);
-            if !gauge.in_part.load(Ordering::Relaxed) {
-                // The chunk that ends a head may hold much of what follows, so a chunk's worth is let pass.
-                let before = gauge.between.fetch_add(n, Ordering::Relaxed);
-                if before > MAX_PART_HEAD {
-                    gauge.too_large.store(true, Ordering::Relaxed);
-                    return Err(CutOff.into());
-                }
-            }
-            if total > whole {
+            let total = total + n;
+            // The chunk that ends a head may hold much of what follows, so a chunk's worth is let pass.
+            let between =
+                !gauge.in_part.load(Ordering::Relaxed) && gauge.between.fetch_add(n, Ordering::Relaxed) > MAX_PART_HEAD;
+            if between || total > whole {
                 gauge.too_large.store(true, Ordering::Relaxed);
                 return Err(CutOff.into());
             }
-            if Instant::now() >= window_ends {
-                if in_window < least {
-                    gauge.slow.store(true, Ordering::Relaxed);
-                    return Err(CutOff.into());
-                }
-                (in_window, window_ends) = (0, Instant::now() + window);
-            }
-            Ok(Some((chunk, (body, total, in_window, window_ends))))
+            Ok(Some((chunk, (body, total))))
         }
     })
 }
 
 /// Runs `work` on an upload; a refusal is answered only after a moment of reading on.
 pub async fn answering<T>(
-    app: &App,
     request: Request,
     limits: Limits,
     work: impl AsyncFnOnce(&mut Incoming) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut incoming = Incoming::open(request, limits, &app.settings).await?;
+    let mut incoming = Incoming::open(request, limits).await?;
     let outcome = work(&mut incoming).await;
     if outcome.is_err() {
         incoming.drain().await;

@@ -9,7 +9,14 @@ use anyhow::Context;
 
 /// Held while a device is in use; the system frees it if the process dies.
 pub struct DeviceLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DeviceLock {
+    fn drop(&mut self) {
+        // A child that is just being started has a copy of the open file, and the lock lives as long as any copy.
+        let _ = self.file.unlock();
+    }
 }
 
 impl DeviceLock {
@@ -21,7 +28,7 @@ impl DeviceLock {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.with_context(|| format!("opening {}", path.display()))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(DeviceLock { _file: file })),
+            Ok(()) => Ok(Some(DeviceLock { file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("locking {}", path.display())),
         }

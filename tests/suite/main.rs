@@ -43,4 +43,5 @@ mod timing;
 mod tracks;
 mod uploads;
 mod visibility;
+mod waiting;
 mod web;

@@ -63,7 +63,7 @@ impl Web {
         self.send(ask.body(Body::empty()).expect("a request")).await
     }
 
-    async fn whole(&self, token: &str, phase: &Phase, part: &str, bytes: &[u8]) -> String {
+    pub async fn whole(&self, token: &str, phase: &Phase, part: &str, bytes: &[u8]) -> String {
         let url = self.begin(token, phase, part, bytes.len()).await;
         let sent = self.piece(token, &url, 0, bytes).await;
         assert_eq!(sent.status, StatusCode::NO_CONTENT, "{}", sent.text);
@@ -81,12 +81,77 @@ impl Web {
     }
 }
 
-fn id(url: &str) -> String {
+pub fn id(url: &str) -> String {
     url.rsplit('/').next().expect("an id").to_owned()
 }
 
 fn growing(app: &App) -> usize {
     std::fs::read_dir(app.folder.path().join("uploads")).expect("a folder").count()
+}
+
+/// A thousand pieces, each asked for the moment that it is answered, while the cores are busy and children are being started,
+/// which have a copy of every open file until they are programs of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_answered_has_been_let_go() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let token = web.token(web.app.team(&phase, "a").await).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let load = |work: fn()| {
+        let over = over.clone();
+        std::thread::spawn(move || {
+            while !over.load(Ordering::SeqCst) {
+                work();
+            }
+        })
+    };
+    let start = || assert!(Command::new("true").status().expect("started").success());
+    let load = [load(start), load(start), load(|| assert!(std::hint::black_box((0..1000u64).sum::<u64>()) > 0))];
+    let mut held = Vec::new();
+    for n in 0..1000 {
+        let url = web.whole(&token, &phase, "model", b"a model").await;
+        let upload = id(&url).parse().expect("an id");
+        let first = web.app.storage.stage_grown(upload).await.expect("read");
+        // What was staged lets go of its lock too: the writer has the file at once.
+        drop(first.ok_or(n).map_err(|n| held.push(("piece", n))));
+        let writer = web.app.storage.grow(upload).await.expect("read");
+        drop(writer.ok_or(n).map_err(|n| held.push(("staged", n))));
+        let head = web.tus(Method::HEAD, &token, &url).await;
+        assert_eq!(head.header("upload-offset"), "7");
+        let again = web.app.storage.stage_grown(upload).await.expect("read");
+        drop(again.ok_or(n).map_err(|n| held.push(("asked", n))));
+        assert_eq!(web.tus(Method::DELETE, &token, &url).await.status, StatusCode::NO_CONTENT);
+    }
+    over.store(true, Ordering::SeqCst);
+    for thread in load {
+        thread.join().expect("ended");
+    }
+    assert!(held.is_empty(), "locked still: {held:?}");
+}
+
+#[tokio::test]
+async fn an_upload_that_somebody_has_is_waited_for_a_moment() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let token = web.token(web.app.team(&phase, "a").await).await;
+    let zip = web.whole(&token, &phase, "results", &results(1)).await;
+    let model = web.whole(&token, &phase, "model", &tiny_model()).await;
+    let has = async || web.app.storage.grow(id(&zip).parse().expect("an id")).await.expect("read").expect("free");
+    let held = has().await;
+    let refused = web.submit_uploads(&token, &phase, &zip, &model).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (423, "upload_busy"));
+    drop(held);
+    let held = has().await;
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        held.release().await;
+    };
+    let (accepted, ()) = tokio::join!(web.submit_uploads(&token, &phase, &zip, &model), release);
+    assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.text);
 }
 
 #[tokio::test]

@@ -117,10 +117,12 @@ pub async fn apply_and_look<T>(
         Some(found) => Some(Current::load(&mut conn, found).await?),
         None => None,
     };
-    let wanted = match resolve(&mut conn, storage, file, source, &how.reach, before.as_ref()).await? {
+    drop(conn);
+    let wanted = match resolve(pool, storage, file, source, &how.reach, before.as_ref()).await? {
         Ok(wanted) => wanted,
         Err(problems) => return Ok(Err(problems)),
     };
+    let mut conn = pool.acquire().await?;
     let mut tx = conn.begin().await?;
     let found = locked(&mut tx, &file.slug).await?;
     // Somebody may have made or removed it meanwhile.

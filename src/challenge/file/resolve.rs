@@ -3,7 +3,7 @@
 use std::{io::Read, path::Path};
 
 use anyhow::Context;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 use super::{
     format::{Artifact, ChallengeFile, PhaseFile, Text},
@@ -22,6 +22,7 @@ use crate::{
     evaluation::model,
     problem::Problem,
     storage::{BlobHash, Storage},
+    submission::vetting,
 };
 
 /// Characters of a text.
@@ -29,9 +30,9 @@ const MAX_TEXT: usize = 100_000;
 /// Phases, and pages, of a challenge.
 const MAX_PARTS: usize = 50;
 
-/// Every problem is found, not only the first.
+/// Every problem is found, not only the first. No connection is held while images are read and models vetted.
 pub async fn resolve(
-    conn: &mut PgConnection,
+    pool: &PgPool,
     storage: &Storage,
     file: &ChallengeFile,
     source: &Source,
@@ -59,7 +60,7 @@ pub async fn resolve(
     }
     let mut phases = Vec::new();
     for phase in &file.phases {
-        let mut resolver = Resolver { conn: &mut *conn, storage, file, source, reach, current };
+        let mut resolver = Resolver { pool, storage, file, source, reach, current };
         match resolver.phase(phase).await? {
             Ok(phase) => phases.push(phase),
             Err(found) => problems.extend(found),
@@ -80,7 +81,7 @@ pub async fn resolve(
 }
 
 struct Resolver<'a> {
-    conn: &'a mut PgConnection,
+    pool: &'a PgPool,
     storage: &'a Storage,
     file: &'a ChallengeFile,
     source: &'a Source,
@@ -163,7 +164,8 @@ impl Resolver<'_> {
                 let message = "the phase names no dataset, and no `hr` to make one of";
                 return one(Problem::new("dataset_missing", message).at(place));
             };
-            let found = dataset::by_name(self.conn, full).await?.filter(|found| self.may_use(found));
+            let found =
+                dataset::by_name(&mut *self.pool.acquire().await?, full).await?.filter(|found| self.may_use(found));
             let Some(found) = found else {
                 let problem = Problem::new("dataset_not_found", format!("there is no dataset {full}")).at(place);
                 return one(problem.hint("`upscore admin dataset list` lists them; or name a folder or zip as `hr`."));
@@ -179,7 +181,7 @@ impl Resolver<'_> {
             return one(problem);
         }
         // A name of others is not theirs to make a version of: by it, their images would become the newest.
-        let newest = dataset::by_name(self.conn, &name).await?;
+        let newest = dataset::by_name(&mut *self.pool.acquire().await?, &name).await?;
         if newest.is_some_and(|found| !self.may_use(&found)) {
             let problem = Problem::new("dataset_taken", "another challenge has a dataset of this name");
             return one(problem.at(&name));
@@ -197,7 +199,7 @@ impl Resolver<'_> {
             Ok(images) => images,
             Err(problems) => return Ok(Err(problems)),
         };
-        Ok(Ok(choice(self.conn, &name, scale, images).await?))
+        Ok(Ok(choice(&mut *self.pool.acquire().await?, &name, scale, images).await?))
     }
 
     fn may_use(&self, dataset: &Summary) -> bool {
@@ -227,7 +229,14 @@ impl Resolver<'_> {
             Ok(path) => path,
             Err(problem) => return Ok(Err(vec![problem])),
         };
-        Ok(match tokio::task::spawn_blocking(move || model::load(&path, true)).await? {
+        let bytes = tokio::fs::metadata(&path).await.map_or(0, |file| file.len());
+        let share = vetting::share(vetting::of_model(bytes)).await?;
+        let load = move || {
+            let loaded = model::load(&path, true);
+            (loaded, share)
+        };
+        let (loaded, _share) = tokio::task::spawn_blocking(load).await?;
+        Ok(match loaded {
             Ok(model) => Ok(Some((self.storage.put(&model.bytes).await?, model.bytes.len() as u64))),
             Err(found) => Err(found),
         })

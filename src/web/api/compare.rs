@@ -108,8 +108,8 @@ pub async fn show(
         return Err(Error::NotPublished);
     }
     let phase = seen_by(&viewer, phase);
+    let board = app.boards.of(&app.pool, &phase).await?;
     let mut conn = app.db().await?;
-    let board = app.boards.of(&mut conn, &phase).await?;
     let made = compare(&mut conn, &phase, &board, &chosen, sees_images(&viewer, &phase)).await?;
     made.filter(|made| made.entries.len() > 1).map(Json).ok_or_else(bad)
 }

@@ -117,7 +117,7 @@ pub async fn create(
 pub async fn start(app: &App, signed: &Signed, request: Request) -> Result<BuildId, Error> {
     let most = app.settings.dataset_bytes;
     let limits = Limits { results: most, model: most };
-    upload::answering(app, request, limits, async |incoming| {
+    upload::answering(request, limits, async |incoming| {
         let form = incoming.form(&app.storage, &[("hr", most), ("lr", most)]).await?;
         let (new, hr, lr) = asked(app, &signed.account, form).await?;
         Ok(app.builds.start(&app.pool, &app.storage, &signed.account, new, (hr, lr)).await?)

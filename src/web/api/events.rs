@@ -14,7 +14,14 @@ use tokio::{
 };
 use utoipa::ToSchema;
 
-use super::super::{App, Error, error::Errors, extract::SubmissionAt, lang::Lang, steps::Steps};
+use super::super::{
+    App, Error,
+    doors::{Follow, Pass},
+    error::Errors,
+    extract::SubmissionAt,
+    lang::Lang,
+    steps::Steps,
+};
 use crate::{
     evaluation::Progress,
     ids::SubmissionId,
@@ -46,15 +53,17 @@ pub struct StateEvent {
     responses(
         (status = 200, description = "The events", body = StateEvent, content_type = "text/event-stream"),
         (status = 401, description = "The token is unknown, expired or revoked", body = Errors),
-        (status = 404, description = "There is none, or it is not yours to see", body = Errors)),
+        (status = 404, description = "There is none, or it is not yours to see", body = Errors),
+        (status = 429, description = "Too many live pages at once", body = Errors)),
     security((), ("token" = [])))]
 pub async fn stream(
     State(app): State<App>,
     at: SubmissionAt,
+    Follow(pass): Follow,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Error> {
     // Before the row is read, so that nothing falls in between.
     let feed = app.feed.subscribe();
-    let follower = Follower { app, id: at.submission.id, feed, sent: None, lang: Lang::now() };
+    let follower = Follower { app, id: at.submission.id, feed, sent: None, lang: Lang::now(), _pass: pass };
     let events = stream::unfold(follower, async |mut follower| {
         let now = follower.next().await?;
         let event = Event::default().event("state").json_data(&now).ok()?;
@@ -70,6 +79,7 @@ struct Follower {
     sent: Option<StateEvent>,
     /// The stream goes on outside of the request's task.
     lang: Lang,
+    _pass: Pass,
 }
 
 impl Follower {
@@ -98,11 +108,10 @@ impl Follower {
     }
 
     async fn read(&self) -> Result<StateEvent, Error> {
-        let mut conn = self.app.db().await?;
-        let evaluations = submission::evaluations(&mut conn, self.id).await?;
+        let evaluations = submission::evaluations(&mut *self.app.db().await?, self.id).await?;
         let newest = evaluations.first().ok_or(Error::SubmissionNotFound)?;
         let position = match newest.state {
-            RunState::Queued => queue::position(&mut conn, self.id).await?,
+            RunState::Queued => self.app.feed.place(&self.app.pool, self.id).await?,
             _ => None,
         };
         Ok(StateEvent {

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::{
     App, Error,
     error::Errors,
-    extract::{PhaseAt, Viewer},
+    extract::{ClientAddress, PhaseAt, Viewer},
     sight::{seen_by, sees_board_at},
 };
 use crate::leaderboard::{Board, MAIN, NAMES, Selection};
@@ -95,11 +95,13 @@ struct Document {
         (status = 400, description = "There is no such format, track, order or column", body = Errors),
         (status = 401, description = "The token is unknown, expired or revoked", body = Errors),
         (status = 403, description = "The figures of this phase are not published, or were not at that time", body = Errors),
-        (status = 404, description = "There is no such challenge or phase", body = Errors)),
+        (status = 404, description = "There is no such challenge or phase", body = Errors),
+        (status = 429, description = "Too many boards of the past are asked for at once", body = Errors)),
     security((), ("token" = [])))]
 pub async fn show(
     State(app): State<App>,
     viewer: Viewer,
+    from: ClientAddress,
     PhaseAt { challenge, phase }: PhaseAt,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Error> {
@@ -112,12 +114,13 @@ pub async fn show(
     if !sees_board_at(&viewer, &phase, selection.at) {
         return Err(Error::NotPublished);
     }
-    let mut conn = app.db().await?;
     let board = match selection.at {
-        Some(at) => app.boards.at(&mut conn, &phase, at).await?,
-        None => app.boards.of(&mut conn, &phase).await?,
+        Some(at) => {
+            let _pass = app.doors.past_board(from)?;
+            app.boards.at(&app.pool, &phase, at).await?
+        }
+        None => app.boards.of(&app.pool, &phase).await?,
     };
-    drop(conn);
     let board = match &selection.track {
         Some(slug) => {
             let known: String = board.ranking.sub_tracks.iter().map(|t| format!(", {}", t.slug)).collect();

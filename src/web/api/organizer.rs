@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::super::{
     App, Error,
     body::Document,
+    doors::Download,
     error::Errors,
     extract::{Organizer as AnyOrganizer, OrganizerAt},
     organizer::{
@@ -328,13 +329,15 @@ pub struct ExportAsked {
         (status = 400, description = "A parameter is unknown or not allowed", body = Errors),
         (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
         (status = 403, description = "The token's scope is not `admin`", body = Errors),
-        (status = 404, description = "There is no such challenge, or you do not run it", body = Errors)),
+        (status = 404, description = "There is no such challenge, or you do not run it", body = Errors),
+        (status = 429, description = "Too many downloads at once", body = Errors)),
     security(("token" = [])))]
 pub async fn export(
     State(app): State<App>,
     OrganizerAt { challenge, .. }: OrganizerAt,
+    leave: Download,
     query: Result<Query<ExportAsked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Error> {
     let Query(ExportAsked { files }) = query.map_err(|error| Error::BadQuery(error.body_text()))?;
-    Ok(exports::download(&app, challenge, files))
+    Ok(exports::download(&app, challenge, files, leave))
 }

@@ -45,7 +45,7 @@ pub async fn key(State(app): State<App>) -> Json<RecordKey> {
         (status = 404, description = "There is none, it is not yours to see, or it is not scored", body = Errors)),
     security((), ("token" = [])))]
 pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<([(HeaderName, String); 2], String), Error> {
-    let details = Details::load(&app.boards, &mut *app.db().await?, &at).await?;
+    let details = Details::load(&app.boards, &app.pool, &at).await?;
     let Some(scored) = details.evaluations.iter().find(|e| e.state == RunState::Scored) else {
         return Err(Error::NotScored);
     };

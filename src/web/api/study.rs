@@ -30,8 +30,7 @@ pub async fn show(
         return Err(Error::NotPublished);
     }
     let phase = seen_by(&viewer, phase);
-    let mut conn = app.db().await?;
-    let board = app.boards.of(&mut conn, &phase).await?;
-    let study = app.studies.of(&mut conn, &phase, board).await?;
+    let board = app.boards.of(&app.pool, &phase).await?;
+    let study = app.studies.of(&app.pool, &phase, board).await?;
     Ok(Json(study.as_ref().clone()))
 }

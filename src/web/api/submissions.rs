@@ -20,6 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::{
     App, Error,
     details::{Details, Standing},
+    doors::Download,
     error::{Errors, rate_limit},
     extract::{PhaseAt, SubmissionAt, Submitter, Viewer},
     metrics::{self, Definition},
@@ -43,6 +44,7 @@ use crate::{
         intake::{self, Accepted, Upload},
         quota::{self, Quota},
         uploads::{self, Part, Taken},
+        vetting,
     },
     team,
 };
@@ -114,7 +116,7 @@ pub async fn submit(
         None => None,
     };
     let limits = Limits::of(&dataset::get(&mut *app.db().await?, phase.dataset).await?, &app.settings);
-    let receipt = upload::answering(&app, request, limits, async |incoming| {
+    let receipt = upload::answering(request, limits, async |incoming| {
         receive(&app, submitter, &challenge, &phase, incoming, key).await
     });
     let receipt = receipt.await?;
@@ -223,6 +225,8 @@ pub async fn receive(
     let upload::Files { mut results, mut model, uploads: named, fact_sheet } =
         incoming.files(&app.storage, "token").await?;
     let account = signed.account.id;
+    // Before a file is read: a team has one entry vetted at a time, however many it sends.
+    let _turn = vetting::turn(team.id).await;
     match uploads::take(&app.pool, &app.storage, account, phase.id, &named).await? {
         Taken::UsedBy(first) => {
             return receipt(app, phase, team.id, Accepted { submission: first, repeated: true }).await;
@@ -329,7 +333,7 @@ pub struct Mark {
         (status = 404, description = "There is none, or it is not yours to see", body = Errors)),
     security((), ("token" = [])))]
 pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Json<SubmissionDetail>, Error> {
-    let details = Details::load(&app.boards, &mut *app.db().await?, &at).await?;
+    let details = Details::load(&app.boards, &app.pool, &at).await?;
     Ok(Json(SubmissionDetail::new(at, details)))
 }
 
@@ -548,11 +552,17 @@ pub async fn write_sheet(app: &App, at: &SubmissionAt, said: FactSheet) -> Resul
     responses(
         (status = 200, description = "The zip", body = Vec<u8>, content_type = "application/zip"),
         (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
-        (status = 404, description = "There is none, or it is not yours", body = Errors)),
+        (status = 404, description = "There is none, or it is not yours", body = Errors),
+        (status = 429, description = "Too many downloads at once", body = Errors)),
     security(("token" = [])))]
-pub async fn results(State(app): State<App>, at: SubmissionAt, request: Request) -> Result<Response, Error> {
+pub async fn results(
+    State(app): State<App>,
+    at: SubmissionAt,
+    download: Download,
+    request: Request,
+) -> Result<Response, Error> {
     let name = format!("results-{}.zip", at.submission.id);
-    blob(&app, &at, &at.submission.results_sha256, ("application/zip", &name), request).await
+    blob(&app, &at, &at.submission.results_sha256, ("application/zip", &name), request).await.map(|r| download.of(r))
 }
 
 /// Download the model that is measured: the uploaded file, or it with its data merged in
@@ -561,11 +571,18 @@ pub async fn results(State(app): State<App>, at: SubmissionAt, request: Request)
     responses(
         (status = 200, description = "The model", body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
-        (status = 404, description = "There is none, or it is not yours", body = Errors)),
+        (status = 404, description = "There is none, or it is not yours", body = Errors),
+        (status = 429, description = "Too many downloads at once", body = Errors)),
     security(("token" = [])))]
-pub async fn model(State(app): State<App>, at: SubmissionAt, request: Request) -> Result<Response, Error> {
+pub async fn model(
+    State(app): State<App>,
+    at: SubmissionAt,
+    download: Download,
+    request: Request,
+) -> Result<Response, Error> {
     let name = format!("model-{}.onnx", at.submission.id);
-    blob(&app, &at, &at.submission.model_sha256, ("application/octet-stream", &name), request).await
+    let kind = "application/octet-stream";
+    blob(&app, &at, &at.submission.model_sha256, (kind, &name), request).await.map(|r| download.of(r))
 }
 
 /// A file of a submission, to be saved and never shown: it is whatever somebody uploaded.

@@ -45,8 +45,6 @@ const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
 const UPLOAD_EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
 
-/// How long a request waits for the one before it to let go of the file.
-const HAND_OVER: Duration = Duration::from_secs(5);
 /// Characters of a file's name.
 const MAX_FILENAME: usize = 255;
 
@@ -232,9 +230,11 @@ async fn announced(
     security(("token" = [])))]
 pub async fn offset(State(app): State<App>, UploadAt(upload): UploadAt, _: Tus) -> Result<Response, Error> {
     let (_turn, file) = hold(&app, upload.id).await?;
+    let bytes = file.bytes();
+    file.release().await;
     let head = [
         (TUS_RESUMABLE, VERSION),
-        (UPLOAD_OFFSET, file.bytes().into()),
+        (UPLOAD_OFFSET, bytes.into()),
         (UPLOAD_LENGTH, upload.length.into()),
         (UPLOAD_EXPIRES, date(upload.expires_at)),
         (UPLOAD_METADATA, text(format!("filename {}", BASE64_STANDARD.encode(&upload.filename)))),
@@ -288,16 +288,19 @@ pub async fn append(
     if length.is_some_and(|n| n > most) {
         return Err(Rejection::TooLarge { limit: most }.into());
     }
-    let written = write(&turn, &mut file, Piece::open(body, most, &app.settings)).await;
+    let written = write(&turn, &mut file, Piece::open(body, most)).await;
     if let Err(Error::Rejected(Rejection::TooLarge { .. })) = &written {
         // It announced no length and sent too much: none of it is what it should be.
         file.cut(offset).await?;
     }
     // Also of a piece that broke off: what is here is told to the next HEAD, and must be here still.
     file.sync().await?;
+    let bytes = file.bytes();
+    // Before the answer, and before anything is waited for: a client that has it may name the upload at once.
+    file.release().await;
     written?;
     let expires_at = uploads::touch(&mut *app.db().await?, upload.id).await?.unwrap_or(upload.expires_at);
-    let head = [(TUS_RESUMABLE, VERSION), (UPLOAD_OFFSET, file.bytes().into()), (UPLOAD_EXPIRES, date(expires_at))];
+    let head = [(TUS_RESUMABLE, VERSION), (UPLOAD_OFFSET, bytes.into()), (UPLOAD_EXPIRES, date(expires_at))];
     Ok((StatusCode::NO_CONTENT, head).into_response())
 }
 
@@ -335,7 +338,7 @@ pub async fn terminate(State(app): State<App>, UploadAt(upload): UploadAt, _: Tu
 /// The upload's file, from whoever has it now.
 pub async fn hold(app: &App, id: UploadId) -> Result<(Turn, Growing), Error> {
     let turn = app.turns.take(id);
-    let deadline = Instant::now() + HAND_OVER;
+    let deadline = Instant::now() + uploads::HAND_OVER;
     loop {
         match app.storage.grow(id.0).await {
             Ok(Some(file)) => return Ok((turn, file)),

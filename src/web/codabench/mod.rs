@@ -23,6 +23,7 @@ use super::{
     App, Error,
     api::{submissions, uploads as pieces},
     details::Details,
+    doors::Download,
     extract::{Signed, SubmissionAt, Submitter, Viewer},
     metrics::{self, Better},
     sight::{Sight, seen_by, sees_board},
@@ -45,6 +46,7 @@ use crate::{
         intake::{self, Upload},
         quota,
         uploads::{self, NewUpload, Part},
+        vetting,
     },
     team,
 };
@@ -138,11 +140,11 @@ struct Search {
 async fn competitions(State(app): State<App>, Query(Search { search }): Query<Search>) -> Result<Json<Value>, Error> {
     let mut conn = app.db().await?;
     let wanted = search.unwrap_or_default().to_lowercase();
+    let numbers = numbers::of_challenges(&mut conn).await?;
     let mut all = Vec::new();
     for challenge in challenge::list(&mut conn).await? {
         if challenge.title.to_lowercase().contains(&wanted) || challenge.slug.contains(&wanted) {
-            let number = numbers::of_challenge(&mut conn, challenge.id).await?;
-            all.push(json!({ "id": number, "title": challenge.title, "created_by": "organizers", "published": true }));
+            all.push(json!({ "id": numbers.get(&challenge.id), "title": challenge.title, "created_by": "organizers", "published": true }));
         }
     }
     Ok(Json(all.into()))
@@ -293,15 +295,18 @@ async fn upload(State(app): State<App>, Path(key): Path<UploadId>, request: Requ
         return Err(Error::UploadOffset(file.bytes()));
     }
     file.cut(0).await?;
-    let piece = Piece::open(request.into_body(), upload.length, &app.settings);
+    let piece = Piece::open(request.into_body(), upload.length);
     let written = pieces::write(&turn, &mut file, piece).await;
-    if written.is_err() || file.bytes() != upload.length {
-        let bytes = file.bytes();
+    let bytes = file.bytes();
+    if written.is_err() || bytes != upload.length {
         file.cut(0).await?;
+        file.release().await;
         written?;
         return Err(Rejection::UploadIncomplete { id: key, have: bytes, length: upload.length }.into());
     }
     file.sync().await?;
+    // Before the answer: the client may name the upload at once.
+    file.release().await;
     Ok(Json(json!({})))
 }
 
@@ -321,12 +326,9 @@ async fn submit(State(app): State<App>, asker: Asker, fields: Fields) -> Result<
     let upload = upload.ok_or(Rejection::NoSuchUpload(key))?;
     let limits = Limits::of(&dataset::get(&mut conn, phase.dataset).await?, &app.settings);
     drop(conn);
-    let have = app.storage.grown(key.0).await.map_err(anyhow::Error::from)?.unwrap_or(0);
-    let incomplete = Rejection::UploadIncomplete { id: key, have, length: upload.length };
-    if have != upload.length {
-        return Err(incomplete.into());
-    }
-    let whole = Arc::new(app.storage.stage_grown(key.0).await?.ok_or(incomplete)?);
+    // Before the file is read: a team has one entry vetted at a time, however many it sends.
+    let _turn = vetting::turn(team.id).await;
+    let whole = Arc::new(uploads::stage(&app.storage, key, upload.length).await?);
     let looked = whole.clone();
     let found = tokio::task::spawn_blocking(move || bundle::look(looked.path())).await.map_err(anyhow::Error::from)?;
     let has_model = found?.map_err(|problem| Rejection::Vetting(vec![problem]))?;
@@ -381,17 +383,17 @@ async fn at(app: &App, number: i64, asker: Asker) -> Result<SubmissionAt, Error>
     let id: SubmissionId = numbers::submission(&mut conn, number).await?.ok_or(Error::SubmissionNotFound)?;
     let submission = submission::get(&mut conn, id).await?.ok_or(Error::SubmissionNotFound)?;
     let phase = phase::get(&mut conn, submission.phase).await?.ok_or(Error::SubmissionNotFound)?;
+    drop(conn);
     let phase = seen_by(&asker.0, phase);
     let sight =
-        Sight::of(&app.boards, &mut conn, &asker.0, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
+        Sight::of(&app.boards, &app.pool, &asker.0, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
     Ok(SubmissionAt { submission, phase, sight, viewer: asker.0 })
 }
 
 async fn show(State(app): State<App>, Path(number): Path<i64>, asker: Asker) -> Result<Json<Value>, Error> {
     let at = at(&app, number, asker).await?;
-    let mut conn = app.db().await?;
-    let told = Details::load(&app.boards, &mut conn, &at).await?;
-    let mut shown = head(&mut conn, &at.submission).await?;
+    let told = Details::load(&app.boards, &app.pool, &at).await?;
+    let mut shown = head(&mut *app.db().await?, &at.submission).await?;
     if let Some(figures) = &told.figures {
         shown["scores"] = scores(&at.phase, figures);
     }
@@ -423,10 +425,11 @@ async fn file(
     State(app): State<App>,
     Path(number): Path<i64>,
     asker: Asker,
+    download: Download,
     request: Request,
 ) -> Result<Response, Error> {
     let at = at(&app, number, asker).await?;
-    submissions::results(State(app), at, request).await
+    submissions::results(State(app), at, download, request).await
 }
 
 #[derive(Deserialize)]
@@ -470,11 +473,14 @@ async fn board(State(app): State<App>, Path(number): Path<i64>, asker: Asker) ->
         return Err(Error::NotPublished);
     }
     let phase = seen_by(&asker.0, phase);
-    let ranking = app.boards.of(&mut conn, &phase).await?;
+    drop(conn);
+    let ranking = app.boards.of(&app.pool, &phase).await?;
+    let entries = ranking.ranked.iter().map(|row| row.submission);
+    let numbers = numbers::of_submissions(&mut *app.db().await?, entries).await?;
     let mut rows = Vec::new();
     for row in &ranking.ranked {
         rows.push(json!({
-            "id": numbers::of_submission(&mut conn, row.submission).await?,
+            "id": numbers.get(&row.submission),
             "owner": row.team, "created_when": row.submitted_at, "scores": scores(&phase, &row.figures),
         }));
     }

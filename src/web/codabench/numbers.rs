@@ -1,11 +1,14 @@
 //! Codabench knows rows by number.
 
+use std::collections::HashMap;
+
 use sqlx::PgConnection;
 
 use crate::ids::{AccountId, ChallengeId, PhaseId, SubmissionId};
 
-pub async fn of_challenge(conn: &mut PgConnection, id: ChallengeId) -> sqlx::Result<i64> {
-    sqlx::query_scalar!("select number from challenge where id = $1", id.0).fetch_one(conn).await
+pub async fn of_challenges(conn: &mut PgConnection) -> sqlx::Result<HashMap<ChallengeId, i64>> {
+    let rows = sqlx::query!(r#"select id as "id: ChallengeId", number from challenge"#).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.number)).collect())
 }
 
 pub async fn challenge(conn: &mut PgConnection, number: i64) -> sqlx::Result<Option<String>> {
@@ -22,6 +25,17 @@ pub async fn phase(conn: &mut PgConnection, number: i64) -> sqlx::Result<Option<
 
 pub async fn of_submission(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<i64> {
     sqlx::query_scalar!("select number from submission where id = $1", id.0).fetch_one(conn).await
+}
+
+pub async fn of_submissions(
+    conn: &mut PgConnection,
+    ids: impl Iterator<Item = SubmissionId>,
+) -> sqlx::Result<HashMap<SubmissionId, i64>> {
+    let ids: Vec<_> = ids.map(|id| id.0).collect();
+    let rows = sqlx::query!(r#"select id as "id: SubmissionId", number from submission where id = any($1)"#, &ids)
+        .fetch_all(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.number)).collect())
 }
 
 pub async fn submission(conn: &mut PgConnection, number: i64) -> sqlx::Result<Option<SubmissionId>> {

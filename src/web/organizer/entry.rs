@@ -130,11 +130,11 @@ pub async fn show(
 
 async fn page(app: &App, review: ReviewAt, image: &str) -> Result<Entry, Error> {
     let ReviewAt { challenge, signed, at } = review;
+    let id = at.submission.id;
+    let details = Details::load(&app.boards, &app.pool, &at).await?;
     let mut conn = app.db().await?;
     let conn = &mut *conn;
-    let id = at.submission.id;
     duplicates::compare_new(conn, at.phase.id).await?;
-    let details = Details::load(&app.boards, conn, &at).await?;
     let fields = fact_sheet::fields(conn, challenge.id).await?;
     let dataset = dataset::get(conn, at.phase.dataset).await?;
     let images: Vec<_> = dataset.images.into_iter().map(|image| image.name).collect();

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use super::{
     super::{
         App, Error,
+        doors::Download,
         error::render,
         extract::{OrganizerAt, Viewer},
         pages::{format_name, stream},
@@ -49,13 +50,14 @@ pub struct What {
 pub async fn zip(
     State(app): State<App>,
     OrganizerAt { challenge, .. }: OrganizerAt,
+    leave: Download,
     Query(What { files }): Query<What>,
 ) -> Response {
-    download(&app, challenge, files)
+    download(&app, challenge, files, leave)
 }
 
 /// The zip, written while it is sent.
-pub fn download(app: &App, challenge: Challenge, files: bool) -> Response {
+pub fn download(app: &App, challenge: Challenge, files: bool, leave: Download) -> Response {
     let head = [
         (header::CONTENT_TYPE, "application/zip".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.zip\"", challenge.slug)),
@@ -65,5 +67,5 @@ pub fn download(app: &App, challenge: Challenge, files: bool) -> Response {
     let body = stream(move |pipe| {
         export::write(&pool, &storage, &runtime, &challenge, files, pipe).map_err(std::io::Error::other)
     });
-    (head, body).into_response()
+    leave.of((head, body).into_response())
 }

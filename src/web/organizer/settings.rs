@@ -14,6 +14,7 @@ use sqlx::PgConnection;
 use super::{
     super::{
         App, Error,
+        doors::Download,
         error::render,
         extract::{Administrator, OrganizerAt, Signed, Viewer},
         filing::{self, Wish},
@@ -319,7 +320,11 @@ pub async fn text(State(app): State<App>, OrganizerAt { challenge, .. }: Organiz
 }
 
 /// The file with its texts and models beside it.
-pub async fn zip(State(app): State<App>, OrganizerAt { challenge, .. }: OrganizerAt) -> Result<Response, Error> {
+pub async fn zip(
+    State(app): State<App>,
+    OrganizerAt { challenge, .. }: OrganizerAt,
+    download: Download,
+) -> Result<Response, Error> {
     let exported = file::export(&mut *app.db().await?, &challenge, true).await?;
     let head = [
         (header::CONTENT_TYPE, "application/zip".to_owned()),
@@ -327,5 +332,5 @@ pub async fn zip(State(app): State<App>, OrganizerAt { challenge, .. }: Organize
     ];
     let (storage, folder): (Storage, String) = (app.storage.clone(), challenge.slug);
     let body = super::super::pages::stream(move |pipe| exported.zip(&storage, &folder, pipe));
-    Ok((StatusCode::OK, head, body).into_response())
+    Ok(download.of((StatusCode::OK, head, body).into_response()))
 }

@@ -15,7 +15,7 @@ use super::{
     super::{
         App, Error,
         error::render,
-        extract::{PhaseAt, Viewer},
+        extract::{ClientAddress, PhaseAt, Viewer},
         kept,
         lang::{say, t},
         metrics::{self, Cell, Definition},
@@ -239,25 +239,25 @@ impl Asked {
 pub async fn show(
     State(app): State<App>,
     viewer: Viewer,
+    from: ClientAddress,
     asker: kept::Asker,
     PhaseAt { challenge, phase }: PhaseAt,
     pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Response, Error> {
     let asked = Asked::read(&pairs.map(|Query(pairs)| pairs).unwrap_or_default());
     let phase = seen_by(&viewer, phase);
-    app.pages.serve(asker, &phase, page(&app, viewer, challenge, &phase, asked)).await
+    app.pages.serve(asker, &phase, page(&app, (viewer, from), challenge, &phase, asked)).await
 }
 
 async fn page(
     app: &App,
-    viewer: Viewer,
+    (viewer, from): (Viewer, ClientAddress),
     challenge: Challenge,
     phase: &Phase,
     mut asked: Asked,
 ) -> Result<Response, Error> {
-    let mut conn = app.db().await?;
-    let board = app.boards.of(&mut conn, phase).await?;
-    let devices = app.boards.devices(&mut conn, phase).await?;
+    let board = app.boards.of(&app.pool, phase).await?;
+    let devices = app.boards.devices(&app.pool, phase).await?;
     asked.selection.at.take_if(|at| *at >= phase.as_of.unwrap_or_else(Utc::now));
     let shown = sees_board_at(&viewer, phase, asked.selection.at);
     // An entry that stands no more has no page for everybody.
@@ -265,14 +265,16 @@ async fn page(
     let mut judged = None;
     let (board, devices) = match asked.selection.at.filter(|_| shown) {
         Some(at) => {
-            judged = Some(phase::as_of(&mut conn, phase, at).await?);
+            let _pass = app.doors.past_board(from)?;
+            judged = Some(phase::as_of(&mut *app.db().await?, phase, at).await?);
             linked = (!viewer.organizes(phase.challenge)).then(|| submissions(&board));
-            let past = app.boards.at(&mut conn, phase, at).await?;
+            let past = app.boards.at(&app.pool, phase, at).await?;
             let devices: BTreeSet<_> = past.traits().filter_map(|t| t.device.clone()).collect();
             (past, devices.into_iter().collect())
         }
         None => (board, devices),
     };
+    let mut conn = app.db().await?;
     let view = PhaseView::load(app, &mut conn, phase, board.gate).await?;
     let tabs = phase::of_challenge(&mut conn, challenge.id).await?;
     drop(conn);

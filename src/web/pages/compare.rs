@@ -99,8 +99,8 @@ pub async fn show(
         return Err(Error::NotPublished);
     }
     let phase = seen_by(&viewer, phase);
+    let board = app.boards.of(&app.pool, &phase).await?;
     let mut conn = app.db().await?;
-    let board = app.boards.of(&mut conn, &phase).await?;
     // What cannot be read, or is not on the board any more, is as if nothing was chosen: the form is there.
     let chosen = chosen.map(|Query(chosen)| chosen).unwrap_or_default();
     let images = sees_images(&viewer, &phase);

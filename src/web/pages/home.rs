@@ -1,8 +1,9 @@
 //! `/`: the challenges as cards.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::{extract::State, response::Response};
-use sqlx::PgConnection;
 
 use super::{
     super::{
@@ -22,7 +23,7 @@ use crate::{
         phase::{self, Phase, PhaseState},
         protocol::Metric,
     },
-    leaderboard::Boards,
+    ids::ChallengeId,
     team,
 };
 
@@ -70,36 +71,38 @@ impl CardPhase {
 
 pub async fn show(State(app): State<App>, viewer: Viewer) -> Result<Response, Error> {
     let mut conn = app.db().await?;
+    let challenges = challenge::list(&mut conn).await?;
+    let mut phases = HashMap::<ChallengeId, Vec<Phase>>::new();
+    for phase in phase::all(&mut conn).await? {
+        phases.entry(phase.challenge).or_default().push(phase);
+    }
+    let (teams, announcements) = (team::counts(&mut conn).await?, announcement::counts(&mut conn).await?);
+    drop(conn);
     let mut cards = Vec::new();
-    for challenge in challenge::list(&mut conn).await? {
-        cards.push(card(&app.boards, &mut conn, &viewer, challenge).await?);
+    for Challenge { id, slug, title, .. } in challenges {
+        let now = phases.get(&id).and_then(|phases| current(phases));
+        let phase = match now {
+            Some(phase) => Some(card_phase(&app, &viewer, phase).await?),
+            None => None,
+        };
+        let count = |of: &HashMap<ChallengeId, i64>| of.get(&id).copied().unwrap_or(0);
+        cards.push(Card {
+            slug,
+            title,
+            scale: now.map(|p| p.protocol.rules.fidelity.scale),
+            teams: count(&teams),
+            announcements: count(&announcements),
+            phase,
+        });
     }
     let is_past = |card: &Card| card.phase.as_ref().is_some_and(|p| p.state == PhaseState::Closed);
     let (past, current) = cards.into_iter().partition(is_past);
     Ok(render(&Home { page: Page::of(t("Challenges"), &viewer), current, past }))
 }
 
-async fn card(boards: &Boards, conn: &mut PgConnection, viewer: &Viewer, challenge: Challenge) -> Result<Card, Error> {
-    let phases = phase::of_challenge(conn, challenge.id).await?;
-    let teams = team::count(conn, challenge.id).await?;
-    let announcements = announcement::count(conn, challenge.id).await?;
-    let now = current(&phases);
-    let phase = match now {
-        Some(phase) => Some(card_phase(boards, conn, viewer, phase).await?),
-        None => None,
-    };
-    let scale = now.map(|p| p.protocol.rules.fidelity.scale);
-    Ok(Card { slug: challenge.slug, title: challenge.title, scale, teams, announcements, phase })
-}
-
-async fn card_phase(
-    boards: &Boards,
-    conn: &mut PgConnection,
-    viewer: &Viewer,
-    phase: &Phase,
-) -> Result<CardPhase, Error> {
+async fn card_phase(app: &App, viewer: &Viewer, phase: &Phase) -> Result<CardPhase, Error> {
     let phase = &seen_by(viewer, phase.clone());
-    let board = boards.of(conn, phase).await?;
+    let board = app.boards.of(&app.pool, phase).await?;
     let shown = sees_board(viewer, phase);
     let against = phase.baseline.model_sha256.is_some();
     let id = cost_id(board.metric, against);

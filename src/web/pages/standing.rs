@@ -117,10 +117,15 @@ pub async fn of_team(
     let team = team::get(&mut conn, id).await?.ok_or(Error::TeamNotFound)?;
     let challenge = challenge::get(&mut conn, team.challenge).await?.ok_or(Error::TeamNotFound)?;
     let phases = phase::of_challenge(&mut conn, challenge.id).await?;
+    let own = match &viewer.0 {
+        Some(signed) => viewer.organizes(challenge.id) || team::is_member(&mut conn, id, signed.account.id).await?,
+        None => false,
+    };
+    drop(conn);
     let (mut rows, mut badges) = (Vec::new(), Vec::new());
     let url = app.url(&headers);
     for phase in phases.iter().filter(|phase| is_public(phase)) {
-        let board = app.boards.of(&mut conn, phase).await?;
+        let board = app.boards.of(&app.pool, phase).await?;
         let Some(stands) = find(&board, |of, _| of == id) else { continue };
         rows.push(row(&challenge.title, phase, &board, &stands));
         let path = format!("/challenges/{}/{}", challenge.slug, phase.slug);
@@ -128,11 +133,6 @@ pub async fn of_team(
         let markdown = format!("[![{}]({url}{picture})]({url}{path})", phase.title.replace(['[', ']'], ""));
         badges.push(Badge { title: phase.title.clone(), picture, markdown });
     }
-    let own = match &viewer.0 {
-        Some(signed) => viewer.organizes(challenge.id) || team::is_member(&mut conn, id, signed.account.id).await?,
-        None => false,
-    };
-    drop(conn);
     if rows.is_empty() && !own {
         return Err(Error::TeamNotFound);
     }
@@ -154,22 +154,22 @@ pub async fn of_team(
 /// The entries with the weights of this one, of the same people, that stand on public boards.
 pub async fn of_model(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
     let SubmissionAt { submission, viewer, .. } = at;
-    let mut conn = app.db().await?;
-    let mut same = submission::same_model(&mut conn, submission.id).await?;
+    let mut same = submission::same_model(&mut *app.db().await?, submission.id).await?;
     same.sort_by_key(|(_, phase)| *phase);
     let phases: Vec<_> = same.iter().map(|(_, phase)| *phase).collect();
     let mut rows = Vec::new();
     let mut first = None;
     for (i, id) in phases.iter().enumerate().filter(|(i, id)| !phases[..*i].contains(*id)) {
-        let Some(phase) = phase::get(&mut conn, *id).await?.filter(is_public) else { continue };
-        let board = app.boards.of(&mut conn, &phase).await?;
+        let phase = phase::get(&mut *app.db().await?, *id).await?;
+        let Some(phase) = phase.filter(is_public) else { continue };
+        let board = app.boards.of(&app.pool, &phase).await?;
         let is = |_, entry| same[i..].iter().any(|(submission, of)| *submission == entry && of == id);
         let Some(stands) = find(&board, is) else { continue };
-        let challenge = challenge::get(&mut conn, phase.challenge).await?.ok_or(Error::ChallengeNotFound)?;
+        let challenge = challenge::get(&mut *app.db().await?, phase.challenge).await?;
+        let challenge = challenge.ok_or(Error::ChallengeNotFound)?;
         rows.push(row(&challenge.title, &phase, &board, &stands));
         first.get_or_insert(phase);
     }
-    drop(conn);
     let entry = (format!("/submissions/{}", submission.id), t("Entry").to_owned());
     Ok(render(&StandingPage {
         page: Page::of(say("Model of %{team}").with("team", &submission.team_name), &viewer),

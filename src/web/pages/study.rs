@@ -85,14 +85,12 @@ pub async fn show(
         return Err(Error::NotPublished);
     }
     let phase = seen_by(&viewer, phase);
-    let mut conn = app.db().await?;
-    let board = app.boards.of(&mut conn, &phase).await?;
-    let study = app.studies.of(&mut conn, &phase, board.clone()).await?;
+    let board = app.boards.of(&app.pool, &phase).await?;
+    let study = app.studies.of(&app.pool, &phase, board.clone()).await?;
     let spreads = match sees_images(&viewer, &phase) {
-        true => spreads(&mut conn, &phase, &board).await?,
+        true => spreads(&mut *app.db().await?, &phase, &board).await?,
         false => Vec::new(),
     };
-    drop(conn);
     let metric = board.metric;
     let (timeline, events) = over_time(&board);
     let draw = |(class, width, left, letters)| Some((class, plot::boxes(&spreads, width, left, letters)?));

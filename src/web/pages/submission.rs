@@ -174,8 +174,8 @@ pub struct Operator {
 }
 
 pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
+    let details = Details::load(&app.boards, &app.pool, &at).await?;
     let mut conn = app.db().await?;
-    let details = Details::load(&app.boards, &mut conn, &at).await?;
     let challenge = challenge::by_slug(&mut conn, &at.submission.challenge_slug).await?;
     let full = at.sight.is_full();
     let past = match full {

@@ -124,7 +124,7 @@ pub async fn accept(
     let url = app.url(request.headers());
     let limits = Limits::of(&dataset::get(&mut *app.db().await?, at.phase.dataset).await?, &app.settings);
     let (mut jar, headers) = (jar, request.headers().clone());
-    let accepted = upload::answering(&app, request, limits, async |incoming| {
+    let accepted = upload::answering(request, limits, async |incoming| {
         let signed = match &viewer.0 {
             Some(signed) => signed.clone(),
             None => {

@@ -35,7 +35,7 @@ async fn board(app: &App, phase: &Phase) -> Result<Option<Arc<Board>>, Error> {
     if !is_public(phase) {
         return Ok(None);
     }
-    Ok(Some(app.boards.of(&mut *app.db().await?, phase).await?))
+    Ok(Some(app.boards.of(&app.pool, phase).await?))
 }
 
 /// An answer that is the same for everybody, and that pages of other sites may hold.

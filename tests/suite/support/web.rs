@@ -59,14 +59,28 @@ impl Web {
         Web::on(App::start().await, edit).await
     }
 
+    /// With so many connections of the database for all requests together; one more is the event feed's.
+    pub async fn narrow(connections: u32) -> Web {
+        let app = App::start().await;
+        let options = app.pool.connect_options().as_ref().clone();
+        Web::of(app, upscore::db::pool(options, connections + 1), |_| {}).await
+    }
+
     pub async fn on(app: App, edit: impl FnOnce(&mut Settings)) -> Web {
+        let pool = app.pool.clone();
+        Web::of(app, pool, edit).await
+    }
+
+    /// Which takes its connections from a pool of its own.
+    pub async fn of(app: App, pool: sqlx::PgPool, edit: impl FnOnce(&mut Settings)) -> Web {
         let mut settings = Settings::default();
         edit(&mut settings);
         let stop = CancellationToken::new();
         let state = web::App {
-            pool: app.pool.clone(),
+            feed: Feed::start(pool.clone()),
+            pool,
             storage: app.storage.clone(),
-            feed: Feed::start(app.pool.clone()),
+            doors: web::Doors::new(&settings),
             settings: settings.into(),
             signer: Signer::open(&app.storage.record_key()).expect("a key").into(),
             boards: Default::default(),

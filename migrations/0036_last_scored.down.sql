@@ -1,0 +1,1 @@
+drop index evaluation_last_scored;
