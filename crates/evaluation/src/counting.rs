@@ -327,7 +327,7 @@ fn same_work_per_pixel(
     here: &Count,
     paddings: &mut Vec<Padding>,
 ) -> Result<(), Problem> {
-    let kinds: [(&str, fn(&Work) -> u64); 2] = [("steps of arithmetic", steps), ("elements", |work| work.written)];
+    let kinds: [(&str, Figure); 2] = [("steps of arithmetic", steps), ("elements", |work| work.written)];
     for (what, of) in kinds {
         // Of what must run: what the runtime leaves out, as a factor of 1, would widen the tolerance for nothing.
         let weighted = reference.work.iter().filter(|work| work.macs > 0).map(of).sum::<u64>();
@@ -360,11 +360,14 @@ fn same_work_per_pixel(
     Ok(())
 }
 
+/// Something that a node does.
+type Figure = fn(&Work) -> u64;
+
 fn steps(work: &Work) -> u64 {
     work.macs + work.uncounted
 }
 
-fn per_pixel(count: &Count, of: fn(&Work) -> u64) -> Vec<f64> {
+fn per_pixel(count: &Count, of: Figure) -> Vec<f64> {
     count.work.iter().map(|work| of(work) as f64 / pixels(&count.cost)).collect()
 }
 

@@ -228,7 +228,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether a tensor holds dimensions and stored numbers, nothing computed from them.
-    fn is_dimensions(&self, name: &String, seen: &mut usize) -> bool {
+    fn is_dimensions(&self, name: &str, seen: &mut usize) -> bool {
         let Some(node) = self.flow.writer(name).map(|i| &self.model.flat.node[i]) else { return self.constant(name) };
         *seen += 1;
         match node.op_type.as_str() {
