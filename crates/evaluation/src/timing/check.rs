@@ -26,11 +26,11 @@ pub const CHECKED: usize = 3;
 /// Largest difference between two passes on a GPU, as a share of the range; on CPU they are equal.
 const GPU_TOLERANCE: f32 = 1e-3;
 /// The same between two sizes on CPU, in grey levels: arithmetic in another order. Published networks without attention stay
-/// below 0.001; half precision is 0.05 and more off.
+/// within 0.001; half precision is 0.05 and more off.
 const ROUNDING: f64 = 0.02;
 /// A network that is not local may be so far from its answer elsewhere, in grey levels (54 dB), root of the mean square …
 const SEES_MORE: f64 = 0.5;
-/// … or this share of how far bicubic enlargement is; eleven published networks with attention stay below 0.1 …
+/// … or this share of how far bicubic enlargement is; published networks with attention maps are at a tenth …
 const OF_BICUBIC: f64 = 0.2;
 /// … or so many times as far as its answers at two other sizes are from each other, as where numbers are rounded to a range
 /// found in the picture. Beyond that the entry is held.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::Doubt;
 
-/// So much more time per pixel than at the protocol's size is no doubt. Of ten published networks on CPU none took over 7 % more
+/// So much more time per pixel than at the protocol's size is no doubt. Of five published networks on CPU none took over 7 % more
 /// at sizes this near …
 const NEAR: f64 = 0.15;
 /// … and none over 21 % at half as many pixels more and beyond, where what a layer writes leaves the caches.
