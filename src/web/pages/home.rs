@@ -22,7 +22,7 @@ use crate::{
         phase::{self, Phase, PhaseState},
         protocol::Metric,
     },
-    leaderboard::Boards,
+    leaderboard::{Boards, GateView},
     team,
 };
 
@@ -50,7 +50,7 @@ struct CardPhase {
     until: Option<When>,
     until_word: &'static str,
     ranked: usize,
-    gate: Option<String>,
+    gate: String,
     /// The best three.
     first: Vec<Best>,
 }
@@ -125,7 +125,11 @@ async fn card_phase(
         until,
         until_word,
         ranked: if shown { board.ranked.len() } else { 0 },
-        gate: board.gate.and_then(|g| g.psnr).map(|psnr| format!("{psnr:.2}")),
+        gate: match board.gate {
+            None => t("none").into(),
+            Some(GateView { psnr: Some(psnr), .. }) => format!("{psnr:.2} dB"),
+            Some(_) => t("not measured yet").into(),
+        },
         first,
     })
 }
