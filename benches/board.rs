@@ -196,6 +196,7 @@ async fn furnish(pool: &PgPool, teams: i32, entries: i32) -> anyhow::Result<Phas
         visibility: Visibility::Live,
         frozen_at: None,
         gate_psnr: Some(29.0),
+        gate_rule: None,
         baseline_name: "MSRResNet".into(),
         baseline_model: Some((BlobHash::of(b"baseline"), 8)),
     };

@@ -31,8 +31,8 @@ struct Entry {
     phase: String,
     team: String,
     team_id: TeamId,
-    /// Who sent it in.
-    account: String,
+    /// Who sent it in; `null`: the server made it of the phase's baseline.
+    account: Option<String>,
     created_at: DateTime<Utc>,
     state: State,
     withdrawn_at: Option<DateTime<Utc>>,
@@ -62,7 +62,7 @@ struct Entry {
 async fn page(conn: &mut PgConnection, challenge: ChallengeId, after: SubmissionId) -> sqlx::Result<Vec<Entry>> {
     sqlx::query_as!(
         Entry,
-        r#"select s.id as "submission: _", p.slug as phase, t.name as team, t.id as "team_id: _", a.name as account,
+        r#"select s.id as "submission: _", p.slug as phase, t.name as team, t.id as "team_id: _", a.name as "account?",
                   s.created_at, e.state as "state: _", s.withdrawn_at, s.chosen, s.organizer_status as "mark: _",
                   s.organizer_reason as mark_reason, s.results_sha256 as "results_sha256: _",
                   s.model_sha256 as "model_sha256: _", r.name as "protocol?", c.psnr as "psnr?", c.ssim as "ssim?",
@@ -71,7 +71,7 @@ async fn page(conn: &mut PgConnection, challenge: ChallengeId, after: Submission
                   c.runtime_ms as "runtime_ms?", c.ratio as runtime_ratio, c.verdict as "reproduction?",
                   s.fact_sheet as "fact_sheet: _", s.readme
            from submission s join phase p on p.id = s.phase_id join team t on t.id = s.team_id
-           join account a on a.id = s.account_id
+           left join account a on a.id = s.account_id
            cross join lateral
                (select state from evaluation where submission_id = s.id and official order by number desc limit 1) e
            left join lateral
@@ -240,7 +240,7 @@ impl Entry {
             self.submission.to_string(),
             self.phase.clone(),
             csv::text(&self.team),
-            csv::text(&self.account),
+            csv::text(self.account.as_deref().unwrap_or_default()),
             time(self.created_at),
             self.state.as_str().to_owned(),
             csv::cell(self.withdrawn_at.map(time)),

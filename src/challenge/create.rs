@@ -7,15 +7,16 @@ use serde::Serialize;
 use sqlx::{Acquire, PgConnection, PgPool};
 
 use super::{
-    dataset, images,
-    phase::{self, NewPhase, QuotaLimits, Visibility},
+    baseline, dataset, images,
+    phase::{self, GateRule, NewPhase, QuotaLimits, Visibility},
     protocol::{self, Rules},
+    vet::{self, Stated},
 };
 use crate::{
     audit::{self, Act, Actor},
     db,
     evaluation::model,
-    ids::{ChallengeId, PhaseId},
+    ids::{ChallengeId, PhaseId, SubmissionId},
     problem::Problem,
     storage::{BlobHash, Storage},
 };
@@ -48,6 +49,8 @@ pub struct PhaseFiles {
     pub visibility: Visibility,
     /// dB.
     pub gate_psnr: Option<f64>,
+    /// Only where no figure is stated.
+    pub gate_rule: Option<GateRule>,
     pub baseline_name: String,
     /// `.onnx`, timed interleaved with each entry.
     pub baseline_model: Option<PathBuf>,
@@ -68,6 +71,7 @@ impl PhaseFiles {
             limits: QuotaLimits::default(),
             visibility: Visibility::Live,
             gate_psnr: None,
+            gate_rule: None,
             baseline_name: "Baseline".into(),
             baseline_model: None,
         }
@@ -81,6 +85,8 @@ pub struct Created {
     /// `aim2020@1`
     pub protocol: String,
     pub images: usize,
+    /// The baseline's entry, where the gate waits for it.
+    pub baseline: Option<SubmissionId>,
 }
 
 /// Makes a challenge with its first phase; all of it or nothing.
@@ -144,7 +150,22 @@ struct Prepared {
 }
 
 async fn prepare(storage: &Storage, files: &PhaseFiles) -> anyhow::Result<Result<Prepared, Vec<Problem>>> {
-    let mut problems = Vec::new();
+    let mut problems = vet::phase(Stated {
+        slug: &files.slug,
+        title: &files.title,
+        opens_at: files.opens_at,
+        closes_at: files.closes_at,
+        frozen_at: None,
+        visibility: files.visibility,
+        limits: files.limits,
+        protocol: &files.protocol,
+        rules: &files.rules,
+        gate_psnr: files.gate_psnr,
+        gate_rule: files.gate_rule,
+        baseline_name: &files.baseline_name,
+        // The images are not read yet.
+        smallest: None,
+    });
     let baseline = match files.baseline_model.clone() {
         None => None,
         Some(path) => match tokio::task::spawn_blocking(move || model::load(&path, true)).await? {
@@ -163,6 +184,9 @@ async fn prepare(storage: &Storage, files: &PhaseFiles) -> anyhow::Result<Result
             Vec::new()
         }
     };
+    if let (true, Some(side)) = (problems.is_empty(), images.iter().flat_map(|image| image.hr_size).min()) {
+        problems.extend(files.rules.vet(Some(side)));
+    }
     Ok(if problems.is_empty() { Ok(Prepared { images, baseline }) } else { Err(problems) })
 }
 
@@ -188,11 +212,13 @@ async fn insert(
         visibility: files.visibility,
         frozen_at: None,
         gate_psnr: files.gate_psnr,
+        gate_rule: files.gate_rule,
         baseline_name: files.baseline_name.clone(),
         baseline_model: prepared.baseline,
     };
     let phase = phase::insert(conn, &new).await?;
-    Ok(Created { challenge, phase, protocol: protocol.name, images: prepared.images.len() })
+    let baseline = baseline::ensure(conn, phase).await?;
+    Ok(Created { challenge, phase, protocol: protocol.name, images: prepared.images.len(), baseline })
 }
 
 /// What a broken constraint says to whoever filled in the form.

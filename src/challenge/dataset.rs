@@ -173,6 +173,15 @@ pub async fn ensure(conn: &mut PgConnection, name: &str, scale: u32, images: &[I
     Ok(id)
 }
 
+/// The shortest side of its HR images, pixels.
+pub async fn smallest_side(conn: &mut PgConnection, id: DatasetId) -> sqlx::Result<Option<u32>> {
+    let side =
+        sqlx::query_scalar!("select min(least(hr_width, hr_height)) from dataset_image where dataset_id = $1", id.0)
+            .fetch_one(conn)
+            .await?;
+    Ok(side.and_then(|side| u32::try_from(side).ok()))
+}
+
 /// The images of a new version, stored; nothing names them yet. Codes: `bad_dataset_name`, and those of images.
 pub async fn read(
     storage: &Storage,

@@ -1,6 +1,7 @@
 //! Challenges: their phases, datasets and protocols.
 
 pub mod announcement;
+pub mod baseline;
 pub mod build;
 pub mod bundle;
 pub mod create;
@@ -15,6 +16,7 @@ pub mod phase;
 pub mod protocol;
 pub mod publishing;
 pub mod sample;
+pub mod vet;
 
 use serde::Serialize;
 use sqlx::PgConnection;

@@ -24,7 +24,7 @@ impl Waiting {
     }
 }
 
-/// The entries of a phase by what became of them.
+/// The teams' entries of a phase by what became of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Entries {
     #[serde(skip)]
@@ -69,7 +69,7 @@ pub async fn entries(conn: &mut PgConnection, challenge: ChallengeId) -> sqlx::R
         r#"select p.id as "phase: _", count(s.id) as "all!", count(*) filter (where e.state = 'scored') as "scored!",
                   count(*) filter (where e.state in ('queued', 'running')) as "live!",
                   count(*) filter (where e.state = 'failed') as "failed!", count(distinct s.team_id) as "teams!"
-           from phase p left join submission s on s.phase_id = p.id
+           from phase p left join submission s on s.phase_id = p.id and not s.own_images
            left join lateral
                (select state from evaluation where submission_id = s.id and official order by number desc limit 1) e on true
            where p.challenge_id = $1 group by p.id"#,

@@ -77,6 +77,11 @@ impl Phase {
         (self.id, self.as_of)
     }
 
+    pub fn gate_source(&self) -> GateSource {
+        let GateFigure { stated, rule, follows } = self.gate;
+        GateSource::of(stated, rule, follows.is_some() || self.baseline.model_sha256.is_some(), follows)
+    }
+
     /// With the board as it is, for those who run the challenge.
     pub fn whole(self) -> Phase {
         Phase { as_of: None, ..self }
@@ -107,13 +112,54 @@ impl Default for QuotaLimits {
     }
 }
 
-/// Where the gate's figure comes from: the stated one decides where there is one, else the baseline submission's measured
-/// PSNR, else there is no gate.
+/// Where the gate's figure comes from: the stated one decides where there is one, else the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct GateFigure {
     /// dB, as 29.00.
     pub stated: Option<f64>,
+    /// `null`: the baseline decides where the phase has one, a model or an entry; else every entry is ranked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<GateRule>,
     pub follows: Option<SubmissionId>,
+}
+
+/// What is compared with where no figure is stated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum GateRule {
+    /// Nothing: every entry is ranked.
+    None,
+    /// The baseline's measured PSNR; nobody is ranked before there is one.
+    Baseline,
+}
+
+/// What entries are compared with, in the end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum GateSource {
+    /// Every entry is ranked.
+    None,
+    /// dB.
+    Stated(f64),
+    /// The measured PSNR of this entry, where there is one.
+    Baseline(Option<SubmissionId>),
+}
+
+impl GateSource {
+    /// What a figure (dB) and a rule come to in a phase that has a baseline's model or entry, or neither.
+    pub fn of(
+        stated: Option<f64>,
+        rule: Option<GateRule>,
+        has_baseline: bool,
+        entry: Option<SubmissionId>,
+    ) -> GateSource {
+        match (stated, rule) {
+            (Some(psnr), _) => GateSource::Stated(psnr),
+            (None, Some(GateRule::Baseline)) => GateSource::Baseline(entry),
+            (None, None) if has_baseline => GateSource::Baseline(entry),
+            (None, _) => GateSource::None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -143,6 +189,8 @@ pub struct NewPhase {
     pub frozen_at: Option<DateTime<Utc>>,
     /// dB.
     pub gate_psnr: Option<f64>,
+    /// Only where no figure is stated.
+    pub gate_rule: Option<GateRule>,
     pub baseline_name: String,
     pub baseline_model: Option<(BlobHash, u64)>,
 }
@@ -171,6 +219,7 @@ struct Row {
     published_at: Option<DateTime<Utc>>,
     shows_all: bool,
     gate_psnr: Option<f64>,
+    gate_rule: Option<GateRule>,
     baseline_submission_id: Option<SubmissionId>,
     baseline_name: String,
     baseline_model_sha256: Option<BlobHash>,
@@ -211,7 +260,7 @@ impl From<Row> for Phase {
             published_at: r.published_at,
             shows_all: r.shows_all,
             as_of: r.frozen_at.filter(|_| !r.shows_all),
-            gate: GateFigure { stated: r.gate_psnr, follows: r.baseline_submission_id },
+            gate: GateFigure { stated: r.gate_psnr, rule: r.gate_rule, follows: r.baseline_submission_id },
             baseline: Baseline {
                 name: r.baseline_name,
                 submission: r.baseline_submission_id,
@@ -228,7 +277,8 @@ impl From<Row> for Phase {
 pub async fn as_of(conn: &mut PgConnection, phase: &Phase, at: DateTime<Utc>) -> sqlx::Result<Phase> {
     let row = sqlx::query!(
         r#"select r.dataset_id as "dataset: DatasetId", r.protocol_id as "protocol: ProtocolId", p.name, p.rules as "rules: Json<Rules>",
-                  p.measuring_sha256, r.gate_psnr, r.baseline_submission_id as "baseline: SubmissionId", r.baseline_name,
+                  p.measuring_sha256, r.gate_psnr, r.gate_rule as "gate_rule: GateRule",
+                  r.baseline_submission_id as "baseline: SubmissionId", r.baseline_name,
                   r.baseline_model_sha256 as "model: BlobHash"
            from phase_rules r join protocol p on p.id = r.protocol_id
            where r.phase_id = $1 order by r.at <= $2 desc, case when r.at <= $2 then r.at end desc, r.at limit 1"#,
@@ -247,7 +297,7 @@ pub async fn as_of(conn: &mut PgConnection, phase: &Phase, at: DateTime<Utc>) ->
             rules: row.rules.0,
             measuring_sha256: row.measuring_sha256,
         },
-        gate: GateFigure { stated: row.gate_psnr, follows: row.baseline },
+        gate: GateFigure { stated: row.gate_psnr, rule: row.gate_rule, follows: row.baseline },
         baseline: Baseline { name, submission: row.baseline, model_sha256: row.model, ..phase.baseline.clone() },
         ..phase.clone()
     })
@@ -268,7 +318,8 @@ async fn select(
                   coalesce(now() < p.opens_at, false) as "upcoming!",
                   coalesce(now() >= p.closes_at, false) as "closed!",
                   p.daily_quota, p.total_quota, p.daily_attempts, p.visibility as "visibility: _", p.frozen_at,
-                  p.published_at, phase_shows_all(p) as "shows_all!", p.gate_psnr, p.baseline_submission_id as "baseline_submission_id: _", p.baseline_name,
+                  p.published_at, phase_shows_all(p) as "shows_all!", p.gate_psnr,
+                  p.gate_rule as "gate_rule: _", p.baseline_submission_id as "baseline_submission_id: _", p.baseline_name,
                   p.baseline_model_sha256 as "baseline_model_sha256: _", p.baseline_model_bytes, v.version as board_version
            from phase p join challenge c on c.id = p.challenge_id join protocol r on r.id = p.protocol_id
            join board_version v on v.phase_id = p.id
@@ -318,15 +369,16 @@ pub async fn insert(conn: &mut PgConnection, new: &NewPhase) -> sqlx::Result<Pha
         visibility,
         frozen_at,
         gate_psnr,
+        gate_rule,
         baseline_name,
         baseline_model,
     } = new;
     sqlx::query!(
         "insert into phase (id, challenge_id, slug, title, position, dataset_id, protocol_id, opens_at, closes_at,
              daily_quota, total_quota, daily_attempts, visibility, gate_psnr, baseline_name, baseline_model_sha256,
-             baseline_model_bytes, frozen_at)
+             baseline_model_bytes, frozen_at, gate_rule)
          values ($1, $2, $3, $4, (select count(*) + 1 from phase where challenge_id = $2), $5, $6, $7, $8, $9, $10, $11,
-             $12, $13, $14, $15, $16, $17)",
+             $12, $13, $14, $15, $16, $17, $18)",
         id.0,
         challenge.0,
         slug,
@@ -343,7 +395,8 @@ pub async fn insert(conn: &mut PgConnection, new: &NewPhase) -> sqlx::Result<Pha
         baseline_name,
         baseline_model.as_ref().map(|(hash, _)| hash.as_str()),
         baseline_model.as_ref().map(|(_, bytes)| *bytes as i64),
-        *frozen_at
+        *frozen_at,
+        *gate_rule as _
     )
     .execute(conn)
     .await?;
@@ -364,13 +417,14 @@ pub async fn change(conn: &mut PgConnection, id: PhaseId, new: &NewPhase) -> sql
         visibility,
         frozen_at,
         gate_psnr,
+        gate_rule,
         baseline_name,
         baseline_model,
     } = new;
     sqlx::query!(
         "update phase set title = $2, dataset_id = $3, protocol_id = $4, opens_at = $5, closes_at = $6, daily_quota = $7,
              total_quota = $8, daily_attempts = $9, visibility = $10, gate_psnr = $11, baseline_name = $12,
-             baseline_model_sha256 = $13, baseline_model_bytes = $14, frozen_at = $15
+             baseline_model_sha256 = $13, baseline_model_bytes = $14, frozen_at = $15, gate_rule = $16
          where id = $1",
         id.0,
         title,
@@ -386,7 +440,8 @@ pub async fn change(conn: &mut PgConnection, id: PhaseId, new: &NewPhase) -> sql
         baseline_name,
         baseline_model.as_ref().map(|(hash, _)| hash.as_str()),
         baseline_model.as_ref().map(|(_, bytes)| *bytes as i64),
-        *frozen_at
+        *frozen_at,
+        *gate_rule as _
     )
     .execute(conn)
     .await?;
@@ -407,15 +462,34 @@ pub async fn order(conn: &mut PgConnection, challenge: ChallengeId, slugs: &[Str
     Ok(())
 }
 
-/// Removes a phase that nobody has sent anything in for; one with submissions breaks `submission_phase_id_fkey`.
+/// Removes a phase that nobody has sent anything in for, with the baseline's entry that was made for it; one with submissions
+/// breaks `submission_phase_id_fkey`.
 pub async fn remove(conn: &mut PgConnection, id: PhaseId) -> sqlx::Result<()> {
+    sqlx::query!("update phase set baseline_submission_id = null where id = $1", id.0).execute(&mut *conn).await?;
+    sqlx::query!("delete from phase_rules where phase_id = $1", id.0).execute(&mut *conn).await?;
+    sqlx::query!(
+        "delete from score where evaluation_id in
+             (select e.id from evaluation e join submission s on s.id = e.submission_id where s.phase_id = $1 and s.own_images)",
+        id.0
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "delete from evaluation where submission_id in (select id from submission where phase_id = $1 and own_images)",
+        id.0
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!("delete from submission where phase_id = $1 and own_images", id.0).execute(&mut *conn).await?;
     sqlx::query!("delete from phase where id = $1", id.0).execute(conn).await?;
     Ok(())
 }
 
-/// Submissions of a phase, withdrawn ones too.
+/// Submissions of teams in a phase, withdrawn ones too.
 pub async fn submissions(conn: &mut PgConnection, id: PhaseId) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"select count(*) as "n!" from submission where phase_id = $1"#, id.0).fetch_one(conn).await
+    sqlx::query_scalar!(r#"select count(*) as "n!" from submission where phase_id = $1 and not own_images"#, id.0)
+        .fetch_one(conn)
+        .await
 }
 
 /// Shows everybody the figures of a phase that was not live, or hides them again; gives whether that is a change.

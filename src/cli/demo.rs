@@ -18,7 +18,6 @@ use super::{
     worker::{self as worker_command, DeviceOptions},
 };
 use crate::{
-    audit::Actor,
     challenge::{
         self,
         create::{self, NewChallenge, PhaseFiles},
@@ -36,9 +35,7 @@ use crate::{
         resize,
         runner::{Fault, Runner, Setup, Slot},
     },
-    ids::SubmissionId,
     queue,
-    review::mark::{self, Word},
     submission::intake::{self, Upload},
     team::{
         self,
@@ -141,16 +138,11 @@ async fn fill(store: &Store, device: &DeviceOptions) -> anyhow::Result<()> {
             (hr_images(IMAGES, EVALUATION_SEED), models::baseline(&training), entries)
         })
         .await?;
+        // The baseline is measured by itself: the gate follows it.
         let phase = make_challenge(store, &images, &baseline).await?;
         step("making each team's results with its own network, and submitting them");
-        for (entry, is_baseline) in std::iter::once((&baseline, true)).chain(entries.iter().map(|e| (e, false))) {
-            let submission = submit(store, &phase, &images, entry, device).await?;
-            if is_baseline {
-                let (at, why) = ((phase.challenge, submission), "the demo's baseline");
-                let mut tx = conn.begin().await?;
-                mark::mark(&mut tx, at, Word::Baseline, why, None, &Actor::Shell).await?;
-                tx.commit().await?;
-            }
+        for entry in &entries {
+            submit(store, &phase, &images, entry, device).await?;
         }
     }
     let mut said = 0;
@@ -207,7 +199,7 @@ async fn submit(
     images: &[(String, Rgb8)],
     entry: &DemoEntry,
     device: &DeviceOptions,
-) -> anyhow::Result<SubmissionId> {
+) -> anyhow::Result<()> {
     let mut conn = store.pool.acquire().await?;
     let mut tx = conn.begin().await?;
     let name = entry.team.to_lowercase().replace(' ', "-");
@@ -229,7 +221,8 @@ async fn submit(
         idempotency_key: None,
     };
     let accepted = intake::accept(&store.pool, &store.storage, upload).await;
-    Ok(accepted.map_err(|rejection| anyhow!("{}: {:?}", entry.team, rejection.problems()))?.submission)
+    accepted.map_err(|rejection| anyhow!("{}: {:?}", entry.team, rejection.problems()))?;
+    Ok(())
 }
 
 /// What a team would upload: its network's output for every LR image. Where the network does not fit the task (the demo

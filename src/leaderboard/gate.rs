@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::GateView;
 use crate::{
-    challenge::phase::Phase,
+    challenge::phase::{GateSource, Phase},
     scoring::{Gate, GateState},
 };
 
@@ -21,10 +21,12 @@ pub(super) async fn gate_at(
     at: Option<DateTime<Utc>>,
 ) -> sqlx::Result<GateState> {
     let comparison = phase.protocol.rules.gate;
-    let figure = match (phase.gate.stated, phase.gate.follows) {
-        (Some(figure), _) => Some(figure),
-        (None, None) => return Ok(GateState::None),
-        (None, Some(baseline)) => {
+    let figure = match phase.gate_source() {
+        GateSource::Stated(figure) => Some(figure),
+        GateSource::None => return Ok(GateState::None),
+        // A gate that waits for its baseline is no open gate.
+        GateSource::Baseline(None) => None,
+        GateSource::Baseline(Some(baseline)) => {
             sqlx::query_scalar!(
                 "select c.psnr from evaluation e join score c on c.evaluation_id = e.id
                  where e.submission_id = $1 and e.state = 'scored' and e.official

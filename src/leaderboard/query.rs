@@ -113,7 +113,9 @@ pub async fn ranking_at(conn: &mut PgConnection, phase: &Phase, at: Option<DateT
                           as is_verified,
                       s.fact_sheet
                from submission s left join past m on m.submission_id = s.id
-               where s.phase_id = $1 and (s.withdrawn_at is null or s.withdrawn_at > $15)),
+               where s.phase_id = $1 and (s.withdrawn_at is null or s.withdrawn_at > $15)
+                 -- What the server made of a baseline is the baseline, or nothing.
+                 and (s.id = $3 or not s.own_images)),
            entry as (
                select s.id, s.team_id, t.name, s.created_at, s.chosen and $6 as chosen, s.organizer_status,
                       s.organizer_reason, s.is_verified, e.id as evaluation_id, coalesce(s.id = $3, false) as baseline, c.psnr, c.ssim, c.params, c.macs,

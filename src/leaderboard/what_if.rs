@@ -8,8 +8,12 @@ use utoipa::ToSchema;
 
 use super::{Board, GateView, ranking};
 use crate::{
-    challenge::{phase::Phase, protocol::Rules},
+    challenge::{
+        phase::{GateRule, Phase},
+        protocol::Rules,
+    },
     ids::SubmissionId,
+    queue,
     scoring::Reason,
 };
 
@@ -47,17 +51,22 @@ pub struct Stand {
 }
 
 impl Change {
-    pub fn is_none(&self) -> bool {
-        self.before == self.after
+    /// Whether the team's place is another. One that is ranked neither before nor after has none, whatever the reason says.
+    pub fn moves(&self) -> bool {
+        self.before.rank != self.after.rank
+    }
+
+    pub fn is_ranked(&self) -> bool {
+        self.before.rank.is_some() || self.after.rank.is_some()
     }
 }
 
-/// What `rules` with this gate (dB; `None`: it follows the baseline entry, where there is one) would make of the phase's board.
+/// What `rules` with this gate (dB, or a rule where there is no figure) would make of the phase's board.
 pub async fn what_if(
     conn: &mut PgConnection,
     phase: &Phase,
     rules: &Rules,
-    gate_psnr: Option<f64>,
+    (gate_psnr, gate_rule): (Option<f64>, Option<GateRule>),
 ) -> anyhow::Result<Preview> {
     let measuring_sha256 =
         sqlx::query_scalar!(r#"select protocol_measuring_sha256($1) as "sha256!""#, Json(rules) as _)
@@ -65,21 +74,11 @@ pub async fn what_if(
             .await?;
     let mut supposed = phase.clone();
     supposed.protocol.rules = rules.clone();
-    supposed.gate.stated = gate_psnr;
+    (supposed.gate.stated, supposed.gate.rule) = (gate_psnr, gate_rule);
     let measured_alike = measuring_sha256 == phase.protocol.measuring_sha256;
     supposed.protocol.measuring_sha256 = measuring_sha256;
-    let measure_again = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from submission s
-           where s.phase_id = $1 and s.withdrawn_at is null
-             and exists (select from evaluation where submission_id = s.id and official and state = 'scored')
-             and not exists
-                 (select from evaluation e join protocol p on p.id = e.protocol_id
-                  where e.submission_id = s.id and e.official and e.state = 'scored' and p.measuring_sha256 = $2)"#,
-        phase.id.0,
-        supposed.protocol.measuring_sha256
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+    let measured_by = (supposed.protocol.measuring_sha256.as_str(), supposed.dataset);
+    let measure_again = queue::unmeasured(conn, phase.id, measured_by, true).await?.len() as i64;
     let after = ranking(conn, &supposed).await?;
     let changes = match measured_alike {
         true => changes(&ranking(conn, phase).await?, &after),

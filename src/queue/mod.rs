@@ -33,7 +33,7 @@ pub use finish::{cancelled, fail, finish, retry};
 use crate::{
     db,
     evaluation::{Progress, Step},
-    ids::{EvaluationId, PhaseId, SubmissionId},
+    ids::{DatasetId, EvaluationId, PhaseId, SubmissionId},
     problem::Problem,
 };
 
@@ -174,6 +174,15 @@ impl From<sqlx::Error> for EnqueueError {
     }
 }
 
+impl From<EnqueueError> for sqlx::Error {
+    fn from(error: EnqueueError) -> Self {
+        match error {
+            EnqueueError::Database(error) => error,
+            live @ EnqueueError::AlreadyLive => sqlx::Error::Protocol(live.to_string()),
+        }
+    }
+}
+
 /// Queues an official evaluation of a submission by the rules and on the images that are its phase's now: its first,
 /// or one after a change of either. What was measured before stays, and stands on the board until the new one is scored. Higher `priority` goes first; entries have 0.
 pub async fn enqueue(
@@ -196,10 +205,41 @@ pub async fn enqueue(
     Ok(id)
 }
 
-/// Queues again every entry of a phase that was scored, and not yet by its present rules on its present images; what waits is
-/// measured by these at once. Behind new entries, and at no cost to the teams. Gives how many wait now because of it. What is
-/// running goes on as it began: asked again, this queues it too. Left out is what was sent in for images of other names or sizes:
-/// its results cannot be those of the present images, and the failure would be called the team's.
+/// Entries of a phase that what measures there has not measured: neither by a protocol of this measuring hash (see
+/// [`crate::challenge::protocol::Protocol::measuring_sha256`]) nor on these images. Only such as were scored before, or are the
+/// baseline's, whose images are made anew each time. Left out is what was sent in for images of other names or sizes: its results
+/// cannot be those of the present images, and the failure would be called the team's. `live`: with those that are queued or running.
+pub async fn unmeasured(
+    conn: &mut PgConnection,
+    phase: PhaseId,
+    (measuring_sha256, dataset): (&str, DatasetId),
+    live: bool,
+) -> sqlx::Result<Vec<SubmissionId>> {
+    sqlx::query_scalar!(
+        r#"select s.id as "id: SubmissionId" from submission s
+           left join lateral
+               (select dataset_id from evaluation where submission_id = s.id and state = 'scored' and official
+                order by number desc limit 1) m on true
+           where s.phase_id = $1 and s.withdrawn_at is null
+             and (s.own_images or m.dataset_id is not null and not exists (
+                 select name, hr_width, hr_height from dataset_image where dataset_id in (m.dataset_id, $3)
+                 group by 1, 2, 3 having count(*) < case when m.dataset_id = $3 then 1 else 2 end))
+             and not exists (select from evaluation e where e.submission_id = s.id and (not $4 and e.state in ('queued', 'running')
+                 or e.state = 'scored' and e.official and e.dataset_id = $3
+                    and e.protocol_id in (select id from protocol where measuring_sha256 = $2)))
+           order by s.created_at"#,
+        phase.0,
+        measuring_sha256,
+        dataset.0,
+        live
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Queues again every entry that is [`unmeasured`] by the phase's present rules on its present images; what waits is measured by
+/// these at once. Behind new entries, and at no cost to the teams. Gives how many wait now because of it. What is running goes on
+/// as it began: asked again, this queues it too.
 pub async fn measure_again(conn: &mut PgConnection, phase: PhaseId) -> Result<u64, EnqueueError> {
     let retargeted = sqlx::query!(
         "update evaluation e set protocol_id = p.protocol_id, dataset_id = p.dataset_id, device_class = r.rules ->> 'device',
@@ -207,30 +247,21 @@ pub async fn measure_again(conn: &mut PgConnection, phase: PhaseId) -> Result<u6
          from submission s, phase p, protocol r
          where p.id = $1 and s.phase_id = p.id and e.submission_id = s.id and r.id = p.protocol_id and e.state = 'queued' and e.official
            and (e.protocol_id, e.dataset_id) is distinct from (p.protocol_id, p.dataset_id)
-           and not exists (
+           and (s.own_images or not exists (
                select name, hr_width, hr_height from dataset_image where dataset_id in (e.dataset_id, p.dataset_id)
-               group by 1, 2, 3 having count(*) < case when e.dataset_id = p.dataset_id then 1 else 2 end)",
+               group by 1, 2, 3 having count(*) < case when e.dataset_id = p.dataset_id then 1 else 2 end))",
         phase.0
     )
     .execute(&mut *conn)
     .await?;
-    let stale = sqlx::query_scalar!(
-        r#"select s.id as "id: SubmissionId" from submission s join phase p on p.id = s.phase_id join protocol r on r.id = p.protocol_id
-           cross join lateral
-               (select dataset_id from evaluation where submission_id = s.id and state = 'scored' and official
-                order by number desc limit 1) m
-           where p.id = $1 and s.withdrawn_at is null
-             and not exists (
-                 select name, hr_width, hr_height from dataset_image where dataset_id in (m.dataset_id, p.dataset_id)
-                 group by 1, 2, 3 having count(*) < case when m.dataset_id = p.dataset_id then 1 else 2 end)
-             and not exists (select from evaluation e where e.submission_id = s.id and (e.state in ('queued', 'running')
-                 or e.state = 'scored' and e.official and e.dataset_id = p.dataset_id
-                    and e.protocol_id in (select id from protocol where measuring_sha256 = r.measuring_sha256)))
-           order by s.created_at"#,
+    let now = sqlx::query!(
+        r#"select r.measuring_sha256, p.dataset_id as "dataset: DatasetId"
+           from phase p join protocol r on r.id = p.protocol_id where p.id = $1"#,
         phase.0
     )
-    .fetch_all(&mut *conn)
+    .fetch_one(&mut *conn)
     .await?;
+    let stale = unmeasured(conn, phase, (&now.measuring_sha256, now.dataset), false).await?;
     for id in &stale {
         enqueue(conn, *id, -1).await?;
     }

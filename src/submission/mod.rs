@@ -35,8 +35,8 @@ pub struct Submission {
     pub phase_slug: String,
     pub team: TeamId,
     pub team_name: String,
-    /// Who uploaded it.
-    pub account: AccountId,
+    /// Who uploaded it; `null`: the server made it of the phase's baseline.
+    pub account: Option<AccountId>,
     pub results_sha256: BlobHash,
     pub results_bytes: u64,
     pub model_sha256: BlobHash,
@@ -76,7 +76,7 @@ struct Row {
     phase_slug: String,
     team: TeamId,
     team_name: String,
-    account: AccountId,
+    account: Option<AccountId>,
     results_sha256: BlobHash,
     results_bytes: i64,
     model_sha256: BlobHash,

@@ -351,7 +351,10 @@ pub async fn counts(conn: &mut PgConnection) -> sqlx::Result<HashMap<ChallengeId
 
 /// How many teams take part in a challenge.
 pub async fn count(conn: &mut PgConnection, challenge: ChallengeId) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"select count(*) as "n!" from team where challenge_id = $1"#, challenge.0)
-        .fetch_one(conn)
-        .await
+    sqlx::query_scalar!(
+        r#"select count(*) as "n!" from team where challenge_id = $1 and not of_organizers"#,
+        challenge.0
+    )
+    .fetch_one(conn)
+    .await
 }

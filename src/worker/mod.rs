@@ -7,6 +7,7 @@
 
 mod device;
 mod job;
+mod own_images;
 pub mod presence;
 mod references;
 mod run;
@@ -43,6 +44,15 @@ pub trait Evaluator: Send + Sync {
         progress: &(dyn Fn(Progress) + Sync),
         cancel: Arc<AtomicBool>,
     ) -> anyhow::Result<Result<Measurement, Vec<Problem>>>;
+
+    /// As [`evaluation::make_results`].
+    fn make_results(
+        &self,
+        job: &Job,
+        to: &Path,
+        progress: &(dyn Fn(Progress) + Sync),
+        cancel: Arc<AtomicBool>,
+    ) -> anyhow::Result<Result<(), Vec<Problem>>>;
 }
 
 /// The real one.
@@ -56,6 +66,16 @@ impl Evaluator for Measure {
         cancel: Arc<AtomicBool>,
     ) -> anyhow::Result<Result<Measurement, Vec<Problem>>> {
         evaluation::evaluate(job, progress, cancel)
+    }
+
+    fn make_results(
+        &self,
+        job: &Job,
+        to: &Path,
+        progress: &(dyn Fn(Progress) + Sync),
+        cancel: Arc<AtomicBool>,
+    ) -> anyhow::Result<Result<(), Vec<Problem>>> {
+        evaluation::make_results(job, to, progress, cancel)
     }
 }
 

@@ -12,10 +12,11 @@ use tokio::{sync::watch, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Step, Worker, device::DeviceLock, references};
+use super::{Step, Worker, device::DeviceLock, own_images, references};
 use crate::{
     db,
     evaluation::{Job, Measurement, Progress},
+    ids::SubmissionId,
     problem::Problem,
     queue::{self, Beat, Claimed, Lease, State, Wakeups},
 };
@@ -143,7 +144,7 @@ impl Worker {
         info!(%submission, evaluation = %lease.evaluation, attempt, "evaluation starts");
         let loaded = async { self.load(&mut *self.pool.acquire().await?, lease.evaluation).await };
         let (outcome, ended) = match loaded.await {
-            Ok(job) => self.measure(job, lease).await,
+            Ok((job, of_its_own)) => self.measure(job, of_its_own, lease).await,
             Err(error) => (Err(error), None),
         };
         drop(device);
@@ -158,20 +159,27 @@ impl Worker {
     }
 
     /// Runs the evaluator on a thread of its own, with a heartbeat beside it.
-    async fn measure(&self, job: Job, lease: Lease) -> (Outcome, Option<Ended>) {
+    /// `of_its_own`: the entry whose results its own model makes first.
+    async fn measure(&self, job: Job, of_its_own: Option<SubmissionId>, lease: Lease) -> (Outcome, Option<Ended>) {
         let cancel = Arc::new(AtomicBool::new(false));
         let (report, progress) = watch::channel(None::<Progress>);
         let (evaluator, flag) = (self.evaluator.clone(), cancel.clone());
         let (decoded, storage) = (self.settings.decoded.clone(), self.storage.clone());
+        let (pool, runtime) = (self.pool.clone(), tokio::runtime::Handle::current());
         let mut run: JoinHandle<Outcome> = tokio::task::spawn_blocking(move || {
-            let job = references::decoded(job, &decoded, &storage);
-            evaluator.evaluate(
-                &job,
-                &|p| {
-                    let _ = report.send_replace(Some(p));
-                },
-                flag,
-            )
+            let mut job = references::decoded(job, &decoded, &storage);
+            let progress = |p| {
+                let _ = report.send_replace(Some(p));
+            };
+            if let Some(entry) = of_its_own {
+                let folder = storage.scratch()?;
+                let made = folder.path().join("results.zip");
+                if let Err(problems) = evaluator.make_results(&job, &made, &progress, flag.clone())? {
+                    return Ok(Err(problems));
+                }
+                job.results = runtime.block_on(own_images::keep(&pool, &storage, entry, made))?;
+            }
+            evaluator.evaluate(&job, &progress, flag)
         });
         let watching = async {
             tokio::select! {

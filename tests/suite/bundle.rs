@@ -360,7 +360,7 @@ async fn a_bundle_without_images_says_so_and_the_rest_is_there() {
     assert_eq!(last, ["phase test", "phase development"]);
     let out = folder.path().join("out");
     let text = fs::read_to_string(out.join("challenge.toml")).expect("the file");
-    assert!(text.starts_with("# Before it can be applied: name a `dataset`"), "{text}");
+    assert!(text.starts_with("# Before it can be applied:\n# - phase development: name a `dataset`"), "{text}");
     let refused = apply(&app, &file::parse(&text).expect("it parses"), &out).await.expect_err("no images");
     assert!(refused.iter().all(|problem| problem.code == "dataset_missing") && refused.len() == 2, "{refused:?}");
     let report = fs::read_to_string(out.join("report.md")).expect("the report");
@@ -376,7 +376,7 @@ async fn hostile_bundles_are_refused_or_harmless() {
                 d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
     for (zip, code) in [
         (zipped(&[("a.txt", b"x")]), "bad_bundle"),
-        (zipped(&[("a/b/competition.yaml", b"title: x")]), "bad_bundle"),
+        (zipped(&[("a/b/c/d/e/competition.yaml", b"title: x")]), "bad_bundle"),
         (yaml(""), "bad_bundle"),
         (yaml("version: 2"), "bad_bundle"),
         (yaml("version: 7\ntitle: x"), "bad_bundle"),
@@ -485,4 +485,123 @@ async fn phases_without_images_take_the_dataset_that_is_named() {
     assert!(words(&imported, "phase test").ends_with("it is measured on real/validation"));
     let made = apply(&app, &imported.file, &out).await.expect("applied");
     assert!(made.created && made.challenge == "again");
+}
+
+/// A bundle of one phase on two images, with these lines in it.
+fn dated(lines: &str) -> Vec<u8> {
+    let yaml = format!(
+        "version: 2\ntitle: Dated\nphases:\n  - name: Dev\n    tasks: [0]\n{lines}tasks:\n  - {{index: 0, reference_data: hr.zip}}\n"
+    );
+    zipped(&[("competition.yaml", yaml.as_bytes()), ("hr.zip", &hr(1))])
+}
+
+async fn applied(app: &App, zip: &[u8]) -> (Imported, Result<file::Applied, Vec<Problem>>) {
+    let (folder, imported) = import(zip);
+    let imported = imported.expect("imported");
+    let out = folder.path().join("out");
+    let text = fs::read_to_string(out.join("challenge.toml")).expect("the file");
+    let file = file::parse(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
+    let done = apply(app, &file, &out).await;
+    (imported, done)
+}
+
+#[tokio::test]
+async fn a_date_is_read_for_certain_or_stops_the_file() {
+    for (lines, opens, closes) in [
+        ("    end: 2030-03-20 23:59:59 AoE\n", None, Some("2030-03-21T11:59:59Z")),
+        ("    end: 2030-03-20 24:00:00\n", None, Some("2030-03-21T00:00:00Z")),
+        ("    end: 2030-03-20T23:59:59+08:00\n", None, Some("2030-03-20T15:59:59Z")),
+        ("    end: Wed, 20 March 2030 23:59 UTC\n", None, Some("2030-03-20T23:59:00Z")),
+        ("    start: 01.02.2030\n    end: 20.03.2030\n", Some("2030-02-01T00:00:00Z"), Some("2030-03-20T00:00:00Z")),
+        ("    start: 01/02/2030\n    end: 03/20/2030\n", Some("2030-01-02T00:00:00Z"), Some("2030-03-20T00:00:00Z")),
+        ("    end: null\n", None, None),
+    ] {
+        let app = App::start().await;
+        let (imported, done) = applied(&app, &dated(lines)).await;
+        done.unwrap_or_else(|problems| panic!("{lines}: {problems:?}"));
+        assert_eq!(imported.left, Vec::<String>::new(), "{lines}");
+        let mut conn = app.conn().await;
+        let found = challenge::by_slug(&mut conn, "dated").await.expect("read").expect("the challenge");
+        let phase = phase::of_challenge(&mut conn, found.id).await.expect("phases").remove(0);
+        let utc = |at: Option<chrono::DateTime<chrono::Utc>>| {
+            at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+        };
+        assert_eq!((utc(phase.opens_at).as_deref(), utc(phase.closes_at).as_deref()), (opens, closes), "{lines}");
+    }
+    let app = App::start().await;
+    for (lines, code, why) in [
+        (
+            "    end: 2030-03-20 23:59:59 CST\n",
+            "undecided",
+            "closes: “2030-03-20 23:59:59 CST” is in CST, which is China's",
+        ),
+        ("    end: 2030-03-20 23:59:59 IST\n", "undecided", "India's"),
+        ("    start: 46101\n", "undecided", "as a day of Excel it is 2026-03-20"),
+        ("    end: March 20\n", "undecided", "states no year"),
+        ("    start: 13/02/2030\n    end: 05/14/2030 \n    x: {start_date: 01/02/2030}\n    y: {end: 3}\n", "", ""),
+        ("    start: 01.02.2030\n    end: 03.04.2030\n", "undecided", "may begin with the day or the month"),
+        ("    end: 截止 2030\n", "undecided", "no date that is known"),
+        (
+            "    start: 2030-03-20\n    end: 2030-03-01\n",
+            "bad_times",
+            "the phase “Dev” opens 2030-03-20T00:00:00Z and closes 2030-03-01",
+        ),
+    ] {
+        let (imported, done) = applied(&app, &dated(lines)).await;
+        if code.is_empty() {
+            done.expect("each of the two can only be read in one way");
+            continue;
+        }
+        let problems = done.expect_err(lines);
+        assert!(problems.iter().any(|p| p.code == code && p.message.contains(why)), "{lines}: {problems:?}");
+        assert!(!imported.left.is_empty(), "{lines}");
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_is_read_as_it_was_saved_and_its_folders_are_found() {
+    let text = "version: 2\ntitle: 高效超分辨率挑战赛\nterms: terms.md\nphases:\n  - {name: 验证阶段, tasks: [0]}\n\
+                 tasks:\n  - {index: 0, reference_data: ./ref/hr/}\n";
+    let terms = "请在截止时间之前提交您的结果，并附上能够复现结果的模型文件。";
+    let (gbk, mark) = (encoding_rs::GBK, [0xff, 0xfe]);
+    let utf16: Vec<u8> = mark.into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    for (yaml, terms, name) in [
+        (gbk.encode(text).0.into_owned(), gbk.encode(terms).0.into_owned(), Some("GBK")),
+        (utf16, terms.as_bytes().to_vec(), Some("UTF-16LE")),
+        ([b"\xef\xbb\xbf", text.as_bytes()].concat(), terms.as_bytes().to_vec(), None),
+    ] {
+        let zip = zipped(&[
+            ("out/in/competition.yaml", &yaml),
+            ("out/in/terms.md", &terms),
+            ("out/in/ref/hr/0901.png", &png(96, 64, 1)),
+        ]);
+        let (_folder, imported) = import(&zip);
+        let imported = imported.expect("imported");
+        assert_eq!(imported.file.title, "高效超分辨率挑战赛");
+        let kept = &imported.texts[0].1;
+        assert!(kept.contains("截止时间") && !kept.contains('\u{fffd}'), "{kept}");
+        let said = imported.report.rows.iter().find(|row| row.field == "competition.yaml").map(|row| row.words.clone());
+        assert_eq!(said, name.map(|name| format!("read as {name}, as it is not UTF-8")));
+        assert!(words(&imported, "tasks[0].reference_data").starts_with("1 PNGs"), "{}", imported.report.words());
+    }
+    let yaml = "version: 2\ntitle: x\nphases:\n  - {name: a, tasks: [0]}\n  - {name: b, tasks: [1]}\n  - {name: c, tasks: [2]}\ntasks:\n  \
+                - {index: 0, reference_data: reference_data/}\n  - {index: 1, reference_data: 'Empty\\'}\n  - {index: 2, reference_data: REFERENCE_DATA}\n";
+    let zip = zipped(&[
+        ("competition.yaml", yaml.as_bytes()),
+        ("reference_data/a.npy", b"x"),
+        ("reference_data/deep/b.JPG", b"x"),
+        ("Empty/", b""),
+    ]);
+    let (_folder, imported) = import(&zip);
+    let imported = imported.expect("imported");
+    assert!(
+        words(&imported, "tasks[0].reference_data")
+            .starts_with("the folder has 2 files and no PNG among them (.jpg, .npy)")
+    );
+    assert!(
+        words(&imported, "tasks[1].reference_data").starts_with("the folder is empty"),
+        "{}",
+        imported.report.words()
+    );
+    assert!(words(&imported, "tasks[2].reference_data").contains("it has `reference_data`"));
 }

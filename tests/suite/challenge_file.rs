@@ -166,7 +166,7 @@ async fn a_change_is_said_in_words_and_done() {
     assert_eq!((refused.code.as_ref(), refused.place.as_deref()), ("bad_file", Some("line 10")));
     file.phases[0].closes = Some(file::format::Moment::parse("2030-07-10T23:59:00+02:00").expect("a time"));
     file.phases[0].rules = Some("ranking.metric = \"params\"".parse().expect("a table"));
-    file.phases[0].gate = Some(file::format::GateFile { psnr: Some(29.0), follows: None });
+    file.phases[0].gate = Some(file::format::GateFile::figure(29.0));
     let done = apply(&app, &file, folder.path()).await.expect("changed");
     assert_eq!(
         words(&done),
@@ -175,7 +175,7 @@ async fn a_change_is_said_in_words_and_done() {
             "joining.max_members: no limit → 3",
             "phase dev: closes: never → 2030-07-10T21:59:00Z",
             "phase dev: protocol: aim2020@1 → another version of aim2020 (ranking.metric: \"runtime\" → \"params\")",
-            "phase dev: gate: gate as the baseline's entry → gate 29.00 dB",
+            "phase dev: gate: no gate: every entry is ranked → gate 29.00 dB",
         ]
     );
     assert_eq!(phases(&app, "c").await[0].protocol.name, "aim2020@2");
@@ -400,4 +400,98 @@ async fn rules_that_only_judge_leave_every_score_where_it_is() {
         assert_eq!(app.board(&dev).await.ranked.len(), ranked, "{rules}");
         assert!(done.words().ends_with("\n1 change made to c."), "{}", done.words());
     }
+}
+
+#[tokio::test]
+async fn what_no_phase_can_hold_is_refused_by_name() {
+    let app = App::start().await;
+    for (text, code, place) in [
+        ("rules.timing.input = [100000, 100000]", "bad_rules", "rules.timing.input"),
+        ("rules.timing.threads = 0", "bad_rules", "rules.timing.threads"),
+        ("rules.timing.runs = 0", "bad_rules", "rules.timing.runs"),
+        ("rules.timing.max_seconds = 1e12", "bad_rules", "rules.timing.max_seconds"),
+        ("rules.timing.half_width = -1.0", "bad_rules", "rules.timing.half_width"),
+        ("rules.limits.memory_bytes = 1", "bad_rules", "rules.limits.memory_bytes"),
+        ("rules.limits.seconds = 0", "bad_rules", "rules.limits.seconds"),
+        ("rules.fidelity.border = 27", "bad_rules", "rules.fidelity.border"),
+        ("rules.gate = { rounded = { decimals = 200 } }", "bad_rules", "rules.gate"),
+        ("rules.device_name = \"\"", "bad_rules", "rules.device_name"),
+        ("quota = { daily = 0 }", "bad_quota", "quota.daily"),
+        ("quota = { daily = 4294967295 }", "bad_quota", "quota.daily"),
+        ("quota = { daily = 3, total = 3000000000 }", "bad_quota", "quota.total"),
+        ("gate = { psnr = 1e9 }", "bad_gate", "gate"),
+        ("gate = { psnr = nan }", "bad_gate", "gate"),
+        ("opens = 9999-01-01T00:00:00Z", "bad_times", "opens"),
+        ("opens = 2030-02-01T00:00:00Z\ncloses = 2030-01-01T00:00:00Z", "bad_times", "closes"),
+        (
+            "visibility = \"frozen\"\nfrozen_at = 2030-02-01T00:00:00Z\ncloses = 2030-01-01T00:00:00Z",
+            "bad_times",
+            "frozen_at",
+        ),
+        ("title = \" \"", "bad_title", "title"),
+        ("protocol = \"My Rules\"", "bad_protocol", "protocol"),
+        ("baseline = { name = \"\" }", "bad_baseline_name", "baseline.name"),
+    ] {
+        let (folder, file) = small(&format!("{PHASE}{text}\n"));
+        let problems = apply(&app, &file, folder.path()).await.expect_err(text);
+        let found: Vec<_> = problems.iter().map(|p| (p.code.as_ref(), p.place.clone().unwrap_or_default())).collect();
+        assert!(found.contains(&(code, format!("phase dev.{place}"))), "{text}: {found:?}");
+    }
+    let (folder, file) =
+        small(&format!("{PHASE}title = \"Final\"\nopens = 2030-02-01T00:00:00Z\ncloses = 2030-01-01T00:00:00Z\n"));
+    let said = apply(&app, &file, folder.path()).await.expect_err("refused").remove(0).message;
+    assert_eq!(
+        said,
+        "the phase “Final” opens 2030-02-01T00:00:00Z and closes 2030-01-01T00:00:00Z: it opens before it closes"
+    );
+    assert!(challenge::by_slug(&mut *app.conn().await, "c").await.expect("read").is_none());
+}
+
+#[tokio::test]
+async fn a_file_says_the_gate_in_one_of_four_ways() {
+    let app = App::start().await;
+    let (folder, mut file) = small(PHASE);
+    fs::write(folder.path().join("base.onnx"), tiny_model()).expect("a model");
+    let gate = |words: &str| {
+        Some(
+            file::parse(&format!("slug = \"c\"\ntitle = \"C\"\n{PHASE}gate = {words}\n"))
+                .expect(words)
+                .phases
+                .remove(0)
+                .gate
+                .expect("a gate"),
+        )
+    };
+    let mut applied = async |gate, model: Option<&str>| {
+        file.phases[0].gate = gate;
+        file.phases[0].baseline.model = model.map(str::to_owned);
+        let said = words(&apply(&app, &file, folder.path()).await.expect("applied"));
+        let phase = phases(&app, "c").await.remove(0);
+        let found = challenge::by_slug(&mut *app.conn().await, "c").await.expect("read").expect("it");
+        let written = file::export(&mut *app.conn().await, &found, false).await.expect("exported").toml;
+        let again = apply(&app, &file::parse(&written).expect("it parses"), folder.path()).await.expect("applied");
+        assert_eq!(words(&again), Vec::<String>::new(), "{written}");
+        (said.join("\n"), app.board(&phase).await.gate.map(|gate| gate.psnr), phase.baseline.submission)
+    };
+    let (said, gate_now, _) = applied(None, None).await;
+    assert!(said.contains("no gate: every entry is ranked"), "{said}");
+    assert_eq!(gate_now, None);
+    let (said, gate_now, entry) = applied(gate("{ follows = \"baseline\" }"), None).await;
+    assert!(said.contains("of which there is no model: nobody is ranked until an entry is marked"), "{said}");
+    assert_eq!((gate_now, entry), (Some(None), None), "it waits, and is not open");
+    let (said, gate_now, entry) = applied(None, Some("base.onnx")).await;
+    assert!(said.contains("baseline model"), "{said}");
+    assert!(gate_now == Some(None) && entry.is_some(), "a model is measured");
+    assert_eq!(app.drain_queue().await, 1);
+    let (said, gate_now, same) = applied(None, Some("base.onnx")).await;
+    assert_eq!((said.as_str(), gate_now, same), ("", Some(Some(29.04)), entry), "once");
+    let (said, gate_now, _) = applied(gate("{ psnr = 28.5 }"), Some("base.onnx")).await;
+    assert!(said.ends_with("measured PSNR: nobody is ranked until it is measured → gate 28.50 dB"), "{said}");
+    assert_eq!(gate_now, Some(Some(28.5)));
+    let (said, gate_now, _) = applied(gate("\"none\""), Some("base.onnx")).await;
+    assert_eq!((said.as_str(), gate_now), ("phase dev: gate: gate 28.50 dB → no gate: every entry is ranked", None));
+    // A phase that nobody has sent anything in for goes with the baseline that was made for it.
+    file.phases[0].slug = "other".into();
+    let said = words(&apply(&app, &file, folder.path()).await.expect("applied"));
+    assert!(said.iter().any(|line| line.starts_with("phase dev: removed")), "{said:?}");
 }

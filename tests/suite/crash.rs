@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
@@ -63,6 +64,16 @@ impl Evaluator for Slow {
     ) -> anyhow::Result<Result<Measurement, Vec<Problem>>> {
         std::thread::sleep(Duration::from_millis(rand::random_range(0..800)));
         Ok(Ok(measurement()))
+    }
+
+    fn make_results(
+        &self,
+        _: &Job,
+        _: &Path,
+        _: &(dyn Fn(Progress) + Sync),
+        _: Arc<AtomicBool>,
+    ) -> anyhow::Result<Result<(), Vec<Problem>>> {
+        anyhow::bail!("no entry here has images of its own")
     }
 }
 

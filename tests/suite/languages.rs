@@ -493,3 +493,48 @@ fn english_is_told_from_names_and_figures() {
         "<body><p title=\"A tip\">One <code>not this</code> two</p><div class=\"prose\"><div>theirs</div></div></body>";
     assert_eq!(read_of(html), ["A tip", "One", "two"]);
 }
+
+/// Names, values and addresses are of the program, not of a language: what is shared leads others to the same place.
+#[tokio::test]
+async fn addresses_and_values_are_the_same_in_every_language() {
+    let web = Web::start().await;
+    let shown = showcase::furnish(&web).await;
+    let slug = &shown.phase.challenge_slug;
+    let board = format!("/challenges/{slug}/{}", shown.phase.slug);
+    let team = of_its_team(&web, shown.scored).await;
+    let holder = web.token_that_may(team, Scope::Admin).await;
+    let mut seen = 0;
+    for path in [
+        "/".to_owned(),
+        format!("/challenges/{slug}"),
+        board.clone(),
+        format!("{board}?cost=activations&size=memory&y=ssim&scale=linear"),
+        format!("{board}/study"),
+        format!("{board}/compare"),
+        format!("{board}/submit"),
+        format!("{board}/embed"),
+        format!("/submissions/{}", shown.scored),
+        format!("/submissions/{}/model", shown.scored),
+        format!("/teams/{}", team.id),
+        "/team".to_owned(),
+        "/account".to_owned(),
+    ] {
+        let head = request(Method::GET, &path, Some(&holder)).header(header::ACCEPT_LANGUAGE, "zh-CN");
+        let page = web.send(head.body(Body::empty()).expect("a request")).await.text;
+        assert!(page.contains(CHINESE), "{path}");
+        for name in ["href", "action", "id", "name", "for", "form", "data-key", "data-address"] {
+            for value in page.split(&format!(" {name}=\"")).skip(1).filter_map(|rest| rest.split('"').next()) {
+                seen += 1;
+                assert!(value.is_ascii(), "{path}: {name}=\"{value}\"");
+            }
+        }
+        for choice in page.split("<option value=\"").chain(page.split("<button ")).skip(1) {
+            let tag = choice.split('>').next().unwrap_or_default();
+            assert!(tag.split(" title=").next().is_some_and(str::is_ascii) || tag.contains("data-"), "{path}: {tag}");
+        }
+    }
+    assert!(seen > 300, "{seen}");
+    let head = request(Method::GET, &board, None).header(header::ACCEPT_LANGUAGE, "zh-CN");
+    let page = web.send(head.body(Body::empty()).expect("a request")).await.text;
+    assert!(page.contains("cost=activations"), "{page}");
+}

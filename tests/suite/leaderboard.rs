@@ -189,7 +189,13 @@ async fn the_gate_can_follow_the_baseline_entry_which_takes_no_rank() {
     let team = app.team(&phase, "a").await;
     app.enter_as(&phase, team, measured(28.9, 0.4, 1)).await;
     app.drain_queue().await;
-    assert_eq!(app.board(&phase).await.ranked.len(), 2, "no gate and no baseline entry yet");
+    let pending = app.board(&phase).await;
+    assert_eq!(pending.ranked.len(), 0, "there is a model, and its PSNR is not known yet");
+    assert!(unranked(&pending).iter().all(|(_, code, _)| *code == "gate_pending"));
+    sqlx::query("update phase set gate_rule = 'none'").execute(&app.pool).await.expect("set");
+    let open = app.board(&phase).await;
+    assert_eq!((open.ranked.len(), open.gate), (2, None), "an organizer said so");
+    sqlx::query("update phase set gate_rule = null").execute(&app.pool).await.expect("set");
 
     app.set_baseline(&phase, baseline, "MSRResNet").await;
     let board = app.board(&phase).await;

@@ -70,7 +70,18 @@ async fn a_form_makes_a_challenge_and_shows_it_first() {
     assert_eq!(carla.get("/organizer/new").await.status, StatusCode::NOT_FOUND);
     let page = olga.get("/organizer/new?preset=ntire2024").await;
     let mut form = fields(&page.text, "editor");
+    // Whose images, and what gate on them, is hers to say.
+    for field in ["phase.0.dataset", "phase.1.dataset", "phase.0.gate", "phase.1.gate"] {
+        assert!(form.iter().any(|(name, value)| name == field && value.is_empty()), "{field}: {form:?}");
+    }
+    assert!(page.text.contains("On its own images, NTIRE2024 asked for 26.99."), "{}", page.text);
+    let missing = press(&mut olga, "/organizer/new", &form, "preview").await;
+    assert!(missing.text.contains("dataset_missing"), "{}", missing.text);
     for (name, value) in [
+        ("phase.0.dataset", format!("{images}@1").as_str()),
+        ("phase.1.dataset", &format!("{images}@1")),
+        ("phase.0.gate", "26.9"),
+        ("phase.1.gate", "26.99"),
         ("slug", "mine"),
         ("title", "Mine & <b>yours</b>"),
         ("time_zone", "Europe/Paris"),
@@ -128,7 +139,7 @@ async fn a_form_makes_a_challenge_and_shows_it_first() {
     );
     let taken = press(&mut olga, "/organizer/new", &form, "save").await;
     assert!(taken.status == StatusCode::CONFLICT && taken.text.contains("slug_taken"));
-    assert!(!page.text.contains("choose a dataset") && page.text.contains(&format!("{images}@1 (2 images, ×4)")));
+    assert!(page.text.contains("choose a dataset") && page.text.contains(&format!("{images}@1 (2 images, ×4)")));
 }
 
 #[tokio::test]
@@ -338,6 +349,8 @@ async fn the_editor_fits_a_phone_and_a_desk_in_light_and_dark() {
             browser.goto(&format!("{url}{path}")).await;
             looks_right(&browser, name, look).await;
             fill(&browser, "#title", "Another title").await;
+            let choose = "document.querySelectorAll('select[name$=\".dataset\"]').forEach((s) => { if (!s.value) s.selectedIndex = 1 })";
+            browser.script(choose).await;
             click(&browser, "#editor button[value=preview]").await;
             browser.find("#plan").await;
             looks_right(&browser, &format!("{name}-plan"), look).await;

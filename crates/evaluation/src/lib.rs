@@ -12,6 +12,7 @@ pub mod machine;
 pub mod measurement;
 pub mod model;
 pub mod onnx;
+mod own_images;
 pub mod problem;
 mod reproduction;
 pub mod resize;
@@ -32,6 +33,7 @@ use utoipa::ToSchema;
 pub use counting::{Counted, Size, count_model};
 pub use evaluate::{Examined, evaluate, examine, nchw, sha256};
 pub use measurement::*;
+pub use own_images::make_results;
 pub use reproduction::upscale;
 
 /// One evaluation: where its files are, and the rules it is measured by.

@@ -1,8 +1,7 @@
 //! Version 2: Codabench's.
 
-use std::path::Path;
-
 use super::{
+    Bundle,
     draft::{Column, Draft, NOTHING_IS_RUN, OWN_DISPLAY, PhaseKeys, Task},
     fields::Fields,
     yaml::Node,
@@ -12,8 +11,8 @@ use crate::problem::Problem;
 const PHASE: PhaseKeys =
     PhaseKeys { name: "name", start: "start", end: Some("end"), carried: "auto_migrate_to_this_phase" };
 
-pub fn read(mut fields: Fields, folder: &Path, slug: Option<&str>) -> Result<Draft, Problem> {
-    let mut draft = Draft::open("Codabench 2", &mut fields, folder, slug)?;
+pub fn read(mut fields: Fields, bundle: Bundle<'_>) -> Result<Draft, Problem> {
+    let mut draft = Draft::open("Codabench 2", &mut fields, bundle)?;
     let said = fields.flag("registration_auto_approve");
     draft.joining("registration_auto_approve", said, said.unwrap_or(false));
     if let Some(address) = fields.text("contact_email") {

@@ -1,8 +1,7 @@
 //! Version 1 and 1.5: CodaLab's.
 
-use std::path::Path;
-
 use super::{
+    Bundle,
     draft::{Column, Draft, NOTHING_IS_RUN, OWN_DISPLAY, PhaseKeys, Task},
     fields::Fields,
     yaml::Node,
@@ -11,8 +10,8 @@ use crate::problem::Problem;
 
 const PHASE: PhaseKeys = PhaseKeys { name: "label", start: "start_date", end: None, carried: "auto_migration" };
 
-pub fn read(mut fields: Fields, folder: &Path, slug: Option<&str>) -> Result<Draft, Problem> {
-    let mut draft = Draft::open("CodaLab 1.5", &mut fields, folder, slug)?;
+pub fn read(mut fields: Fields, bundle: Bundle<'_>) -> Result<Draft, Problem> {
+    let mut draft = Draft::open("CodaLab 1.5", &mut fields, bundle)?;
     let said = fields.flag("has_registration");
     draft.joining("has_registration", said, said == Some(false));
     let pages = fields.list("html");
@@ -59,7 +58,7 @@ pub fn read(mut fields: Fields, folder: &Path, slug: Option<&str>) -> Result<Dra
         phase.ignore(&display, OWN_DISPLAY, &mut draft.report);
         draft.phase(phase, &PHASE);
     }
-    let end = draft.moment(&mut fields, "end_date", "the last phase closes", "the last phase has no end");
+    let end = draft.moment(&mut fields, "end_date", "the last phase closes");
     draft.end_each_at_the_next(end);
     board(&mut draft, fields.take("leaderboard"))?;
     general(&mut draft, fields);

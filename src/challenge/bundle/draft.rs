@@ -8,7 +8,9 @@ use std::{
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{dates, fields::Fields, html, images, inside, report::Report, yaml::Node};
+use super::{
+    Bundle, contents::Contents, dates, fields::Fields, html, images, inside, report::Report, text, yaml::Node,
+};
 use crate::{
     challenge::{
         file::format::{ChallengeFile, Moment, PageFile, PhaseFile, QuotaFile, Text, TextFile},
@@ -41,6 +43,8 @@ pub struct Draft {
     pub report: Report,
     /// The unpacked bundle.
     folder: PathBuf,
+    contents: Contents,
+    order: dates::Order,
     tasks: Vec<Task>,
     /// What each phase is about: a page is made of it.
     about: Vec<(String, String)>,
@@ -75,8 +79,9 @@ pub struct Column {
 }
 
 impl Draft {
-    pub fn open(bundle: &str, fields: &mut Fields, folder: &Path, slug: Option<&str>) -> Result<Draft, Problem> {
-        let mut report = Report { bundle: bundle.to_owned(), rows: Vec::new() };
+    pub fn open(kind: &str, fields: &mut Fields, bundle: Bundle<'_>) -> Result<Draft, Problem> {
+        let Bundle { folder, contents, order, slug } = bundle;
+        let mut report = Report { bundle: kind.to_owned(), rows: Vec::new() };
         let Some(said) = fields.text("title") else {
             return Err(Problem::new("bad_bundle", "the bundle has no title").at("title"));
         };
@@ -95,6 +100,8 @@ impl Draft {
             images: Vec::new(),
             report,
             folder: folder.to_owned(),
+            contents,
+            order,
             tasks: Vec::new(),
             about: Vec::new(),
         };
@@ -175,7 +182,7 @@ impl Draft {
 
     /// The text of a file of the bundle as Markdown, and a row on it.
     fn words(&mut self, field: &str, path: &str, what: &str) -> Option<String> {
-        let outcome = read_text(&self.folder, path);
+        let outcome = read_text(&self.folder, path, &self.contents);
         let (words, left_out) = match outcome {
             Ok(read) => read,
             Err(why) => {
@@ -205,14 +212,18 @@ impl Draft {
                 self.report.changed(&name, &said.unwrap_or_default(), format!("the phase `{slug}`, called “{title}”"))
             }
         }
-        let opens = self.moment(&mut fields, keys.start, "opens", "it would open at once: set `opens` yourself");
-        let closes = keys.end.and_then(|end| self.moment(&mut fields, end, "closes", "the phase has no end"));
+        let opens = self.moment(&mut fields, keys.start, "opens");
+        let closes = keys.end.map_or(Ok(None), |end| self.moment(&mut fields, end, "closes"));
         let daily = self.quota(&mut fields, "max_submissions_per_day", "completed evaluations a team and day");
         let total = self.quota(&mut fields, "max_submissions", "completed evaluations a team in the phase");
         let mut phase = PhaseFile::new(&slug);
         phase.title = (title != slug).then(|| title.clone());
-        phase.opens = opens.map(Moment::At);
-        phase.closes = closes.map(Moment::At);
+        for (moment, field, key) in [(opens, &mut phase.opens, "opens"), (closes, &mut phase.closes, "closes")] {
+            match moment {
+                Ok(at) => *field = at.map(Moment::At),
+                Err(why) => phase.undecided.push(format!("{key}: {why}")),
+            }
+        }
         phase.quota = QuotaFile { daily: daily.unwrap_or(QuotaFile::default().daily), total, daily_attempts: None };
         if let Some(about) = fields.text("description") {
             let words = if about.contains('<') { html::to_markdown(&about).markdown } else { about.clone() };
@@ -281,22 +292,24 @@ impl Draft {
         std::iter::once(slug.clone()).chain(more).find(|slug| !taken(slug)).unwrap_or(slug)
     }
 
-    pub fn moment(&mut self, fields: &mut Fields, key: &str, what: &str, without: &str) -> Option<DateTime<Utc>> {
-        let said = fields.text(key)?;
+    /// A time, where the bundle says one. What it says and nobody can read for certain is for an organizer to decide.
+    pub fn moment(&mut self, fields: &mut Fields, key: &str, what: &str) -> Result<Option<DateTime<Utc>>, String> {
+        let Some(said) = fields.text(key) else { return Ok(None) };
         let name = fields.name(key);
-        match dates::read(&said) {
-            Some(read) if read.assumed.is_empty() => {
+        match dates::read(&said, &self.order) {
+            Ok(read) if read.assumed.is_empty() => {
                 self.report.imported(&name, &said, format!("{what} {}", utc(read.at)));
-                Some(read.at)
+                Ok(Some(read.at))
             }
-            Some(read) => {
+            Ok(read) => {
                 self.report.changed(&name, &said, format!("{what} {} ({})", utc(read.at), read.assumed.join("; ")));
-                Some(read.at)
+                Ok(Some(read.at))
             }
-            None if matches!(said.as_str(), "null" | "none" | "None") => None,
-            None => {
-                self.report.ignored(&name, &said, format!("no date that is known; {without}"));
-                None
+            Err(_) if matches!(said.as_str(), "null" | "none" | "None" | "~") => Ok(None),
+            Err(why) => {
+                let words = "it cannot be applied until this is decided";
+                self.report.ignored(&name, &said, format!("it {why}; {words}"));
+                Err(format!("“{}” {why}", printable(&said)))
             }
         }
     }
@@ -326,12 +339,26 @@ impl Draft {
     }
 
     /// Where phases state no end of their own: each ends as the next one begins, the last one at `end`.
-    pub fn end_each_at_the_next(&mut self, end: Option<DateTime<Utc>>) {
+    pub fn end_each_at_the_next(&mut self, end: Result<Option<DateTime<Utc>>, String>) {
+        let open: Vec<bool> = self.file.phases.iter().map(|phase| !phase.undecided.is_empty()).collect();
         let starts: Vec<_> = self.file.phases.iter().map(|phase| at(phase.opens)).collect();
         for (place, phase) in self.file.phases.iter_mut().enumerate() {
             // Some that run side by side begin together.
             let next = starts[place + 1..].iter().flatten().filter(|next| Some(**next) > starts[place]).min();
-            phase.closes = next.copied().or(end).map(Moment::At);
+            if open[place..].contains(&true) {
+                phase
+                    .undecided
+                    .push("closes: it ends as a later phase begins, and when that is was not decided".into());
+                continue;
+            }
+            phase.closes = match (next, &end) {
+                (Some(next), _) => Some(Moment::At(*next)),
+                (None, Ok(end)) => end.map(Moment::At),
+                (None, Err(why)) => {
+                    phase.undecided.push(format!("closes: {why}"));
+                    None
+                }
+            };
             if let Some(closes) = at(phase.closes) {
                 let words = format!("closes {}, as the next phase begins or the competition ends", utc(closes));
                 self.report.changed(&format!("phases[{place}]"), &phase.slug, words);
@@ -339,15 +366,18 @@ impl Draft {
         }
     }
 
-    /// Drops ends that are not after their beginning, and makes a page of what is said about the phases.
+    /// Says which phases end before they begin, and makes a page of what is said about the phases.
     pub fn settle(&mut self) {
-        for (place, phase) in self.file.phases.iter_mut().enumerate() {
+        for (place, phase) in self.file.phases.iter().enumerate() {
             if let (Some(opens), Some(closes)) = (at(phase.opens), at(phase.closes))
                 && closes <= opens
             {
-                phase.closes = None;
-                let words = "it would close before it opens: its end is dropped, set `closes` yourself";
-                self.report.changed(&format!("phases[{place}]"), &phase.slug, words);
+                let words = format!(
+                    "it would close {} and open {}: it cannot be applied until `opens` or `closes` is another",
+                    utc(closes),
+                    utc(opens)
+                );
+                self.report.ignored(&format!("phases[{place}]"), &phase.slug, words);
             }
         }
         let about = std::mem::take(&mut self.about);
@@ -479,7 +509,7 @@ impl Draft {
             let waiting: Vec<usize> =
                 task.phases.iter().copied().filter(|p| self.file.phases[*p].hr.is_none()).collect();
             let look = |said: &Option<(String, String)>| {
-                said.as_ref().map(|(_, path)| images::look(&self.folder, path)).transpose()
+                said.as_ref().map(|(_, path)| images::look(&self.folder, path, &self.contents)).transpose()
             };
             let (reference, input) = (look(&task.reference)?, look(&task.input)?);
             let slugs = waiting.iter().map(|p| self.file.phases[*p].slug.as_str()).collect::<Vec<_>>().join(", ");
@@ -566,7 +596,7 @@ impl Draft {
 }
 
 /// The text of a file as Markdown, and how it was changed; or why it is ignored.
-fn read_text(folder: &Path, path: &str) -> Result<(String, Option<String>), String> {
+fn read_text(folder: &Path, path: &str, contents: &Contents) -> Result<(String, Option<String>), String> {
     let Some(inner) = inside(path) else { return Err("the path leads out of the bundle".into()) };
     let ending = inner.extension().map(|ending| ending.to_ascii_lowercase().to_string_lossy().into_owned());
     let is_html = match ending.as_deref() {
@@ -577,13 +607,17 @@ fn read_text(folder: &Path, path: &str) -> Result<(String, Option<String>), Stri
     };
     let file = folder.join(&inner);
     let Some(about) = fs::metadata(&file).ok().filter(fs::Metadata::is_file) else {
-        return Err("the bundle has no such file".into());
+        return Err(contents.why_not(&inner));
     };
     if about.len() > MAX_PAGE {
         return Err(format!("the file has more than {MAX_PAGE} bytes"));
     }
     let bytes = fs::read(&file).map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n").replace('\0', "");
+    let Some((text, encoding)) = text::decode(&bytes) else {
+        return Err("the file is text in no encoding that is known: save it as UTF-8".into());
+    };
+    let text = text.replace("\r\n", "\n");
+    let read_as = encoding.map(|encoding| format!("read as {encoding}"));
     let (words, how) = if is_html {
         let page = html::to_markdown(&text);
         let left = page.left_out.iter().map(|(what, n)| format!("{n} × {what}")).collect::<Vec<_>>();
@@ -598,6 +632,10 @@ fn read_text(folder: &Path, path: &str) -> Result<(String, Option<String>), Stri
             notes.push("HTML in it is shown as it is written");
         }
         (text.trim().to_owned(), (!notes.is_empty()).then(|| notes.join("; ")))
+    };
+    let how = match (read_as, how) {
+        (Some(read_as), Some(how)) => Some(format!("{read_as}; {how}")),
+        (read_as, how) => read_as.or(how),
     };
     match words.chars().count() {
         0 => Err("the file has no text".into()),

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::inside;
+use super::{contents::Contents, inside};
 use crate::{
     config::Limits,
     evaluation::{
@@ -27,9 +27,9 @@ pub struct Found {
 const MAX_DEPTH: usize = 8;
 
 /// The images that a path of the bundle names; or why there are none.
-pub fn look(folder: &Path, path: &str) -> anyhow::Result<Result<Found, String>> {
+pub fn look(folder: &Path, path: &str, contents: &Contents) -> anyhow::Result<Result<Found, String>> {
     let Some(inner) = inside(path) else { return Ok(Err("the path leads out of the bundle".into())) };
-    let source = folder.join(inner);
+    let source = folder.join(&inner);
     if source.is_dir() {
         let mut pngs = Vec::new();
         walk(&source, MAX_DEPTH, &mut pngs)?;
@@ -40,7 +40,7 @@ pub fn look(folder: &Path, path: &str) -> anyhow::Result<Result<Found, String>> 
         let key = uuid::Uuid::try_parse(path.trim()).is_ok();
         return Ok(Err(match key {
             true => "the key of data that the platform keeps; they are not in the bundle".into(),
-            false => "the bundle has no such file".into(),
+            false => contents.why_not(&inner),
         }));
     }
     if !source.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip")) {

@@ -8,12 +8,14 @@
 
 mod codabench;
 mod codalab;
+mod contents;
 mod dates;
 mod draft;
 mod fields;
 mod html;
 mod images;
 mod report;
+mod text;
 mod yaml;
 
 use std::{
@@ -26,11 +28,11 @@ use std::{
 use anyhow::Context;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use self::{draft::Draft, fields::Fields, yaml::Node};
-use super::file::format::{self, ChallengeFile, Text};
+use self::{contents::Contents, draft::Draft, fields::Fields, yaml::Node};
+use super::file::format::{self, ChallengeFile, Moment, Text};
 use crate::{
     config::Limits,
-    evaluation::results::unpack::{Room, unpack},
+    evaluation::results::unpack::{Room, list, unpack},
     problem::Problem,
 };
 
@@ -41,6 +43,9 @@ pub use self::{
 
 /// Bytes of `competition.yaml`. The longest that are known have 30,000.
 const MAX_YAML: u64 = 1 << 20;
+
+/// Folders in one another that a bundle may lie in.
+const MAX_FOLDERS: usize = 4;
 
 /// What an organizer says of a bundle besides.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,6 +66,8 @@ pub struct Imported {
     /// Relative to the folder, in order.
     pub files: Vec<PathBuf>,
     pub report: Report,
+    /// What stands in the way of applying it, a sentence each.
+    pub left: Vec<String>,
 }
 
 impl Imported {
@@ -132,8 +139,12 @@ pub fn import(zip: &Path, out: &Path, wish: Wish<'_>) -> anyhow::Result<Result<I
         let message = format!("`competition.yaml` has more than {MAX_YAML} bytes");
         return Ok(Err(Problem::new("bad_bundle", message)));
     }
-    let text = fs::read(first.join(path))?;
-    let tree = match yaml::parse(&String::from_utf8_lossy(&text)) {
+    let Some((text, encoding)) = text::decode(&fs::read(first.join(path))?) else {
+        let problem =
+            Problem::new("bad_bundle", "the file is text in no encoding that is known").at("competition.yaml");
+        return Ok(Err(problem.hint("Save it as UTF-8.")));
+    };
+    let tree = match yaml::parse(&text) {
         Ok(tree) => tree,
         Err(problem) => return Ok(Err(problem)),
     };
@@ -152,10 +163,18 @@ pub fn import(zip: &Path, out: &Path, wish: Wish<'_>) -> anyhow::Result<Result<I
         Ok(found) => found,
         Err(problem) => return Ok(Err(problem)),
     };
-    let mut draft = match read(tree, &second.join(&root), wish.slug) {
+    let contents = match list(zip, limits.dataset_files)? {
+        Ok(names) => Contents::new(names, &root),
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let bundle = Bundle { folder: &second.join(&root), contents, order: order(&tree), slug: wish.slug };
+    let mut draft = match read(tree, bundle) {
         Ok(draft) => draft,
         Err(problem) => return Ok(Err(problem)),
     };
+    if let Some(encoding) = encoding {
+        draft.report.changed("competition.yaml", "", format!("read as {encoding}, as it is not UTF-8"));
+    }
     for name in found.twice {
         draft.report.changed("the zip", &name, "it is there more than once: the last one counts");
     }
@@ -165,20 +184,38 @@ pub fn import(zip: &Path, out: &Path, wish: Wish<'_>) -> anyhow::Result<Result<I
 
 /// What a `competition.yaml` says, with the texts that lie in `folder`. Codes: `bad_bundle`.
 pub fn translate(text: &str, folder: &Path) -> Result<(ChallengeFile, Report), Problem> {
-    let draft = read(yaml::parse(text)?, folder, None)?;
+    let tree = yaml::parse(text)?;
+    let bundle = Bundle { folder, contents: Contents::default(), order: order(&tree), slug: None };
+    let draft = read(tree, bundle)?;
     Ok((draft.file, draft.report))
 }
 
-fn read(tree: Node, folder: &Path, slug: Option<&str>) -> Result<Draft, Problem> {
+/// What is known of a bundle beside its tree.
+struct Bundle<'a> {
+    /// Where it is unpacked.
+    folder: &'a Path,
+    contents: Contents,
+    order: dates::Order,
+    slug: Option<&'a str>,
+}
+
+/// What all its dates tell of their order.
+fn order(tree: &Node) -> dates::Order {
+    let mut found = Vec::new();
+    tree.of_keys(&["start", "end", "start_date", "end_date"], &mut |text| found.push(text.to_owned()));
+    dates::order(found.iter().map(String::as_str))
+}
+
+fn read(tree: Node, bundle: Bundle<'_>) -> Result<Draft, Problem> {
     let mut fields = Fields::open("", tree);
     let (version, said) = (fields.text("version"), fields.has("html") || fields.has("leaderboard"));
     let major = version.as_deref().and_then(|v| v.trim().split('.').next()?.parse::<u32>().ok());
     match major {
-        Some(2) => codabench::read(fields, folder, slug),
-        Some(1) => codalab::read(fields, folder, slug),
+        Some(2) => codabench::read(fields, bundle),
+        Some(1) => codalab::read(fields, bundle),
         // Without a version: told apart by keys that only one of them has.
-        None if said || !fields.has("tasks") => codalab::read(fields, folder, slug),
-        None => codabench::read(fields, folder, slug),
+        None if said || !fields.has("tasks") => codalab::read(fields, bundle),
+        None => codabench::read(fields, bundle),
         Some(_) => {
             let message = format!("version {} is neither Codabench's 2 nor CodaLab's 1.5", version.unwrap_or_default());
             Err(Problem::new("bad_bundle", message).at("version"))
@@ -189,7 +226,7 @@ fn read(tree: Node, folder: &Path, slug: Option<&str>) -> Result<Draft, Problem>
 fn is_competition(name: &str) -> bool {
     let mut parts = name.split('/').rev();
     let file = parts.next().unwrap_or_default().to_ascii_lowercase();
-    matches!(file.as_str(), "competition.yaml" | "competition.yml") && parts.count() <= 1
+    matches!(file.as_str(), "competition.yaml" | "competition.yml") && parts.count() <= MAX_FOLDERS
 }
 
 /// All that could be the path of a file in the bundle.
@@ -210,6 +247,24 @@ fn inside(path: &str) -> Option<PathBuf> {
     (!out && path.len() <= 512).then(|| parts().collect())
 }
 
+/// What stands in the way of applying it, a sentence each.
+fn left(file: &ChallengeFile) -> Vec<String> {
+    let mut left = Vec::new();
+    for phase in &file.phases {
+        let slug = &phase.slug;
+        if phase.hr.is_none() && phase.dataset.is_none() {
+            left.push(format!("phase {slug}: name a `dataset`, or a folder or zip of HR PNGs as `hr`."));
+        }
+        left.extend(phase.undecided.iter().map(|what| format!("phase {slug}: {what}")));
+        if let (Some(Moment::At(opens)), Some(Moment::At(closes))) = (phase.opens, phase.closes)
+            && closes <= opens
+        {
+            left.push(format!("phase {slug}: it would close before it opens: set `opens` or `closes`."));
+        }
+    }
+    left
+}
+
 fn write(draft: Draft, out: &Path) -> anyhow::Result<Imported> {
     let Draft { file, texts, images, report, .. } = draft;
     let mut files = Vec::new();
@@ -219,14 +274,13 @@ fn write(draft: Draft, out: &Path) -> anyhow::Result<Imported> {
         files.push(name.to_owned());
         made.with_context(|| format!("writing {}", path.display()))
     };
-    let without: Vec<&str> =
-        file.phases.iter().filter(|p| p.hr.is_none() && p.dataset.is_none()).map(|p| p.slug.as_str()).collect();
-    let head = match without.is_empty() {
+    let left = left(&file);
+    let head = match left.is_empty() {
         true => String::new(),
-        false => format!(
-            "# Before it can be applied: name a `dataset`, or a folder or zip of HR PNGs as `hr`, in {}.\n\n",
-            without.iter().map(|slug| format!("phase {slug}")).collect::<Vec<_>>().join(", ")
-        ),
+        false => {
+            let lines: String = left.iter().map(|line| format!("# - {}\n", line.replace(['\n', '\r'], " "))).collect();
+            format!("# Before it can be applied:\n{lines}\n")
+        }
     };
     put(Path::new("challenge.toml"), format!("{head}{}", format::write(&file)?).as_bytes())?;
     for (name, words) in &texts {
@@ -240,5 +294,5 @@ fn write(draft: Draft, out: &Path) -> anyhow::Result<Imported> {
         files.push(name.clone());
     }
     files.sort();
-    Ok(Imported { file, texts, files, report })
+    Ok(Imported { file, texts, files, report, left })
 }

@@ -35,6 +35,22 @@ impl Node {
         }
     }
 
+    /// Shows all texts that stand below these keys, wherever they are.
+    pub fn of_keys(&self, keys: &[&str], see: &mut dyn FnMut(&str)) {
+        match self {
+            Node::Nothing | Node::Text(_) => {}
+            Node::List(list) => list.iter().for_each(|node| node.of_keys(keys, see)),
+            Node::Map(map) => {
+                for (key, node) in map {
+                    match node {
+                        Node::Text(text) if keys.contains(&key.as_str()) => see(text),
+                        node => node.of_keys(keys, see),
+                    }
+                }
+            }
+        }
+    }
+
     /// In short, for the report.
     pub fn shown(&self) -> String {
         match self {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     audit::{self, Act, Actor},
     challenge::{
-        self, Challenge,
+        self, Challenge, baseline,
         create::problem,
         dataset, joining, page,
         phase::{self, NewPhase},
@@ -283,13 +283,19 @@ async fn phases(
             visibility: setup.visibility,
             frozen_at: setup.frozen_at,
             gate_psnr: setup.gate_psnr,
+            gate_rule: setup.gate_rule,
             baseline_name: setup.baseline_name.clone(),
             baseline_model: setup.baseline_model.clone(),
         };
-        match before {
-            Some((_, about)) => phase::change(conn, about.id, &new).await?,
-            None => drop(phase::insert(conn, &new).await?),
-        }
+        let id = match before {
+            Some((_, about)) => {
+                phase::change(conn, about.id, &new).await?;
+                about.id
+            }
+            None => phase::insert(conn, &new).await?,
+        };
+        // The gate does not wait for an organizer's word.
+        baseline::ensure(conn, id).await?;
     }
     let slugs: Vec<String> = wanted.phases.iter().map(|phase| phase.slug.clone()).collect();
     phase::order(conn, challenge, &slugs).await?;

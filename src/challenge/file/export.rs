@@ -10,14 +10,14 @@ use zip::{ZipWriter, write::SimpleFileOptions};
 
 use super::{
     format::{
-        Artifact, BaselineFile, ChallengeFile, Follows, GateFile, JoiningFile, Moment, PageFile, PhaseFile, QuotaFile,
-        Text, TextFile, write,
+        Artifact, BaselineFile, ChallengeFile, GateFile, JoiningFile, Moment, PageFile, PhaseFile, QuotaFile, Text,
+        TextFile, write,
     },
     rules,
     setup::{Current, CurrentPhase, PhaseSetup},
 };
 use crate::{
-    challenge::Challenge,
+    challenge::{Challenge, phase::GateRule},
     storage::{BlobHash, Storage},
 };
 
@@ -101,9 +101,11 @@ pub async fn export(conn: &mut PgConnection, challenge: &Challenge, beside: bool
 fn of_phase(phase: &PhaseSetup, about: &CurrentPhase) -> anyhow::Result<PhaseFile> {
     let (preset, rules) = rules::write(&phase.protocol, &phase.rules)?;
     let gate = match phase.gate_psnr {
-        Some(psnr) => Some(GateFile { psnr: Some(psnr), follows: None }),
-        None if about.has_baseline_entry => Some(GateFile { psnr: None, follows: Some(Follows::Baseline) }),
-        None => None,
+        Some(psnr) => Some(GateFile::figure(psnr)),
+        None if about.has_baseline_entry && phase.baseline_model.is_none() => {
+            Some(GateFile::of_rule(phase.gate_rule.unwrap_or(GateRule::Baseline)))
+        }
+        None => phase.gate_rule.map(GateFile::of_rule),
     };
     Ok(PhaseFile {
         slug: phase.slug.clone(),
@@ -126,6 +128,7 @@ fn of_phase(phase: &PhaseSetup, about: &CurrentPhase) -> anyhow::Result<PhaseFil
             name: phase.baseline_name.clone(),
             model: phase.baseline_model.as_ref().map(|(hash, _)| format!("sha256:{hash}")),
         },
+        undecided: Vec::new(),
     })
 }
 

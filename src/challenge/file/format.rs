@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     challenge::{
         joining::JoinPolicy,
-        phase::{QuotaLimits, Visibility},
+        phase::{GateRule, QuotaLimits, Visibility},
     },
     problem::Problem,
     submission::fact_sheet::Field,
@@ -141,7 +141,8 @@ pub struct PhaseFile {
     /// What differs from the preset, in the form of the API's `rules`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules: Option<toml::Table>,
-    /// Absent: the same as `follows = "baseline"`.
+    /// What an entry must reach to be ranked: `{ psnr = 29.0 }`, `{ follows = "baseline" }`, or `"none"`: every entry is ranked.
+    /// Absent: follows the baseline where the phase has its model or entry, else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateFile>,
     /// Evaluations a team; absent: the defaults.
@@ -150,6 +151,9 @@ pub struct PhaseFile {
     /// Absent: a baseline by the name of `Baseline`, without a model.
     #[serde(default, skip_serializing_if = "is_default")]
     pub baseline: BaselineFile,
+    /// What an import could not decide, a sentence each. The file is refused while one is left: set what it names, then remove it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undecided: Vec<String>,
 }
 
 impl PhaseFile {
@@ -173,6 +177,7 @@ impl PhaseFile {
             gate: None,
             quota: QuotaFile::default(),
             baseline: BaselineFile::default(),
+            undecided: Vec::new(),
         }
     }
 }
@@ -184,16 +189,66 @@ pub enum Artifact {
     Model,
 }
 
-/// What an entry must reach to be ranked: one of the two.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What an entry must reach to be ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected { psnr = … }, { follows = \"baseline\" }, or \"none\"")]
+pub enum GateFile {
+    Word(NoGate),
+    Stated(GateStated),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoGate {
+    /// Every entry is ranked.
+    None,
+}
+
+/// One of the two.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GateFile {
+pub struct GateStated {
     /// A stated figure, dB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psnr: Option<f64>,
-    /// `baseline`: the measured PSNR of the baseline's entry; no gate while there is no such entry.
+    /// `baseline`: its measured PSNR, and nobody is ranked before there is one. Its model is measured for it; without a model, an
+    /// organizer marks an entry as the baseline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follows: Option<Follows>,
+}
+
+impl GateFile {
+    pub fn figure(psnr: f64) -> GateFile {
+        GateFile::Stated(GateStated { psnr: Some(psnr), follows: None })
+    }
+
+    pub fn of_rule(rule: GateRule) -> GateFile {
+        match rule {
+            GateRule::None => GateFile::Word(NoGate::None),
+            GateRule::Baseline => GateFile::Stated(GateStated { psnr: None, follows: Some(Follows::Baseline) }),
+        }
+    }
+
+    /// Whether it says one thing.
+    pub fn is_clear(self) -> bool {
+        !matches!(self, GateFile::Stated(GateStated { psnr, follows }) if psnr.is_some() == follows.is_some())
+    }
+
+    /// dB.
+    pub fn psnr(self) -> Option<f64> {
+        match self {
+            GateFile::Stated(stated) => stated.psnr,
+            GateFile::Word(NoGate::None) => None,
+        }
+    }
+
+    /// Where it is no figure.
+    pub fn rule(self) -> Option<GateRule> {
+        match self {
+            GateFile::Word(NoGate::None) => Some(GateRule::None),
+            GateFile::Stated(stated) => stated.follows.map(|Follows::Baseline| GateRule::Baseline),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -342,6 +397,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// Reads the text of a file. Codes: `bad_file`.
 pub fn parse(text: &str) -> Result<ChallengeFile, Problem> {
+    // As editors of Windows begin a file.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     toml::from_str(text).map_err(|error: toml::de::Error| {
         let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         let problem = Problem::new("bad_file", error.message().trim().to_owned());

@@ -12,7 +12,7 @@ use super::{
     setup::{Current, CurrentPhase, PhaseSetup, Setup},
 };
 use crate::{
-    challenge::phase::{QuotaLimits, Visibility},
+    challenge::phase::{GateSource, QuotaLimits, Visibility},
     evaluation::fidelity::Channel,
     problem::Problem,
     storage::BlobHash,
@@ -174,7 +174,7 @@ fn new_phase(phase: &PhaseSetup) -> Change {
         phase.frozen_at.map_or(visibility(phase.visibility).to_owned(), |at| {
             format!("{} from {}", visibility(phase.visibility), time(at))
         }),
-        gate(phase.gate_psnr),
+        gate(phase, false),
         phase.baseline_name,
         if phase.baseline_model.is_some() { ", timed beside each entry" } else { ", not timed" },
     );
@@ -248,8 +248,9 @@ fn changed_phase(before: &PhaseSetup, about: &CurrentPhase, after: &PhaseSetup) 
         };
         changes.push(change);
     }
-    if before.gate_psnr != after.gate_psnr {
-        changes.push(short(&what("gate"), &gate(before.gate_psnr), &gate(after.gate_psnr)));
+    let has_entry = about.has_baseline_entry;
+    if before.gate(has_entry) != after.gate(has_entry) {
+        changes.push(short(&what("gate"), &gate(before, has_entry), &gate(after, has_entry)));
     }
     if before.baseline_name != after.baseline_name {
         changes.push(short(&what("baseline"), &before.baseline_name, &after.baseline_name));
@@ -312,8 +313,19 @@ fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-fn gate(psnr: Option<f64>) -> String {
-    psnr.map_or("gate as the baseline's entry".into(), |psnr| format!("gate {psnr:.2} dB"))
+/// What will be compared with, and what that does.
+fn gate(phase: &PhaseSetup, has_entry: bool) -> String {
+    let name = &phase.baseline_name;
+    match phase.gate(has_entry) {
+        GateSource::Stated(psnr) => format!("gate {psnr:.2} dB"),
+        GateSource::None => "no gate: every entry is ranked".into(),
+        GateSource::Baseline(_) if has_entry || phase.baseline_model.is_some() => {
+            format!("gate of {name}'s measured PSNR: nobody is ranked until it is measured")
+        }
+        GateSource::Baseline(_) => format!(
+            "gate of {name}'s measured PSNR, of which there is no model: nobody is ranked until an entry is marked as the baseline"
+        ),
+    }
 }
 
 fn visibility(of: Visibility) -> &'static str {

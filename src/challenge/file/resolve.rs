@@ -17,7 +17,7 @@ use crate::{
         images,
         joining::Joining,
         page::Page,
-        phase::Visibility,
+        vet::{self, Stated},
     },
     evaluation::model,
     problem::Problem,
@@ -102,29 +102,18 @@ impl Resolver<'_> {
         };
         let (opens_at, closes_at) = (time(phase.opens, "opens"), time(phase.closes, "closes"));
         let frozen_at = time(phase.frozen_at, "frozen_at");
-        let unseen = match phase.visibility {
-            Visibility::Frozen if phase.frozen_at.is_none() => Some("a `frozen` phase states `frozen_at`"),
-            Visibility::Frozen => None,
-            _ if phase.frozen_at.is_some() => Some("`frozen_at` is for `visibility = \"frozen\"`"),
-            Visibility::AfterEnd if phase.closes.is_none() => Some("an `after-end` phase states when it `closes`"),
-            _ => None,
-        };
-        if let Some(message) = unseen {
-            problems.push(Problem::new("bad_visibility", message).at(format!("{place}.visibility")));
+        for left in &phase.undecided {
+            let problem = Problem::new("undecided", left.clone()).at(format!("{place}.undecided"));
+            problems.push(problem.hint("Set what it names, then remove the sentence from `undecided`."));
         }
         if ![Artifact::Results, Artifact::Model].iter().all(|a| phase.artifacts.contains(a)) {
             let message = "an upload holds results and model: both are measured";
             problems.push(Problem::new("bad_artifacts", message).at(format!("{place}.artifacts")));
         }
-        let gate_psnr = match &phase.gate {
-            None => None,
-            Some(gate) if gate.psnr.is_some() == gate.follows.is_some() => {
-                let message = "a gate states `psnr`, or `follows` the baseline: one of the two";
-                problems.push(Problem::new("bad_gate", message).at(format!("{place}.gate")));
-                None
-            }
-            Some(gate) => gate.psnr,
-        };
+        if phase.gate.is_some_and(|gate| !gate.is_clear()) {
+            let message = "a gate states `psnr`, or `follows` the baseline, or is \"none\": one of the three";
+            problems.push(Problem::new("bad_gate", message).at(format!("{place}.gate")));
+        }
         let dataset = self.dataset(phase, &place).await?.map_err(|found| problems.extend(found)).ok();
         let model = self.model(phase, &place).await?.map_err(|found| problems.extend(found)).ok();
         let scale = dataset.as_ref().map(|d| d.scale).or(phase.scale).unwrap_or(4);
@@ -136,13 +125,37 @@ impl Resolver<'_> {
             let message = format!("the rules are for ×{}, the images are ×{scale}", rules.fidelity.scale);
             problems.push(Problem::new("bad_scale", message).at(format!("{place}.rules.fidelity.scale")));
         }
+        let title = phase.title.clone().unwrap_or_else(|| phase.slug.clone());
+        let (gate_psnr, gate_rule) = (phase.gate.and_then(|gate| gate.psnr()), phase.gate.and_then(|gate| gate.rule()));
+        if let Some(rules) = &rules {
+            let smallest = match &dataset {
+                Some(dataset) => dataset.smallest_side(self.conn).await?,
+                None => None,
+            };
+            problems.extend(vet::phase(Stated {
+                slug: &phase.slug,
+                title: &title,
+                opens_at,
+                closes_at,
+                frozen_at,
+                visibility: phase.visibility,
+                limits: phase.quota.limits(),
+                protocol: &phase.protocol,
+                rules,
+                gate_psnr,
+                // What says two things was refused above.
+                gate_rule: gate_rule.filter(|_| gate_psnr.is_none()),
+                baseline_name: &phase.baseline.name,
+                smallest,
+            }));
+        }
         let (true, Some(dataset), Some(baseline_model), Some(rules)) = (problems.is_empty(), dataset, model, rules)
         else {
             return Ok(Err(problems));
         };
         Ok(Ok(PhaseSetup {
             slug: phase.slug.clone(),
-            title: phase.title.clone().unwrap_or_else(|| phase.slug.clone()),
+            title,
             opens_at,
             closes_at,
             limits: phase.quota.limits(),
@@ -152,6 +165,7 @@ impl Resolver<'_> {
             protocol: phase.protocol.clone(),
             rules,
             gate_psnr,
+            gate_rule,
             baseline_name: phase.baseline.name.clone(),
             baseline_model,
         }))

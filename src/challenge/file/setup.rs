@@ -9,7 +9,7 @@ use crate::{
         dataset::{self, Image, full_name},
         joining::{self, Joining},
         page::{self, Page},
-        phase::{self, Phase, QuotaLimits, Visibility},
+        phase::{self, GateRule, GateSource, Phase, QuotaLimits, Visibility},
         protocol::Rules,
     },
     ids::{ChallengeId, DatasetId, PhaseId, ProtocolId},
@@ -44,10 +44,19 @@ pub struct PhaseSetup {
     /// Name of the rule set, without its version.
     pub protocol: String,
     pub rules: Rules,
-    /// dB; `None`: the gate follows the baseline's entry.
+    /// dB.
     pub gate_psnr: Option<f64>,
+    /// Only where no figure is stated.
+    pub gate_rule: Option<GateRule>,
     pub baseline_name: String,
     pub baseline_model: Option<(BlobHash, u64)>,
+}
+
+impl PhaseSetup {
+    /// What entries are compared with, in a phase that has a baseline's entry or none.
+    pub fn gate(&self, has_entry: bool) -> GateSource {
+        GateSource::of(self.gate_psnr, self.gate_rule, has_entry || self.baseline_model.is_some(), None)
+    }
 }
 
 /// The images of a phase.
@@ -76,6 +85,14 @@ impl DatasetChoice {
         match &self.images {
             Images::Stored { version, .. } => full_name(&self.name, *version),
             Images::New(_) => format!("a new version of {}", self.name),
+        }
+    }
+
+    /// The shortest side of its HR images, pixels.
+    pub async fn smallest_side(&self, conn: &mut PgConnection) -> sqlx::Result<Option<u32>> {
+        match &self.images {
+            Images::Stored { id, .. } => dataset::smallest_side(conn, *id).await,
+            Images::New(images) => Ok(images.iter().flat_map(|image| image.hr_size).min()),
         }
     }
 
@@ -186,6 +203,7 @@ fn of_phase(phase: Phase, about: dataset::Summary, submissions: i64) -> (PhaseSe
         protocol: family,
         rules: protocol.rules,
         gate_psnr: gate.stated,
+        gate_rule: gate.rule,
         baseline_name: baseline.name,
         baseline_model: baseline.model_sha256.zip(baseline.model_bytes),
     };

@@ -2,6 +2,7 @@
 
 pub mod preset;
 mod ranking;
+pub mod vet;
 
 pub use preset::{PRESETS, Preset};
 pub use ranking::{EntryRule, Metric, Ranking, RankingForm, Rule, SubTrack, SubTrackForm, Term, Ties, listed};

@@ -325,6 +325,12 @@ impl Ranking {
         Ranking { rule: Rule::Metric(metric), entry: EntryRule::Best, ties: Ties::Equal, sub_tracks: Vec::new() }
     }
 
+    /// Whether a track orders by figures over the baseline's.
+    pub fn compares_with_baseline(&self) -> bool {
+        let rules = std::iter::once(&self.rule).chain(self.sub_tracks.iter().map(|track| &track.rule));
+        rules.into_iter().any(|rule| matches!(rule, Rule::Score(_)))
+    }
+
     /// Whether a team may choose the entry that stands.
     pub fn lets_choose(&self) -> bool {
         self.entry == EntryRule::Chosen || self.rule.is_relative()

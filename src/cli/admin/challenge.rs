@@ -20,7 +20,7 @@ use crate::{
         bundle::Wish,
         create::{self, Created, NewChallenge, PhaseFiles},
         joining::{self, JoinPolicy, Joining},
-        phase::{QuotaLimits, Visibility},
+        phase::{GateRule, QuotaLimits, Visibility},
         protocol::{Comparison, DeviceClass, Metric, PRESETS, Preset, ReproductionRule, Rule, Rules},
     },
     evaluation::RankedImages,
@@ -131,9 +131,11 @@ pub struct PhaseArgs {
     lr: Option<PathBuf>,
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=16))]
     scale: u32,
-    /// PSNR that an entry must reach, dB.
-    #[arg(long, value_name = "DB")]
-    gate: Option<f64>,
+    /// PSNR that an entry must reach, dB; `baseline`: the measured PSNR of --baseline-model, and nobody is ranked until it is
+    /// measured; `none`: every entry is ranked. Where not given: the preset's for such a phase, else `baseline` with
+    /// --baseline-model and `none` without.
+    #[arg(long, value_name = "DB|baseline|none", value_parser = gate)]
+    gate: Option<Gate>,
     /// Compare with the gate after rounding to so many decimals; exact where not given.
     #[arg(long, value_name = "DECIMALS", value_parser = clap::value_parser!(u8).range(0..=6))]
     gate_rounded: Option<u8>,
@@ -143,7 +145,7 @@ pub struct PhaseArgs {
     #[arg(long, default_value = "Baseline")]
     baseline_name: String,
     /// The rules of a real challenge, to start from; a phase called `validation` or `test` takes its gate too, unless --gate
-    /// says another (0 for none). AIM2020's rules without a gate where not given.
+    /// says another. AIM2020's rules where not given.
     #[arg(long, value_parser = PossibleValuesParser::new(PRESETS.map(preset_value)))]
     preset: Option<String>,
     /// Name of the rule set, without its version; the preset's where not given.
@@ -179,6 +181,22 @@ pub struct PhaseArgs {
     /// What becomes of an entry whose model does not make its images; with --hidden it is held, else only marked.
     #[arg(long, value_enum)]
     differing: Option<Differing>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Gate {
+    Psnr(f64),
+    Rule(GateRule),
+}
+
+fn gate(words: &str) -> Result<Gate, String> {
+    match words {
+        "none" => Ok(Gate::Rule(GateRule::None)),
+        "baseline" => Ok(Gate::Rule(GateRule::Baseline)),
+        // As it was before there was a word for it.
+        "0" => Ok(Gate::Rule(GateRule::None)),
+        psnr => psnr.parse().map(Gate::Psnr).map_err(|_| "a gate is a PSNR in dB, baseline or none".into()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -281,6 +299,11 @@ impl PhaseArgs {
             Device::Cpu => DeviceClass::Cpu,
             Device::Cuda => DeviceClass::Cuda,
         };
+        let (gate_psnr, gate_rule) = match self.gate {
+            Some(Gate::Psnr(psnr)) => (Some(psnr), None),
+            Some(Gate::Rule(rule)) => (None, Some(rule)),
+            None => (preset.and_then(|p| p.gate(slug)), None),
+        };
         PhaseFiles {
             slug: slug.to_owned(),
             title: title.unwrap_or(slug).to_owned(),
@@ -296,7 +319,8 @@ impl PhaseArgs {
                 daily_attempts: self.attempts.unwrap_or(QuotaLimits::attempts_for(self.daily)),
             },
             visibility: if self.hidden { Visibility::Hidden } else { Visibility::Live },
-            gate_psnr: self.gate.or(preset.and_then(|p| p.gate(slug))).filter(|psnr| *psnr != 0.0),
+            gate_psnr,
+            gate_rule,
             baseline_name: self.baseline_name,
             baseline_model: self.baseline_model,
         }
@@ -308,8 +332,12 @@ fn created(made: Result<Created, Vec<Problem>>, challenge: &str, phase: &str) ->
         Ok(made) => made,
         Err(problems) => return Ok(Err(problems)),
     };
-    let Created { images, protocol, .. } = &made;
-    let sentence = format!("Made {challenge}/{phase}: {images} images, protocol {protocol}.");
+    let Created { images, protocol, baseline, .. } = &made;
+    let waits = match baseline {
+        Some(_) => " The baseline is queued: nobody is ranked until it is measured.",
+        None => "",
+    };
+    let sentence = format!("Made {challenge}/{phase}: {images} images, protocol {protocol}.{waits}");
     Ok(Ok(Made::new(sentence, &made)?))
 }
 

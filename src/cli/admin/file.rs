@@ -90,13 +90,16 @@ pub fn import(zip: &Path, out: &Path, wish: Wish<'_>) -> Done {
         Ok(imported) => imported,
         Err(problem) => return Ok(Err(vec![problem])),
     };
+    let left: String = imported.left.iter().map(|line| format!("\n- {line}")).collect();
+    let left = if left.is_empty() { left } else { format!("\nBefore it can be applied:{left}") };
     let sentence = format!(
-        "{}\nWrote {} files to {shown}. Look at them, then: upscore admin challenge apply {shown}/challenge.toml --dry-run",
+        "{}\nWrote {} files to {shown}.{left}\nLook at them, then: upscore admin challenge apply {shown}/challenge.toml --dry-run",
         imported.report.words(),
         imported.files.len()
     );
     let document = serde_json::json!({
-        "challenge": imported.file.slug, "folder": shown, "files": imported.files, "report": imported.report
+        "challenge": imported.file.slug, "folder": shown, "files": imported.files, "report": imported.report,
+        "left": imported.left
     });
     Ok(Ok(Made::new(sentence, document)?))
 }

@@ -58,6 +58,8 @@ pub struct Became {
     #[schema(value_type = Vec<String>)]
     pub files: Vec<PathBuf>,
     pub report: Report,
+    /// What stands in the way of applying the file, a sentence each.
+    pub left: Vec<String>,
 }
 
 /// Turn a competition bundle of Codabench or CodaLab into a challenge's file (organizers)
@@ -95,6 +97,7 @@ pub async fn import(
             file: imported.alone()?,
             files: imported.files,
             report: imported.report,
+            left: imported.left,
         })
         .into_response(),
         Format::Zip => {

@@ -9,7 +9,11 @@ use utoipa::ToSchema;
 
 use super::super::{App, Error, body::Document, error::Errors, extract::OrganizerAt, rules::Proposal};
 use crate::{
-    challenge::{phase, protocol::Rules},
+    challenge::{
+        phase::{self, GateRule},
+        protocol::Rules,
+    },
+    ids::SubmissionId,
     leaderboard::Preview,
 };
 
@@ -21,8 +25,12 @@ pub struct Proposed {
     #[serde(default)]
     name: Option<String>,
     rules: Rules,
-    /// dB; `null`: the gate follows the baseline entry, where there is one.
+    /// dB; `null`: `gate` says.
     gate_psnr: Option<f64>,
+    /// Where no figure is stated: `none`: every entry is ranked; `baseline`: the baseline's measured PSNR, and nobody is ranked before
+    /// there is one; not given: `baseline` where the phase has a baseline's model or entry, else `none`.
+    #[serde(default)]
+    gate: Option<GateRule>,
 }
 
 /// Other rules for a phase, and why.
@@ -33,8 +41,12 @@ pub struct Decided {
     #[serde(default)]
     name: Option<String>,
     rules: Rules,
-    /// dB; `null`: the gate follows the baseline entry, where there is one.
+    /// dB; `null`: `gate` says.
     gate_psnr: Option<f64>,
+    /// Where no figure is stated: `none`: every entry is ranked; `baseline`: the baseline's measured PSNR, and nobody is ranked before
+    /// there is one; not given: `baseline` where the phase has a baseline's model or entry, else `none`.
+    #[serde(default)]
+    gate: Option<GateRule>,
     /// Kept in the audit log.
     reason: String,
     /// Queue the entries whose scores do not count under these rules.
@@ -48,6 +60,9 @@ pub struct Saved {
     protocol: String,
     /// Entries that were queued to be measured again.
     measured_again: u64,
+    /// The baseline's entry, where it was queued because the board waits for its figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baseline: Option<SubmissionId>,
 }
 
 /// Preview a change of rules (organizers)
@@ -70,11 +85,11 @@ pub async fn preview(
     State(app): State<App>,
     OrganizerAt { challenge, .. }: OrganizerAt,
     Path(path): Path<(String, String)>,
-    Document(Proposed { name, rules, gate_psnr }): Document<Proposed>,
+    Document(Proposed { name, rules, gate_psnr, gate }): Document<Proposed>,
 ) -> Result<Json<Preview>, Error> {
     let mut conn = app.db().await?;
     let phase = phase::by_slug(&mut conn, &challenge.slug, &path.1).await?.ok_or(Error::PhaseNotFound)?;
-    Ok(Json(Proposal { name, rules, gate_psnr }.preview(&mut conn, &phase).await?))
+    Ok(Json(Proposal { name, rules, gate_psnr, gate_rule: gate }.preview(&mut conn, &phase).await?))
 }
 
 /// Change the rules of a phase (organizers)
@@ -97,11 +112,12 @@ pub async fn save(
     State(app): State<App>,
     OrganizerAt { challenge, signed }: OrganizerAt,
     Path(path): Path<(String, String)>,
-    Document(Decided { name, rules, gate_psnr, reason, measure_again }): Document<Decided>,
+    Document(Decided { name, rules, gate_psnr, gate, reason, measure_again }): Document<Decided>,
 ) -> Result<Json<Saved>, Error> {
     let mut conn = app.db().await?;
     let phase = phase::by_slug(&mut conn, &challenge.slug, &path.1).await?.ok_or(Error::PhaseNotFound)?;
-    let proposal = Proposal { name, rules, gate_psnr };
-    let (protocol, measured_again) = proposal.save(&mut conn, &phase, &signed.actor(), &reason, measure_again).await?;
-    Ok(Json(Saved { protocol: protocol.name, measured_again }))
+    let proposal = Proposal { name, rules, gate_psnr, gate_rule: gate };
+    let (protocol, measured_again, baseline) =
+        proposal.save(&mut conn, &phase, &signed.actor(), &reason, measure_again).await?;
+    Ok(Json(Saved { protocol: protocol.name, measured_again, baseline }))
 }

@@ -6,14 +6,11 @@ use chrono::{DateTime, Duration, NaiveTime, SecondsFormat, Utc};
 use super::super::{App, Error, posted::Posted};
 use crate::{
     challenge::{
-        dataset,
         file::{
             ChallengeFile, Parcel,
-            format::{
-                Artifact, BaselineFile, Follows, GateFile, JoiningFile, Moment, PageFile, PhaseFile, QuotaFile, Text,
-            },
+            format::{Artifact, BaselineFile, GateFile, JoiningFile, Moment, PageFile, PhaseFile, QuotaFile, Text},
         },
-        phase::Visibility,
+        phase::{GateRule, GateSource, Visibility},
         protocol::{DeviceClass, Preset},
     },
     ids::AccountId,
@@ -75,7 +72,7 @@ pub struct PhaseForm {
     /// Name of a preset; empty: the rules that the phase has.
     pub rules: String,
     pub device: String,
-    /// dB; empty: follows the baseline.
+    /// dB; `none`: every entry is ranked; empty: follows the baseline.
     pub gate: String,
     pub daily: String,
     pub total: String,
@@ -149,8 +146,10 @@ fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn psnr_words(gate: Option<&GateFile>) -> String {
-    gate.and_then(|gate| gate.psnr).map(|psnr| format!("{psnr:.2}")).unwrap_or_default()
+/// A gate as the form has it: a figure, `none`, or nothing where it follows the baseline.
+fn gate_words(phase: &PhaseFile) -> String {
+    let (psnr, rule) = (phase.gate.and_then(GateFile::psnr), phase.gate.and_then(GateFile::rule));
+    super::protocol::gate_words(GateSource::of(psnr, rule, phase.baseline.model.is_some(), None))
 }
 
 fn number_words(number: Option<u32>) -> String {
@@ -183,24 +182,19 @@ impl Form {
     }
 
     /// A new challenge in the manner of an edition: two months of development from tomorrow on, and a week of hidden tests.
-    pub fn new(preset: &'static Preset, datasets: &[dataset::Summary], now: DateTime<Utc>) -> Form {
+    /// Which images, and what gate on them, nobody can guess: the one is to be chosen, the other follows the baseline.
+    pub fn new(preset: &'static Preset, now: DateTime<Utc>) -> Form {
         let year = now.format("%Y");
         let midnight = (now + Duration::days(1)).date_naive().and_time(NaiveTime::MIN);
         let end = midnight + Duration::days(60) + Duration::minutes(23 * 60 + 59);
-        let dataset = |like: &str| {
-            let found = datasets.iter().find(|d| d.name.contains(like)).or(datasets.first());
-            found.map(|d| dataset::full_name(&d.name, d.version)).unwrap_or_default()
-        };
-        let phase = |slug: &str, title: &str, from, to, like: &str| PhaseForm {
+        let phase = |slug: &str, title: &str, from, to| PhaseForm {
             slug: slug.into(),
             title: title.into(),
             opens: shown(Some(Moment::Local(from)), "UTC"),
             closes: shown(Some(Moment::Local(to)), "UTC"),
             visibility: word(&Visibility::Live),
-            dataset: dataset(like),
             rules: preset.name.into(),
             device: DeviceClass::Cpu.as_str().into(),
-            gate: preset.gate(slug).map(|psnr| format!("{psnr:.2}")).unwrap_or_default(),
             daily: "5".into(),
             baseline: preset.baseline.into(),
             model: "none".into(),
@@ -214,12 +208,12 @@ impl Form {
             pages: vec![PageForm { title: "Rules".into(), text: RULES.into() }],
             policy: "open".into(),
             phases: vec![
-                phase("validation", "Development", midnight, end, "valid"),
+                phase("validation", "Development", midnight, end),
                 PhaseForm {
                     visibility: word(&Visibility::Hidden),
                     daily: "3".into(),
                     total: "10".into(),
-                    ..phase("test", "Test", end, end + Duration::days(7), "test")
+                    ..phase("test", "Test", end, end + Duration::days(7))
                 },
             ],
             ..Form::default()
@@ -385,7 +379,7 @@ impl PhaseForm {
             dataset: phase.dataset.clone().unwrap_or_default(),
             rules: String::new(),
             device: String::new(),
-            gate: psnr_words(phase.gate.as_ref()),
+            gate: gate_words(phase),
             daily: phase.quota.daily.to_string(),
             total: number_words(phase.quota.total),
             attempts: number_words(phase.quota.daily_attempts),
@@ -423,18 +417,23 @@ impl PhaseForm {
         let closes = time(&self.closes, before.and_then(|b| b.closes), "closes");
         let frozen_at = time(&self.frozen_at, before.and_then(|b| b.frozen_at), "board stands still from");
         let gate = self.gate.trim();
-        let present = before.and_then(|b| b.gate.as_ref());
         let gate = match gate {
-            "" => GateFile { psnr: None, follows: Some(Follows::Baseline) },
-            // The same of a figure.
-            _ if psnr_words(present) == gate => GateFile { psnr: present.and_then(|g| g.psnr), follows: None },
+            // What the form shows is rounded; the figure itself stays.
+            _ if !gate.is_empty()
+                && before.is_some_and(|b| gate_words(b) == gate && b.gate.and_then(GateFile::psnr).is_some()) =>
+            {
+                before.and_then(|b| b.gate)
+            }
+            // What it shows is what is meant, also with another model.
+            "" => Some(GateFile::of_rule(GateRule::Baseline)),
+            "none" => Some(GateFile::of_rule(GateRule::None)),
             _ => {
                 let psnr = gate.parse::<f64>().ok().filter(|psnr| psnr.is_finite());
                 if psnr.is_none() {
-                    let message = format!("“{}” is no PSNR in dB", printable(gate));
+                    let message = format!("“{}” is neither a PSNR in dB nor none", printable(gate));
                     problems.push(Problem::new("bad_gate", message).at(place("gate")));
                 }
-                GateFile { psnr, follows: None }
+                psnr.map(GateFile::figure)
             }
         };
         let model = match self.model.as_str() {
@@ -478,13 +477,14 @@ impl PhaseForm {
             protocol,
             preset,
             rules,
-            gate: Some(gate),
+            gate,
             quota: QuotaFile {
                 daily: number(&self.daily, &place("evaluations a day"), problems).unwrap_or(QuotaFile::default().daily),
                 total: number(&self.total, &place("evaluations in all"), problems),
                 daily_attempts: number(&self.attempts, &place("failed runs a day"), problems),
             },
             baseline: BaselineFile { name: self.baseline.trim().into(), model },
+            undecided: before.map(|b| b.undecided.clone()).unwrap_or_default(),
             slug,
         }
     }
@@ -498,6 +498,12 @@ impl PhaseForm {
             _ => &self.device,
         };
         said == value
+    }
+
+    /// What the edition asked for, on its own images.
+    pub fn edition_gate(&self) -> Option<String> {
+        let psnr = Preset::named(&self.rules)?.gate(self.slug.trim())?;
+        Some(format!("On its own images, {} asked for {psnr:.2}.", self.rules.to_uppercase()))
     }
 
     /// A model was sent with the form before.

@@ -52,6 +52,8 @@ struct Done {
     slug: String,
     title: String,
     report: Report,
+    /// What stands in the way of applying it, a sentence each.
+    left: Vec<String>,
     files: Vec<String>,
     /// Names the zip of the files, to whoever sent the bundle.
     staged: String,
@@ -113,9 +115,9 @@ pub async fn read(State(app): State<App>, Organizer(signed): Organizer, request:
 }
 
 fn done(imported: Imported, staged: String) -> Done {
-    let Imported { file, files, report, .. } = imported;
+    let Imported { file, files, report, left, .. } = imported;
     let files = files.iter().map(|path| path.display().to_string()).collect();
-    Done { slug: file.slug, title: file.title, report, files, staged }
+    Done { slug: file.slug, title: file.title, report, left, files, staged }
 }
 
 #[derive(Deserialize)]

@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse, Redirect, Response},
 };
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use sqlx::PgConnection;
 
@@ -15,7 +16,7 @@ use super::{
         body::Fields,
         error::render,
         extract::{OrganizerAt, Signed, Viewer},
-        pages::{again, until},
+        pages::{again, gate_words, until},
         sight::seen_by_words,
         view::{Page, When},
     },
@@ -24,10 +25,12 @@ use super::{
 use crate::{
     challenge::{
         Challenge,
+        baseline::{self, Standing},
         overview::{self, Entries},
-        phase::{self, PhaseState},
+        phase::{self, Phase, PhaseState},
     },
-    ids::ChallengeId,
+    ids::{ChallengeId, SubmissionId},
+    leaderboard,
     problem::Problem,
     submission::carry::Carried,
     team,
@@ -58,19 +61,37 @@ pub struct PhaseLine {
     pub entries: Entries,
     /// Whether everybody sees the figures by an organizer's word; `None`: they see them anyway.
     pub published: Option<bool>,
+    /// What entries are compared with, in a few words.
+    pub gate: String,
+    /// Why nobody is ranked, and what is wrong with the baseline: it, its entry, its problems.
+    pub pending: Option<(String, Option<SubmissionId>, Vec<Problem>)>,
+    /// What publishing does, and what hiding again does.
+    pub consequence: String,
 }
 
 impl PhaseLine {
     pub async fn of_challenge(conn: &mut PgConnection, challenge: ChallengeId) -> Result<Vec<PhaseLine>, Error> {
         let counts = overview::entries(conn, challenge).await?;
-        let lines = phase::of_challenge(conn, challenge).await?.into_iter().map(|phase| {
+        let mut lines = Vec::new();
+        for phase in phase::of_challenge(conn, challenge).await? {
+            let whole = phase.clone().whole();
+            let gate = gate_words(leaderboard::gate_view(conn, &whole).await?, &phase.baseline.name);
+            let standing = baseline::standing(conn, &whole).await?;
+            let pending = standing.words(&phase.baseline.name).map(|words| match standing {
+                Standing::Unmeasured(entry, problems) => (words, Some(entry), problems),
+                Standing::Waiting(entry) => (words, Some(entry), Vec::new()),
+                Standing::Known | Standing::Missing => (words, None, Vec::new()),
+            });
             let none = Entries { phase: phase.id, all: 0, scored: 0, live: 0, failed: 0, teams: 0 };
             let entries = counts.iter().find(|count| count.phase == phase.id).copied().unwrap_or(none);
             let (until, until_word) = until(&phase);
             let is_published = phase.published_at.is_some();
-            PhaseLine {
+            lines.push(PhaseLine {
                 published: (is_published || !phase.shows_all).then_some(is_published),
                 seen_by: seen_by_words(&phase),
+                consequence: consequence(&phase, &entries),
+                gate,
+                pending,
                 slug: phase.slug,
                 title: phase.title,
                 state: phase.state,
@@ -78,9 +99,40 @@ impl PhaseLine {
                 until_word,
                 protocol: phase.protocol.name,
                 entries,
-            }
-        });
-        Ok(lines.collect())
+            });
+        }
+        Ok(lines)
+    }
+}
+
+/// What a press of the button does, by name: the figures are out for good, and an open phase goes on with them.
+fn consequence(phase: &Phase, entries: &Entries) -> String {
+    let title = &phase.title;
+    if phase.published_at.is_some() {
+        let hidden = Phase { published_at: None, ..phase.clone() };
+        return format!(
+            "The figures of {title} are seen by {} from then on. Whoever saw them has seen them.",
+            seen_by_words(&hidden)
+        );
+    }
+    let many = |n: i64, one: &str, more: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {more}") };
+    let what = format!(
+        "Everybody sees the board of {title} at once, with the figures of {} of {}.",
+        many(entries.scored, "measured entry", "measured entries"),
+        many(entries.teams, "team", "teams")
+    );
+    let until = |at: Option<DateTime<Utc>>| {
+        at.map_or_else(|| "without an end".into(), |at| format!("until {}", When::new(at).utc))
+    };
+    match phase.state {
+        PhaseState::Open => format!(
+            "{what} {title} is still open, {}: teams see what the others reach, and can go on sending in.",
+            until(phase.closes_at)
+        ),
+        PhaseState::Upcoming => {
+            format!("{what} {title} has not opened yet: its board is public from its first entry on.")
+        }
+        PhaseState::Closed => what,
     }
 }
 

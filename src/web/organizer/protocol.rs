@@ -24,7 +24,7 @@ use super::{
 use crate::{
     challenge::{
         Challenge,
-        phase::{self, Phase},
+        phase::{self, GateRule, GateSource, Phase},
         protocol::{
             Comparison, DeviceClass, EntryRule, FlopsProfile, PRESETS, Preset, Ranking, ReproductionRule, Rules,
             SubTrack, Ties, Verification,
@@ -59,7 +59,7 @@ pub struct Form {
     /// Of the preset that the rest was filled from; empty: the phase's present rules.
     #[serde(default)]
     preset: String,
-    /// dB; empty: follows the baseline.
+    /// dB; `none`: every entry is ranked; empty: follows the baseline.
     #[serde(default)]
     gate: String,
     /// `exact`, or so many decimals.
@@ -104,6 +104,8 @@ struct Previewed {
     /// Team, where it stands, where it would stand, whether that differs.
     rows: Vec<(String, String, String, bool)>,
     changed: usize,
+    /// Teams that are ranked before or after.
+    ranked: usize,
 }
 
 pub async fn show(
@@ -113,7 +115,7 @@ pub async fn show(
 ) -> Result<Response, Error> {
     let mut conn = app.db().await?;
     let phase = phase::by_slug(&mut conn, &challenge.slug, &phase).await?.ok_or(Error::PhaseNotFound)?;
-    let form = Form::of(&phase.protocol.rules, phase.gate.stated);
+    let form = Form::of(&phase.protocol.rules, phase.gate_source());
     Ok(render(&page(&mut conn, &challenge, &phase, signed, form).await?))
 }
 
@@ -148,19 +150,17 @@ pub async fn act(
     let mut conn = app.db().await?;
     let phase = phase::by_slug(&mut conn, &challenge.slug, &phase).await?.ok_or(Error::PhaseNotFound)?;
     if form.act == "fill" {
-        let present = (phase.protocol.rules.clone(), phase.gate.stated);
-        let (rules, gate) = match Preset::named(&form.preset) {
-            Some(preset) => (
-                Rules {
-                    device: present.0.device,
-                    device_name: present.0.device_name.clone(),
-                    ..preset.rules(present.0.fidelity.scale)
-                },
-                preset.gate(&phase.slug).or(present.1),
-            ),
+        let present = phase.protocol.rules.clone();
+        let rules = match Preset::named(&form.preset) {
+            Some(preset) => Rules {
+                device: present.device,
+                device_name: present.device_name.clone(),
+                ..preset.rules(present.fidelity.scale)
+            },
             None => present,
         };
-        let form = Form { preset: form.preset, reason: form.reason, ..Form::of(&rules, gate) };
+        // The edition's figure was for its own images: the gate stays.
+        let form = Form { preset: form.preset, reason: form.reason, ..Form::of(&rules, phase.gate_source()) };
         return Ok(render(&page(&mut conn, &challenge, &phase, signed, form).await?));
     }
     let actor = signed.actor();
@@ -189,10 +189,10 @@ pub async fn act(
 }
 
 impl Form {
-    fn of(rules: &Rules, gate: Option<f64>) -> Form {
+    fn of(rules: &Rules, gate: GateSource) -> Form {
         let tracks = rules.ranking.sub_tracks.iter().map(|t| format!("{} | {} | {}", t.slug, t.title, t.rule));
         Form {
-            gate: gate.map(|psnr| format!("{psnr:.2}")).unwrap_or_default(),
+            gate: gate_words(gate),
             comparison: match rules.gate {
                 Comparison::Exact => "exact".into(),
                 Comparison::Rounded { decimals } => decimals.to_string(),
@@ -255,13 +255,14 @@ impl Form {
             }
         };
         let gate = self.gate.trim();
-        let gate_psnr = match gate {
-            "" => None,
-            // What the form shows is rounded; the figure itself stays.
-            _ if phase.gate.stated.is_some_and(|psnr| format!("{psnr:.2}") == gate) => phase.gate.stated,
-            _ => Some(gate.parse().map_err(|_| format!("“{gate}” is no PSNR in dB."))?),
+        let (gate_psnr, gate_rule) = match gate {
+            // What the form shows is rounded; the figure itself, or the rule, stays.
+            _ if gate_words(phase.gate_source()) == gate => (phase.gate.stated, phase.gate.rule),
+            "" => (None, Some(GateRule::Baseline)),
+            "none" => (None, Some(GateRule::None)),
+            _ => (Some(gate.parse().map_err(|_| format!("“{gate}” is no PSNR in dB, nor none."))?), None),
         };
-        Ok(Proposal { name: preset.map(|p| p.name.to_owned()), rules, gate_psnr })
+        Ok(Proposal { name: preset.map(|p| p.name.to_owned()), rules, gate_psnr, gate_rule })
     }
 
     /// For an option of a select.
@@ -278,6 +279,15 @@ impl Form {
             _ => &self.preset,
         };
         said == value
+    }
+}
+
+/// A gate as the form has it: a figure, `none`, or nothing where it follows the baseline.
+pub fn gate_words(gate: GateSource) -> String {
+    match gate {
+        GateSource::Stated(psnr) => format!("{psnr:.2}"),
+        GateSource::None => "none".into(),
+        GateSource::Baseline(_) => String::new(),
     }
 }
 
@@ -298,11 +308,12 @@ impl From<Preview> for Previewed {
             (None, None) => "not on the board".into(),
         };
         let rows: Vec<_> =
-            preview.changes.iter().map(|c| (c.team.clone(), words(&c.before), words(&c.after), !c.is_none())).collect();
+            preview.changes.iter().map(|c| (c.team.clone(), words(&c.before), words(&c.after), c.moves())).collect();
         Previewed {
             measured_alike: preview.measured_alike,
             measure_again: preview.measure_again,
             changed: rows.iter().filter(|row| row.3).count(),
+            ranked: preview.changes.iter().filter(|c| c.is_ranked()).count(),
             rows,
         }
     }

@@ -117,7 +117,7 @@ pub async fn show_new(
     let preset = Preset::named(&preset).unwrap_or(&PRESETS[0]);
     let mut conn = app.db().await?;
     let datasets = dataset::list(&mut conn).await?;
-    let form = Form::new(preset, &datasets, Utc::now());
+    let form = Form::new(preset, Utc::now());
     let editor = Editor { preset, ..editor(&app, &mut conn, None, form, datasets).await? };
     Ok(render(&NewPage { page: Page::of("New challenge", &Viewer(Some(signed))), editor }))
 }
@@ -263,7 +263,7 @@ async fn act(
         // The form says nothing of the file: it is as it was.
         form = match &base {
             Some(base) => Form::of(base),
-            None => Form::new(&PRESETS[0], &dataset::list(&mut *app.db().await?).await?, Utc::now()),
+            None => Form::new(&PRESETS[0], Utc::now()),
         };
     }
     Ok((form, outcome))

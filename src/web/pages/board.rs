@@ -23,7 +23,7 @@ use super::{
         sight::{hidden_words, seen_by, sees_board_at},
         view::{Page, When},
     },
-    phase::{PhaseView, gate_words},
+    phase::{PhaseView, gate_words, pending_words},
 };
 use crate::{
     challenge::{
@@ -51,6 +51,8 @@ struct BoardPage {
     protocol: String,
     ranked_by: String,
     gate: String,
+    /// Why nobody is ranked, where the gate is not known yet.
+    pending: Option<String>,
     device: String,
     caption: String,
     /// Of which moment this is, where it is not now.
@@ -327,6 +329,7 @@ async fn page(
         protocol: board.protocol.clone(),
         ranked_by: metrics::ranked_by(board.rule(), against),
         gate: gate_words(board.gate, &judged.baseline.name),
+        pending: board.gate.filter(|gate| gate.psnr.is_none()).map(|_| pending_words(&judged.baseline.name)),
         caption: say(
             "Protocol %{protocol}, measured on %{device}. Counts are of a 1×3×256×256 input; a header's tooltip says what it is.",
         )

@@ -16,7 +16,7 @@ use super::{
         metrics::{self, Definition},
         view::{Page, When, markdown, span},
     },
-    phase::{PhaseView, current, gate_words},
+    phase::{PhaseView, current, gate_words, pending_words},
 };
 use crate::{
     challenge::{
@@ -149,6 +149,7 @@ fn rules_view(phase: &Phase, gate: Option<GateView>) -> RulesView {
     let baseline = &phase.baseline.name;
     let gate = match gate {
         None => t("There is no gate: every entry is ranked.").into(),
+        Some(view) if view.psnr.is_none() => pending_words(baseline),
         Some(view) => say("An entry is ranked only with a %{gate}, %{how}. The others are listed with what they lack.")
             .with("gate", gate_words(Some(view), baseline))
             .with("how", metrics::comparison(view.comparison))

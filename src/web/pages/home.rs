@@ -24,6 +24,7 @@ use crate::{
         protocol::Metric,
     },
     ids::ChallengeId,
+    leaderboard::{Boards, GateView},
     team,
 };
 
@@ -51,7 +52,7 @@ struct CardPhase {
     until: Option<When>,
     until_word: &'static str,
     ranked: usize,
-    gate: Option<String>,
+    gate: String,
     /// The best three.
     first: Vec<Best>,
 }
@@ -128,7 +129,11 @@ async fn card_phase(app: &App, viewer: &Viewer, phase: &Phase) -> Result<CardPha
         until,
         until_word,
         ranked: if shown { board.ranked.len() } else { 0 },
-        gate: board.gate.and_then(|g| g.psnr).map(|psnr| format!("{psnr:.2}")),
+        gate: match board.gate {
+            None => t("none").into(),
+            Some(GateView { psnr: Some(psnr), .. }) => format!("{psnr:.2} dB"),
+            Some(_) => t("not measured yet").into(),
+        },
         first,
     })
 }

@@ -25,7 +25,7 @@ use tower_http::timeout::TimeoutLayer;
 use super::{App, organizer, share};
 pub use account::again;
 pub use download::stream;
-pub use phase::{current, until};
+pub use phase::{current, gate_words, until};
 
 /// The name of an export in a link.
 pub fn format_name(format: &str) -> &'static str {

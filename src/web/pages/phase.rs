@@ -108,6 +108,13 @@ pub fn gate_words(gate: Option<GateView>, baseline: &str) -> String {
     }
 }
 
+/// What it means that the gate is not known yet.
+pub fn pending_words(baseline: &str) -> String {
+    say("The gate is the PSNR of %{baseline}, which is not measured yet: nobody is ranked until it is.")
+        .with("baseline", baseline)
+        .into()
+}
+
 /// The phase that a visitor means: the first that is open, else the next, else the last.
 pub fn current(phases: &[Phase]) -> Option<&Phase> {
     let of = |state| phases.iter().find(move |p| p.state == state);

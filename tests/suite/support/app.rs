@@ -115,6 +115,7 @@ impl App {
             visibility: Visibility::Live,
             frozen_at: None,
             gate_psnr: Some(29.0),
+            gate_rule: None,
             baseline_name: "MSRResNet".into(),
             baseline_model: Some((BlobHash::of(b"baseline"), 8)),
         };
@@ -299,6 +300,8 @@ pub struct Fake {
     /// By the model's path.
     plans: Mutex<HashMap<std::path::PathBuf, Plan>>,
     pub calls: AtomicUsize,
+    /// The images of each job whose results the model was to make.
+    pub makes: Mutex<Vec<Vec<String>>>,
     pub running: AtomicBool,
 }
 
@@ -319,6 +322,18 @@ impl Fake {
 }
 
 impl Evaluator for Fake {
+    fn make_results(
+        &self,
+        job: &Job,
+        to: &std::path::Path,
+        _: &(dyn Fn(Progress) + Sync),
+        _: Arc<AtomicBool>,
+    ) -> anyhow::Result<Result<(), Vec<Problem>>> {
+        self.makes.lock().expect("makes").push(job.images.iter().map(|image| image.name.clone()).collect());
+        std::fs::write(to, b"made by the model")?;
+        Ok(Ok(()))
+    }
+
     fn evaluate(
         &self,
         job: &Job,

@@ -59,6 +59,25 @@ pub fn peek(
     ours_apart(heads(zip, entries, count, wanted))
 }
 
+/// The paths of all that a zip holds, each with whether it is a folder, in the zip's order; what operating systems leave behind is
+/// left out. The inner error is the zip's fault.
+pub fn list(zip: &Path, entries: u64) -> anyhow::Result<Result<Vec<(PathBuf, bool)>, Problem>> {
+    ours_apart(names_of(zip, entries))
+}
+
+fn names_of(zip: &Path, entries: u64) -> Result<Vec<(PathBuf, bool)>, Fault> {
+    let archive = Archive::open(zip, entries)?;
+    let mut found = Vec::new();
+    for entry in &archive.entries {
+        names::safe(entry)?;
+        let name = entry.name.trim_end_matches(['/', '\\']);
+        if !names::is_junk(name) {
+            found.push((plain(entry), name.len() < entry.name.len()));
+        }
+    }
+    Ok(found)
+}
+
 fn heads(zip: &Path, entries: u64, count: usize, wanted: impl Fn(&str) -> bool) -> Result<Heads, Fault> {
     let archive = Archive::open(zip, entries)?;
     let mut heads = Vec::new();

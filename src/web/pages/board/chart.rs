@@ -193,12 +193,13 @@ impl CostAxis {
     pub const ALL: [CostAxis; 5] =
         [CostAxis::Runtime, CostAxis::Params, CostAxis::Flops, CostAxis::Activations, CostAxis::Memory];
 
+    /// In addresses: the same in every language.
     pub fn slug(self) -> &'static str {
         match self {
-            CostAxis::Runtime => t("runtime"),
+            CostAxis::Runtime => "runtime",
             CostAxis::Params => "params",
             CostAxis::Flops => "flops",
-            CostAxis::Activations => t("activations"),
+            CostAxis::Activations => "activations",
             CostAxis::Memory => "memory",
         }
     }
