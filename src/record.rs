@@ -62,7 +62,7 @@ pub struct Subject {
 pub enum Scope {
     /// All of it: for its team and the organizers.
     Full,
-    /// Without the single images and the files' hashes: for everybody who sees the board.
+    /// Without the single images, the files' hashes and the model's nodes: for everybody who sees the board.
     Public,
 }
 
@@ -72,7 +72,7 @@ pub fn compose(subject: &Subject, measurement: &Measurement, scope: Scope) -> an
     if scope == Scope::Public {
         let kept_back = [("fidelity", "images"), ("reproduction", "images")]
             .into_iter()
-            .chain([("provenance", "model_sha256"), ("provenance", "results_sha256")]);
+            .chain(["model_sha256", "results_sha256", "size_gates"].map(|field| ("provenance", field)));
         for (part, field) in kept_back {
             let part = measured.get_mut(part).and_then(Value::as_object_mut);
             part.with_context(|| format!("a measurement without {field}"))?.remove(field);

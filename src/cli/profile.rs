@@ -13,8 +13,8 @@ use super::Outcome;
 use crate::{
     config,
     evaluation::{
-        Cost, Limits, Memory, Runtime, TimedInput, TimingSettings, Whole,
-        cost::{Count, NodeCost},
+        Cost, Counted, Limits, Memory, Runtime, SizeGate, SizeMeans, TimedInput, TimingSettings, Whole,
+        cost::NodeCost,
         count_model,
         images::{self, Rgb8},
         model::{self, Model},
@@ -82,6 +82,8 @@ pub struct Profile {
     /// Calls of convolutions, matrix products and their disguises, and their output elements.
     pub weighted_ops: u64,
     pub weighted_activations: u64,
+    /// Nodes that decide by the input's size; organizers see those of an entry.
+    pub size_gates: Vec<SizeGate>,
     /// With `--nodes`: every node that computes on data, in the order of the graph.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Vec<NodeCost>>,
@@ -125,6 +127,9 @@ pub fn run(args: &Args) -> Outcome {
                     println!("plain mean   {mean:.3} ms over {passes} passes, nothing warmed up, nothing pinned");
                 }
                 profile.nodes.iter().for_each(|nodes| print_nodes(nodes));
+                for gate in profile.size_gates.iter().filter(|gate| gate.means == SizeMeans::Fork) {
+                    println!("BY SIZE      {} decides {}; organizers will ask", gate.called(), gate.decides.join(", "));
+                }
             }
             Ok(Ok(()))
         }
@@ -154,7 +159,7 @@ fn profile(args: &Args, model: &Model) -> Result<Profile, Fault> {
     let mut runner = Runner::start(&setup, cancel.clone())?;
     let bar = super::bar();
     let report = |done, total| super::show(&bar, "counting", done, total);
-    let Count { cost, nodes } = count_model(&mut runner, model, &[], &report)?;
+    let Counted { cost, nodes, gates, .. } = count_model(&mut runner, model, &[], &report)?;
     let (mut runtime, mut memory, mut plain) = (None, None, None);
     if args.runtime {
         let baseline = match &args.baseline {
@@ -188,7 +193,17 @@ fn profile(args: &Args, model: &Model) -> Result<Profile, Fault> {
     };
     let (weighted_ops, weighted_activations) = (cost.weighted_ops(), cost.weighted_activations());
     let nodes = args.nodes.then_some(nodes);
-    Ok(Profile { model, cost, weighted_ops, weighted_activations, nodes, memory, runtime, plain_mean_ms: plain })
+    Ok(Profile {
+        model,
+        cost,
+        weighted_ops,
+        weighted_activations,
+        size_gates: gates,
+        nodes,
+        memory,
+        runtime,
+        plain_mean_ms: plain,
+    })
 }
 
 /// The field's figure: ms, the mean of single passes of a new session in this process.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Cost, Fidelity, Job, Measurement, Memory, Progress, Provenance, Reproduction, Runtime, Step, StepTime, TimedInput,
-    counting::{count_model, named, sizes_used},
+    counting::{Counted, count_model, named, sizes_used},
     fidelity,
     images::{self, Rgb8},
     machine,
@@ -142,8 +142,8 @@ fn run(
         TimedInput::Tile(height, width) if job.timed => Some((height, width)),
         _ => None,
     };
-    let used = sizes_used(&job.images, tile)?;
-    let cost = count_model(&mut runner, model, &used, &report(Step::Counting))?.cost;
+    let used = sizes_used(model, &job.images, tile)?;
+    let Counted { cost, sizes, gates, .. } = count_model(&mut runner, model, &used, &report(Step::Counting))?;
     // The graph that was counted, not the uploaded file: what is counted is what runs, however a parser may read the file.
     let counted = model.flat_bytes();
     runner.load(Slot::Entry, &counted).map_err(|fault| named(model, fault))?;
@@ -167,7 +167,7 @@ fn run(
     };
     let baseline_sha256 = job.baseline.as_deref().map(sha256_file).transpose().context("the baseline's model")?;
     let hashes = (sha256(&model.bytes), sha256_file(&job.results)?, baseline_sha256);
-    let provenance = provenance(job, &runner, hashes);
+    let provenance = Provenance { counted_at: sizes, size_gates: gates, ..provenance(job, &runner, hashes) };
     Ok(Examined {
         model_bytes: model.bytes.len() as u64,
         opset: model.opset,
@@ -261,6 +261,8 @@ fn provenance(job: &Job, runner: &Runner, hashes: (String, String, Option<String
         dataset: job.origin.dataset.clone(),
         sandbox: runner.sandbox.clone(),
         steps: Vec::new(),
+        counted_at: Vec::new(),
+        size_gates: Vec::new(),
     }
 }
 

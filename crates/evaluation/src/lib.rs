@@ -28,7 +28,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use counting::{Size, count_model};
+pub use counting::{Counted, Size, count_model};
 pub use evaluate::{Examined, evaluate, examine, nchw, sha256};
 pub use measurement::*;
 pub use reproduction::upscale;

@@ -345,6 +345,54 @@ pub struct Provenance {
     pub sandbox: String,
     /// How long each step took.
     pub steps: Vec<StepTime>,
+    /// Heights and widths that the model was counted at, 256×256 first: those of the phase, and others that nobody could know
+    /// beforehand. The figures are of the first and do not depend on the draw.
+    pub counted_at: Vec<[u32; 2]>,
+    /// Nodes of the model that decide by the input's size how much of the picture goes which way.
+    pub size_gates: Vec<SizeGate>,
+}
+
+/// A node that computes on the input's size otherwise than by sums and products, and whose result decides how much of the
+/// picture goes which way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SizeGate {
+    /// What its author called it.
+    pub node: String,
+    /// E.g. `Equal`.
+    pub op: String,
+    /// Stored numbers that it compares with, or divides by.
+    pub numbers: Vec<f64>,
+    /// Nodes whose extent or choice it decides, with their operators; the first four.
+    pub decides: Vec<String>,
+    pub means: SizeMeans,
+}
+
+/// What arithmetic on the input's size may be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SizeMeans {
+    /// It can send the picture one way at some sizes and another at others.
+    Fork,
+    /// It divides one size by another, as networks that work in windows do.
+    Ratio,
+    /// It decides nothing but how far the picture is padded: to a multiple of its number.
+    Padding,
+}
+
+impl SizeGate {
+    /// In words: `eq (Equal with 256)`.
+    pub fn called(&self) -> String {
+        let numbers: Vec<String> = self.numbers.iter().map(f64::to_string).collect();
+        let with = if numbers.is_empty() { String::new() } else { format!(" with {}", numbers.join(", ")) };
+        format!("{} ({}{with})", self.node, self.op)
+    }
+}
+
+impl Provenance {
+    /// The nodes among [`Provenance::size_gates`] that an honest network has no use for.
+    pub fn forks(&self) -> impl Iterator<Item = &SizeGate> {
+        self.size_gates.iter().filter(|gate| gate.means == SizeMeans::Fork)
+    }
 }
 
 /// An execution provider of ONNX Runtime.

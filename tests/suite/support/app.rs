@@ -446,6 +446,8 @@ pub fn measurement() -> Measurement {
             baseline_sha256: Some("33".repeat(32)),
             dataset: Some(DatasetHashes { lr_sha256: "44".repeat(32), hr_sha256: "55".repeat(32) }),
             steps: vec![StepTime { step: Stage::Scoring, seconds: 1.5 }],
+            counted_at: vec![[256, 256], [259, 251]],
+            size_gates: Vec::new(),
         },
     }
 }

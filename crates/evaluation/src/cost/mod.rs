@@ -6,19 +6,22 @@
 
 mod filters;
 mod flow;
+mod gates;
 mod norms;
 mod operators;
 mod positions;
 mod weights;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
 use serde::Serialize;
 
 use flow::{Class, Flow};
+
+pub use gates::{LARGEST_WINDOW, find as size_gates};
 
 use super::{
     Cost, Flops, OperatorCost,
@@ -34,6 +37,20 @@ pub struct Count {
     pub cost: Cost,
     /// Every node that computes on data, in the order of the graph.
     pub nodes: Vec<NodeCost>,
+    /// What each node of the graph does that the output needs, in the order of the graph.
+    pub work: Vec<Work>,
+}
+
+/// What one node does at one input size. Nothing for a node that nobody waits for, computes on constants alone, or passes the
+/// same elements on: the runtime leaves those out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Multiply-adds.
+    pub macs: u64,
+    /// Arithmetic that no definition counts.
+    pub uncounted: u64,
+    /// Elements of all that it writes.
+    pub written: u64,
 }
 
 /// One node's share of the cost.
@@ -73,6 +90,8 @@ pub fn count(model: &Model, shapes: &Shapes, height: u32, width: u32) -> Result<
     let filters = filters::find(model, &sizes, &flow);
     let weights = weights::by_node(model, &sizes, &flow, &filters)?;
     let mut nodes = Vec::new();
+    let mut work = vec![Work::default(); graph.node.len()];
+    let needed = needed(model);
     for (i, (node, place)) in graph.node.iter().zip(&model.places).enumerate() {
         let op = node.op_type.as_str();
         let mut one = operators::cost(node, &sizes, filters.products.contains(&i)).map_err(|p| p.at(&place.label))?;
@@ -94,9 +113,14 @@ pub fn count(model: &Model, shapes: &Shapes, height: u32, width: u32) -> Result<
                 row.weighted_elements += one.output;
             }
         }
+        let from_table = node.input.first().is_none_or(|name| flow.class(name) != Some(Class::Data));
+        let uncounted = if one.macs > 0 { 0 } else { operators::arithmetic(node, &sizes, from_table) };
+        let constant = node.output.first().is_some_and(|name| matches!(flow.class(name), Some(Class::Constant(_))));
+        if needed[i] && !constant && !operators::is_free(op) {
+            let written = node.output.iter().filter_map(|name| sizes.elements(name)).sum();
+            work[i] = Work { macs: one.macs, uncounted, written };
+        }
         if flow.is_data(node) {
-            let from_table = node.input.first().is_none_or(|name| flow.class(name) != Some(Class::Data));
-            let uncounted = if one.macs > 0 { 0 } else { operators::arithmetic(node, &sizes, from_table) };
             nodes.push(NodeCost {
                 name: place.label.clone(),
                 op: op.to_owned(),
@@ -110,7 +134,21 @@ pub fn count(model: &Model, shapes: &Shapes, height: u32, width: u32) -> Result<
     }
     cost.operators = table.into_values().collect();
     cost.operators.sort_by(|a, b| (b.macs, b.output_elements, &a.op).cmp(&(a.macs, a.output_elements, &b.op)));
-    Ok(Count { cost, nodes })
+    Ok(Count { cost, nodes, work })
+}
+
+/// Which nodes the output needs.
+fn needed(model: &Model) -> Vec<bool> {
+    let nodes = &model.flat.node;
+    let mut needed = vec![false; nodes.len()];
+    let mut wanted = HashSet::from([model.output.as_str()]);
+    for (i, node) in nodes.iter().enumerate().rev() {
+        if node.output.iter().any(|name| wanted.contains(name.as_str())) {
+            needed[i] = true;
+            wanted.extend(node.input.iter().map(String::as_str));
+        }
+    }
+    needed
 }
 
 /// Operators that ONNX defines by others too and whose output has the shape of their first input, and Cast.

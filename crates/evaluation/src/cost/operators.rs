@@ -121,6 +121,11 @@ pub fn arithmetic(node: &NodeProto, sizes: &Sizes, table: bool) -> u64 {
     }
 }
 
+/// Only names the same memory otherwise.
+pub fn is_free(op: &str) -> bool {
+    matches!(op, "Constant" | "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Dropout")
+}
+
 /// torch exports ReLU6 as a clip to 0…6; the usual clamp of a picture to 0…1 is no activation.
 fn is_relu6(node: &NodeProto, sizes: &Sizes) -> bool {
     let bound = |name, slot| attribute(node, name).map(|a| a.f).or_else(|| sizes.scalar(node, slot));

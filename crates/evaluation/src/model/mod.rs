@@ -21,7 +21,7 @@ use super::onnx::proto::{GraphProto, ModelProto};
 use crate::problem::Problem;
 
 pub use inline::Place;
-pub use operators::{ALLOWED as ALLOWED_OPERATORS, is_view, structural_inputs, weight_inputs};
+pub use operators::{ALLOWED as ALLOWED_OPERATORS, is_view, size_inputs, structural_inputs, weight_inputs};
 pub use tensors::{element_count, floats, integers};
 
 /// Largest model accepted, data files included. The largest network of this field has about 70 MB of weights.

@@ -2,7 +2,7 @@
 //! we could think of; and networks that are cheap only at some sizes.
 
 use upscore_evaluation::{
-    Cost, Size, count_model, model,
+    Cost, Size, SizeGate, SizeMeans, cost, count_model, model,
     onnx::{
         build::{Attribute, Conv, GraphBuilder, Interpolation, Random, Value, little_endian, tensor},
         proto::{
@@ -1139,6 +1139,9 @@ fn padding_to_windows_is_no_short_cut() {
     let mut runner = models::runner();
     for (window, counted) in [(64, 256), (22, 264), (12, 264), (48, 288)] {
         let model = models::vetted(padded_to(window));
+        let gates = cost::size_gates(&model);
+        let pads = |gate: &SizeGate| gate.means == SizeMeans::Padding && gate.numbers == [window as f64];
+        assert!(gates.len() == 2 && gates.iter().all(pads), "{window}: {gates:?}");
         // Whole windows of 22 in both directions: nothing is padded here.
         let whole = Size { height: 88, width: 132, image: None };
         for _ in 0..3 {
