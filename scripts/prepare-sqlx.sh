@@ -45,7 +45,7 @@ done
 mkdir "$scratch/queries"
 touch src/lib.rs
 DATABASE_URL="postgres:///postgres?host=$scratch&user=upscore" SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$scratch/queries" \
-    cargo check --quiet --all-targets
+    cargo check --quiet --workspace --all-targets
 
 if $check; then
     if diff -rq .sqlx "$scratch/queries"; then

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     challenge::phase::Phase,
-    evaluation::Verdict,
+    evaluation::{SizeGate, SizeMeans, Verdict},
     ids::{SubmissionId, TeamId},
     leaderboard::{self, Board},
     queue::State,
@@ -67,7 +67,7 @@ impl Filter {
 /// What a reviewer should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Flag {
-    /// `held`, `disqualified`, `differs`, `implausible`, `noisy`, `duplicate`, `gap`, `fact_sheet`, `objection`.
+    /// `held`, `disqualified`, `differs`, `implausible`, `size_gate`, `noisy`, `duplicate`, `gap`, `fact_sheet`, `objection`.
     pub code: &'static str,
     pub message: String,
     /// Speaks against the entry; else something is only missing or worth knowing.
@@ -124,6 +124,7 @@ pub async fn of_phase(conn: &mut PgConnection, phase: &Phase, filter: Filter) ->
                   e.state as "state: State", c.psnr as "psnr?", c.runtime_ms as "runtime_ms?", c.ratio,
                   c.params as "params?", c.verdict as "verdict?", c.max_abs as "max_abs?",
                   c.runtime_noisy as "noisy?", c.timing_record #>> '{throughput,implausible}' as implausible,
+                  c.provenance -> 'size_gates' as "size_gates: Json<Vec<SizeGate>>",
                   exists (select from objection o where o.submission_id = s.id and o.closed_at is null) as "objection!"
            from submission s join team t on t.id = s.team_id
            cross join lateral
@@ -161,6 +162,12 @@ pub async fn of_phase(conn: &mut PgConnection, phase: &Phase, filter: Filter) ->
         }
         if let Some(why) = r.implausible {
             flag("implausible", true, format!("Implausible time: {why}"));
+        }
+        let forks = r.size_gates.iter().flat_map(|gates| &gates.0).filter(|gate| gate.means == SizeMeans::Fork);
+        let forks: Vec<String> = forks.map(SizeGate::called).collect();
+        if let Some(first) = forks.first() {
+            let more = if forks.len() > 1 { format!(" and {} more", forks.len() - 1) } else { String::new() };
+            flag("size_gate", true, format!("The model goes by the input's size: {first}{more}"));
         }
         if let Some(copies) = copies.get(&r.id) {
             let told: Vec<_> = copies.iter().take(3).map(told).collect();
@@ -208,6 +215,20 @@ pub async fn of_phase(conn: &mut PgConnection, phase: &Phase, filter: Filter) ->
         key(a).cmp(&key(b)).then(psnr(b).total_cmp(&psnr(a)))
     });
     Ok(Queue { entries, gap })
+}
+
+/// Nodes of an entry's model that decide by the input's size, as its newest official evaluation by the phase's rules found.
+pub async fn size_gates(conn: &mut PgConnection, phase: &Phase, id: SubmissionId) -> sqlx::Result<Vec<SizeGate>> {
+    let gates = sqlx::query_scalar!(
+        r#"select coalesce(c.provenance -> 'size_gates', '[]') as "gates!: Json<Vec<SizeGate>>"
+           from evaluation e join score c on c.evaluation_id = e.id
+           where e.submission_id = $1 and e.official and e.state = 'scored'
+             and e.protocol_id in (select id from protocol where measuring_sha256 = $2)
+           order by e.number desc limit 1"#,
+        id.0,
+        phase.protocol.measuring_sha256
+    );
+    Ok(gates.fetch_optional(conn).await?.map(|Json(gates)| gates).unwrap_or_default())
 }
 
 /// The rank of each standing entry, or why it has none.

@@ -8,7 +8,7 @@ use upscore::{
     audit::{self, Actor},
     challenge::{phase::Phase, protocol},
     evaluation::{
-        Measurement,
+        Measurement, SizeGate, SizeMeans,
         images::{decode_png, encode_png},
         onnx::build::{Conv, GraphBuilder},
     },
@@ -205,6 +205,50 @@ async fn organizers_decide_the_team_reads_why_and_objects() {
     }
     assert_eq!(olga.get(&format!("{page}/images/0901/model.onnx")).await.status, StatusCode::NOT_FOUND);
     assert!(olga.get(&page).await.text.contains("You were: b is disqualified"));
+}
+
+/// A model that compares the input's size is flagged, with the node and what it decides; one that pads to a multiple is not.
+#[tokio::test]
+async fn organizers_see_what_goes_by_the_inputs_size() {
+    let web = Web::start().await;
+    let phase = web.app.real_phase().await;
+    let gate = |node: &str, op: &str, number: f64, decides: &str, means| SizeGate {
+        node: node.into(),
+        op: op.into(),
+        numbers: vec![number],
+        decides: vec![decides.into()],
+        means,
+    };
+    let (mut forked, mut padded) = (measured(29.0, 40.0), measured(29.0, 40.0));
+    let pads = gate("body/mod", "Mod", 8.0, "body/pad (Pad)", SizeMeans::Padding);
+    forked.provenance.size_gates = vec![gate("eq", "Equal", 256.0, "xf (Slice)", SizeMeans::Fork), pads.clone()];
+    padded.provenance.size_gates = vec![pads];
+    let (team, other) = (web.app.team(&phase, "a").await, web.app.team(&phase, "b").await);
+    let suspect = web.app.enter_as(&phase, team, forked).await;
+    let honest = web.app.enter_as(&phase, other, padded).await;
+    web.app.drain_queue().await;
+    let mut olga = web.organizer().await;
+    let queue = olga.get("/api/v1/challenges/real/phases/validation/review").await.json();
+    let flags = |id: SubmissionId| -> Vec<String> {
+        let entries = queue["entries"].as_array().expect("entries");
+        let entry = entries.iter().find(|e| e["submission"] == json!(id)).expect("the entry");
+        let flags = entry["flags"].as_array().expect("flags").iter().filter(|flag| flag["code"] == "size_gate");
+        flags.map(|flag| flag["message"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(flags(suspect), ["The model goes by the input's size: eq (Equal with 256)"]);
+    assert!(flags(honest).is_empty(), "{queue}");
+    let evidence = olga.get(&format!("/api/v1/submissions/{suspect}/review")).await.json();
+    assert_eq!(evidence["size_gates"][0]["decides"], json!(["xf (Slice)"]), "{evidence}");
+    let page = olga.get(&format!("/organizer/real/review/{suspect}")).await.text;
+    assert!(page.contains("eq (Equal with 256)") && page.contains("decides xf (Slice)"), "{page}");
+    let page = olga.get(&format!("/organizer/real/review/{honest}")).await.text;
+    assert!(page.contains("pads to a multiple") && !page.contains("another way"), "{page}");
+    // A model's nodes are its team's affair: the public record is without.
+    let record = web.get(&format!("/api/v1/submissions/{suspect}/record")).await;
+    assert!(record.status == StatusCode::OK && !record.text.contains("size_gates"), "{}", record.text);
+    let token = web.token(team).await;
+    let record = web.get_as(&token, &format!("/api/v1/submissions/{suspect}/record")).await;
+    assert!(record.text.contains("size_gates") && record.text.contains("counted_at"), "{}", record.text);
 }
 
 /// A model of one convolution, its weights from `seed`, as wide as said; `name` makes it another file.

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     audit,
+    evaluation::SizeGate,
     ids::{ObjectionId, RerunId, SubmissionId},
     problem::Problem,
     queue::rerun::{self, Decision, Rerun, Which},
@@ -88,6 +89,9 @@ pub struct Evidence {
     pub missing_facts: Vec<String>,
     /// Entries of other teams that are like it, the oldest first.
     pub duplicates: Vec<Duplicate>,
+    /// Nodes of its model that decide by the input's size, by the evaluation that counts; those that may be more than padding
+    /// first.
+    pub size_gates: Vec<SizeGate>,
     /// What organizers did with it, newest first.
     pub history: Vec<audit::Entry>,
     pub objections: Vec<Objection>,
@@ -97,7 +101,7 @@ pub struct Evidence {
 #[utoipa::path(get, path = "/submissions/{id}/review", tag = "review",
     params(("id" = SubmissionId, Path, description = "The submission")),
     responses(
-        (status = 200, description = "Marks, what the fact sheet lacks, duplicates, history, objections", body = Evidence),
+        (status = 200, description = "Marks, what the fact sheet lacks, duplicates, arithmetic on the size, history, objections", body = Evidence),
         (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
         (status = 403, description = "The token's scope is not `admin`", body = Errors),
         (status = 404, description = "There is none, or you do not run its challenge", body = Errors)),
@@ -113,6 +117,7 @@ pub async fn show(State(app): State<App>, ReviewAt { challenge, at, .. }: Review
         marks: mark::marks(&mut conn, id).await?,
         missing_facts: missing.into_iter().map(|field| field.key.clone()).collect(),
         duplicates: duplicates::of_submission(&mut conn, challenge.id, id).await?,
+        size_gates: queue::size_gates(&mut conn, &at.phase, id).await?,
         history: mark::history(&mut conn, challenge.id, id).await?,
         objections: objection::of_submission(&mut conn, id).await?,
     }))

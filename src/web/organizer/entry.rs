@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     challenge::{Challenge, dataset, phase::Phase},
-    evaluation::Measurement,
+    evaluation::{Measurement, SizeGate, SizeMeans},
     ids::ObjectionId,
     leaderboard,
     problem::Problem,
@@ -54,6 +54,8 @@ struct Entry {
     /// The device cannot be so fast.
     implausible: bool,
     passes: Option<Passes>,
+    /// What decides by the input's size, and what for.
+    size_gates: Vec<(String, String, bool)>,
     facts: Vec<(String, String)>,
     missing: Vec<String>,
     duplicates: Vec<Copy>,
@@ -169,6 +171,7 @@ async fn page(app: &App, review: ReviewAt, image: &str) -> Result<Entry, Error> 
         plausibility: m.map(plausibility).unwrap_or_default(),
         implausible: m.is_some_and(|m| implausible(m).is_some()),
         passes: m.and_then(|m| plot::passes(&m.runtime)),
+        size_gates: m.map(|m| m.provenance.size_gates.iter().map(size_gate).collect()).unwrap_or_default(),
         facts: public::facts(&fields, &at.submission.fact_sheet),
         missing: queue::missing(&fields, &at.submission.fact_sheet).into_iter().map(|f| f.label.clone()).collect(),
         duplicates: duplicates.collect(),
@@ -243,6 +246,17 @@ fn plausibility(m: &Measurement) -> Vec<(&'static str, String)> {
         format!("{} in {} processes, {disturbed} disturbed{noise}", record.blocks.len(), record.processes.max(1)),
     ));
     lines
+}
+
+/// A node, what it decides, and whether an honest network has no use for it.
+fn size_gate(gate: &SizeGate) -> (String, String, bool) {
+    let decides = gate.decides.join(", ");
+    let what = match gate.means {
+        SizeMeans::Fork => format!("can send the picture another way: decides {decides}"),
+        SizeMeans::Ratio => format!("divides one size by another, as windows do: decides {decides}"),
+        SizeMeans::Padding => format!("pads to a multiple: decides {decides}"),
+    };
+    (gate.called(), what, gate.means == SizeMeans::Fork)
 }
 
 async fn gap_line(conn: &mut PgConnection, phase: &Phase, at: &Submission) -> Result<Option<GapLine>, Error> {
