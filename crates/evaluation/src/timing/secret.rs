@@ -262,7 +262,7 @@ mod tests {
         let of = (256, 256);
         let drawn: Vec<(u32, u32)> = (0..400).map(|_| candidates(of, &[(339, 510)])[0]).collect();
         assert!(drawn.iter().all(|&(height, width)| height != 256 && width != 256 && height != width));
-        let share = |is: &Question| drawn.iter().filter(|size| is(size)).count() as f64 / 400.0;
+        let share = |is: &dyn Fn(&(u32, u32)) -> bool| drawn.iter().filter(|size| is(size)).count() as f64 / 400.0;
         assert!((0.15..0.35).contains(&share(&|&size| pixels_over(size, of) > 1.15)), "larger ones");
         // Parity, order of the sides, a multiple of 8, more and fewer rows, more and fewer pixels.
         let questions: [&Question; 7] = [
