@@ -254,6 +254,9 @@ fn doubt(look: &SecondLook, beside: (u32, u32), at: (u32, u32)) -> Doubt {
 mod tests {
     use super::*;
 
+    /// What a gate could ask of a size.
+    type Question = dyn Fn(&(u32, u32)) -> bool;
+
     #[test]
     fn a_drawn_size_is_another_in_every_way_that_a_gate_could_ask_for() {
         let of = (256, 256);
@@ -262,7 +265,7 @@ mod tests {
         let share = |is: &dyn Fn(&(u32, u32)) -> bool| drawn.iter().filter(|size| is(size)).count() as f64 / 400.0;
         assert!((0.15..0.35).contains(&share(&|&size| pixels_over(size, of) > 1.15)), "larger ones");
         // Parity, order of the sides, a multiple of 8, more and fewer rows, more and fewer pixels.
-        let questions: [&dyn Fn(&(u32, u32)) -> bool; 7] = [
+        let questions: [&Question; 7] = [
             &|size| size.0 % 2 == 0,
             &|size| size.1 % 2 == 0,
             &|size| (size.0 + size.1) % 2 == 0,

@@ -358,6 +358,7 @@ fn published_networks_are_not_doubted() {
         let record = timed_on(&model, &model, (TILE, range), images.clone())
             .unwrap_or_else(|fault| panic!("{name}: {fault:?}"))
             .record;
+        println!("{name}: {:?} {:?}", record.agreement, record.secret);
         assert!(record.doubts.is_empty() && record.agreement.is_some(), "{name}: {record:?}");
     }
 }
