@@ -118,7 +118,7 @@ fn split(text: &str) -> Vec<String> {
         }
         _ => text.to_owned(),
     };
-    let words = spaced.split([' ', ',', '\t']).filter(|word| !matches!(*word, "" | "at" | "on" | "At"));
+    let words = spaced.split([' ', ',', '\t']).filter(|word| !matches!(*word, "" | "at" | "At"));
     words.map(str::to_owned).collect()
 }
 

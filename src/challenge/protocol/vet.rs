@@ -136,7 +136,8 @@ mod tests {
         for preset in PRESETS {
             assert_eq!(preset.rules(4).vet(Some(64)), Vec::<Problem>::new(), "{}", preset.name);
         }
-        let edits: [(&str, fn(&mut Rules)); 24] = [
+        type Edit = fn(&mut Rules);
+        let edits: [(&str, Edit); 24] = [
             ("fidelity.scale", |r| r.fidelity.scale = 0),
             ("fidelity.scale", |r| r.fidelity.scale = 17),
             ("fidelity.border", |r| r.fidelity.border = u32::MAX),
