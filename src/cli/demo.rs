@@ -148,7 +148,7 @@ async fn fill(store: &Store, device: &DeviceOptions) -> anyhow::Result<()> {
             if is_baseline {
                 let (at, why) = ((phase.challenge, submission), "the demo's baseline");
                 let mut tx = conn.begin().await?;
-                mark::mark(&mut tx, at, Word::Baseline, why, None, &Actor::Shell).await?;
+                mark::mark(&mut tx, at, Word::Baseline, why.into(), None, &Actor::Shell).await?;
                 tx.commit().await?;
             }
         }

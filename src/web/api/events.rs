@@ -6,6 +6,7 @@ use axum::{
     extract::State,
     response::sse::{Event, KeepAlive, Sse},
 };
+use chrono::{DateTime, Utc};
 use futures::{Stream, stream};
 use serde::Serialize;
 use tokio::{
@@ -14,11 +15,11 @@ use tokio::{
 };
 use utoipa::ToSchema;
 
-use super::super::{App, Error, error::Errors, extract::SubmissionAt, lang::Lang, steps::Steps};
+use super::super::{App, Error, error::Errors, extract::SubmissionAt, lang::Lang, sight::Sight, steps::Steps};
 use crate::{
     evaluation::Progress,
     ids::SubmissionId,
-    queue::{self, Position, State as RunState},
+    queue::{self, Evaluation, Position, State as RunState},
     submission,
 };
 
@@ -54,7 +55,8 @@ pub async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Error> {
     // Before the row is read, so that nothing falls in between.
     let feed = app.feed.subscribe();
-    let follower = Follower { app, id: at.submission.id, feed, sent: None, lang: Lang::now() };
+    let (sight, until) = (at.sight, at.sight.until(&at.phase));
+    let follower = Follower { app, id: at.submission.id, sight, until, feed, sent: None, lang: Lang::now() };
     let events = stream::unfold(follower, async |mut follower| {
         let now = follower.next().await?;
         let event = Event::default().event("state").json_data(&now).ok()?;
@@ -66,6 +68,10 @@ pub async fn stream(
 struct Follower {
     app: App,
     id: SubmissionId,
+    /// How much of it the follower may see.
+    sight: Sight,
+    /// Evaluations of later are not told of.
+    until: Option<DateTime<Utc>>,
     feed: broadcast::Receiver<queue::Event>,
     sent: Option<StateEvent>,
     /// The stream goes on outside of the request's task.
@@ -100,16 +106,19 @@ impl Follower {
     async fn read(&self) -> Result<StateEvent, Error> {
         let mut conn = self.app.db().await?;
         let evaluations = submission::evaluations(&mut conn, self.id).await?;
-        let newest = evaluations.first().ok_or(Error::SubmissionNotFound)?;
+        let told = |e: &&Evaluation| self.until.is_none_or(|until| e.counts_since.is_some_and(|at| at <= until));
+        let newest = evaluations.iter().find(told).ok_or(Error::SubmissionNotFound)?;
+        let full = self.sight.is_full();
         let position = match newest.state {
-            RunState::Queued => queue::position(&mut conn, self.id).await?,
+            RunState::Queued if full => queue::position(&mut conn, self.id).await?,
             _ => None,
         };
+        let progress = newest.progress.filter(|_| full);
         Ok(StateEvent {
             state: newest.state,
-            progress: newest.progress,
+            progress,
             queue: position,
-            steps: self.lang.scoped(|| Steps::of(newest.state, newest.progress, position)),
+            steps: self.lang.scoped(|| Steps::of(newest.state, progress, position)),
             is_final: newest.state.is_final(),
         })
     }

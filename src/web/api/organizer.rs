@@ -332,9 +332,9 @@ pub struct ExportAsked {
     security(("token" = [])))]
 pub async fn export(
     State(app): State<App>,
-    OrganizerAt { challenge, .. }: OrganizerAt,
+    at: OrganizerAt,
     query: Result<Query<ExportAsked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Error> {
     let Query(ExportAsked { files }) = query.map_err(|error| Error::BadQuery(error.body_text()))?;
-    Ok(exports::download(&app, challenge, files))
+    exports::download(&app, at, files).await
 }

@@ -14,7 +14,7 @@ use crate::{
             },
         },
         phase::Visibility,
-        protocol::{DeviceClass, Preset},
+        protocol::{DeviceClass, Preset, STANDARD},
     },
     ids::AccountId,
     problem::{Problem, printable},
@@ -191,6 +191,7 @@ impl Form {
             let found = datasets.iter().find(|d| d.name.contains(like)).or(datasets.first());
             found.map(|d| dataset::full_name(&d.name, d.version)).unwrap_or_default()
         };
+        let usual = QuotaFile::default();
         let phase = |slug: &str, title: &str, from, to, like: &str| PhaseForm {
             slug: slug.into(),
             title: title.into(),
@@ -201,7 +202,8 @@ impl Form {
             rules: preset.name.into(),
             device: DeviceClass::Cpu.as_str().into(),
             gate: preset.gate(slug).map(|psnr| format!("{psnr:.2}")).unwrap_or_default(),
-            daily: "5".into(),
+            daily: number_words(Some(usual.daily)),
+            total: number_words(usual.total),
             baseline: preset.baseline.into(),
             model: "none".into(),
             ..PhaseForm::default()
@@ -456,7 +458,7 @@ impl PhaseForm {
                 (before.protocol.clone(), before.preset.clone(), before.rules.clone())
             }
             _ => {
-                let name = if self.rules.is_empty() { "aim2020" } else { self.rules.as_str() };
+                let name = if self.rules.is_empty() { STANDARD } else { self.rules.as_str() };
                 let device = (self.device == DeviceClass::Cuda.as_str())
                     .then(|| toml::Table::from_iter([("device".to_owned(), toml::Value::from(self.device.as_str()))]));
                 (name.to_owned(), None, device)
@@ -487,6 +489,11 @@ impl PhaseForm {
             baseline: BaselineFile { name: self.baseline.trim().into(), model },
             slug,
         }
+    }
+
+    /// Of the rules that are chosen.
+    pub fn ranks_foreign_images(&self) -> bool {
+        Preset::named(&self.rules).is_some_and(|preset| preset.rules(1).ranks_foreign_images())
     }
 
     /// For an option of a select.

@@ -19,7 +19,10 @@ use super::{
     },
     Frame, Tab,
 };
-use crate::{challenge::Challenge, export};
+use crate::{
+    audit::{self, Act},
+    export,
+};
 
 #[derive(Template)]
 #[template(path = "organizer_exports.html")]
@@ -48,14 +51,20 @@ pub struct What {
 
 pub async fn zip(
     State(app): State<App>,
-    OrganizerAt { challenge, .. }: OrganizerAt,
+    at: OrganizerAt,
     Query(What { files }): Query<What>,
-) -> Response {
-    download(&app, challenge, files)
+) -> Result<Response, Error> {
+    download(&app, at, files).await
 }
 
-/// The zip, written while it is sent.
-pub fn download(app: &App, challenge: Challenge, files: bool) -> Response {
+/// The zip, written while it is sent; noted, as it holds what every team sent in.
+pub async fn download(
+    app: &App,
+    OrganizerAt { challenge, signed }: OrganizerAt,
+    files: bool,
+) -> Result<Response, Error> {
+    let act = Act::of(challenge.id, "challenge.export", &challenge.slug).with(serde_json::json!({ "files": files }));
+    audit::note(&mut *app.db().await?, &signed.actor(), act).await?;
     let head = [
         (header::CONTENT_TYPE, "application/zip".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.zip\"", challenge.slug)),
@@ -65,5 +74,5 @@ pub fn download(app: &App, challenge: Challenge, files: bool) -> Response {
     let body = stream(move |pipe| {
         export::write(&pool, &storage, &runtime, &challenge, files, pipe).map_err(std::io::Error::other)
     });
-    (head, body).into_response()
+    Ok((head, body).into_response())
 }
