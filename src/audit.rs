@@ -19,6 +19,24 @@ pub enum Actor {
     Shell,
 }
 
+/// An organizer's right to act on somebody else's thing: who does it, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Power {
+    pub actor: Actor,
+    /// As [`reason`] gives it.
+    pub reason: String,
+}
+
+/// Characters of a reason.
+pub const MAX_REASON: usize = 2000;
+
+/// A reason that is there and not too long, without the white space around it.
+pub fn reason(words: &str) -> Option<&str> {
+    let words = words.trim();
+    let fits = !words.is_empty() && words.chars().count() <= MAX_REASON && !words.contains('\0');
+    fits.then_some(words)
+}
+
 /// One act, to be noted.
 #[derive(Debug, Clone)]
 pub struct Act<'a> {
@@ -98,6 +116,14 @@ pub async fn note(conn: &mut PgConnection, actor: &Actor, act: Act<'_>) -> sqlx:
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// [`note`], where it was an organizer's power that did it: what a team does with its own things is not in the log.
+pub async fn note_power(conn: &mut PgConnection, power: Option<&Power>, act: Act<'_>) -> sqlx::Result<()> {
+    match power {
+        Some(Power { actor, reason }) => note(conn, actor, act.because(reason)).await,
+        None => Ok(()),
+    }
 }
 
 /// Which acts are shown; what is empty lets all through.

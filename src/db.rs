@@ -41,6 +41,13 @@ pub fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
     }
 }
 
+/// Whether a statement failed because a text held what Postgres stores in none: a NUL.
+pub fn is_bad_text(error: &anyhow::Error) -> bool {
+    let codes =
+        |e: &sqlx::Error| e.as_database_error().and_then(|e| e.code()).is_some_and(|c| c == "22021" || c == "22P05");
+    error.chain().filter_map(|cause| cause.downcast_ref::<sqlx::Error>()).any(codes)
+}
+
 /// Whether an error says that the database is away for now (restarting, unreachable, out of connections), so that a later
 /// try may succeed.
 pub fn is_away(error: &anyhow::Error) -> bool {

@@ -30,6 +30,7 @@ pub mod csv;
 pub mod db;
 pub mod demo;
 pub mod export;
+pub mod figures;
 pub mod ids;
 pub mod kept;
 pub mod leaderboard;

@@ -84,7 +84,8 @@ pub struct Standing<'a> {
     pub verdict: Verdict,
     pub max_abs: u8,
     pub organizer: OrganizerStatus,
-    pub organizer_reason: Option<&'a str>,
+    /// For everybody; the one for the team is not on the board.
+    pub public_reason: Option<&'a str>,
     /// An organizer has verified it, or none need.
     pub verified: bool,
     /// Its fact sheet says all that is required, where that decides.
@@ -114,11 +115,16 @@ impl Missing {
 
 /// `None`: ranked. The gravest reason first. The ranked query takes the same decision in SQL; a test compares them.
 pub fn reason(entry: &Standing<'_>, gate: GateState, reproduction: ReproductionRule) -> Option<Reason> {
-    let stated = entry.organizer_reason.unwrap_or("no reason was stated");
-    match entry.organizer {
-        OrganizerStatus::Disqualified => return Some(Reason::new("disqualified", format!("Disqualified: {stated}"))),
-        OrganizerStatus::Held => return Some(Reason::new("held", format!("Held for review: {stated}"))),
-        OrganizerStatus::None => {}
+    match (entry.organizer, entry.public_reason) {
+        (OrganizerStatus::Disqualified, Some(stated)) => {
+            return Some(Reason::new("disqualified", format!("Disqualified: {stated}")));
+        }
+        (OrganizerStatus::Disqualified, None) => return Some(Reason::new("disqualified", "Disqualified")),
+        (OrganizerStatus::Held, Some(stated)) => {
+            return Some(Reason::new("held", format!("Held for review: {stated}")));
+        }
+        (OrganizerStatus::Held, None) => return Some(Reason::new("held", "Held for review")),
+        (OrganizerStatus::None, _) => {}
     }
     match gate {
         GateState::Pending => return Some(Reason::new("gate_pending", "The baseline's PSNR is not measured yet")),

@@ -103,6 +103,9 @@ const ABANDONED: Duration = Duration::from_secs(60);
 /// The same for a folder of unpacked files.
 const ABANDONED_FOLDER: Duration = Duration::from_secs(24 * 3600);
 
+/// A blob is stored before the row that names it, by at most so long.
+const ON_ITS_WAY: Duration = Duration::from_secs(3600);
+
 /// Free space is looked at each time this much has been written, bytes.
 const CHECK_EVERY: u64 = 16 << 20;
 
@@ -183,6 +186,23 @@ impl Storage {
         let Storage::Local(local) = self;
         let (folder, rest) = hash.0.split_at(2);
         local.root.join("blobs").join(folder).join(rest)
+    }
+
+    /// Removes a blob that no row names; that there is none is as good. One that was stored in the last hour stays: its row may be
+    /// on its way.
+    pub async fn remove_unused(&self, hash: &BlobHash) -> io::Result<()> {
+        let path = self.path(hash);
+        let gone = tokio::task::spawn_blocking(move || {
+            let stored = fs::metadata(&path)?.modified()?;
+            match SystemTime::now().duration_since(stored).is_ok_and(|age| age > ON_ITS_WAY) {
+                true => fs::remove_file(&path),
+                false => Ok(()),
+            }
+        });
+        match gone.await.map_err(io::Error::other)? {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Where the private key lies that records are signed with.
@@ -485,7 +505,8 @@ impl TempBlob {
 
 fn keep(temp: TempBlob, to: &Path) -> io::Result<()> {
     if to.exists() {
-        return Ok(());
+        // Stored anew, as far as anybody can tell who would remove it.
+        return fs::File::open(to)?.set_modified(SystemTime::now());
     }
     let folder = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
     if !folder.exists() {

@@ -23,6 +23,7 @@ use crate::{
         phase::Phase,
         protocol::{Metric, Rule},
     },
+    figures,
     ids::SubmissionId,
     leaderboard::{Board, Figures, RankedRow},
     scoring::{Gate, GateState},
@@ -317,6 +318,8 @@ fn weights_of(board: &Board, images: &ImageTable) -> Vec<ImageWeight> {
         .map(|(name, w)| ImageWeight { name: name.clone(), spread_db: w.spread, turned_pairs: w.turned })
         .collect();
     rows.sort_by(|a, b| b.turned_pairs.cmp(&a.turned_pairs).then(b.spread_db.total_cmp(&a.spread_db)));
+    // Everybody reads it while the phase is open: no more than a figure of the image itself would tell.
+    rows.iter_mut().for_each(|row| row.spread_db = figures::psnr_of_image(row.spread_db));
     rows
 }
 

@@ -229,10 +229,11 @@ pub(super) fn problem(error: sqlx::Error) -> anyhow::Result<Problem> {
         Some("challenge_slug_reserved" | "phase_slug_reserved") => {
             ("slug_reserved", "this word stands in the organizers' addresses: take another slug")
         }
-        Some("challenge_slug_check" | "phase_slug_check") => {
-            ("bad_slug", "a slug has 1 to 63 lower-case letters, digits and hyphens, and does not start with a hyphen")
-        }
+        Some("challenge_slug_check" | "phase_slug_check") => ("bad_slug", super::BAD_SLUG),
         Some("challenge_title_check" | "phase_title_check") => ("bad_title", "a title has 1 to 200 characters"),
+        Some("challenge_title_visible" | "phase_title_visible") => {
+            ("bad_title", "a title holds no control characters and nothing that is not seen")
+        }
         Some("phase_gate_psnr_check") => ("bad_gate", "a gate is 0 to 100 dB"),
         Some("phase_baseline_name_check") => ("bad_baseline_name", "a baseline's name has 1 to 100 characters"),
         Some("protocol_name_check") => ("bad_protocol", "a protocol's name has lower-case letters, digits, . and -"),

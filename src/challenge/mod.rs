@@ -33,6 +33,16 @@ pub struct Challenge {
     pub description: String,
 }
 
+/// What a slug is, in words.
+pub const BAD_SLUG: &str =
+    "a slug has 1 to 63 lower-case letters, digits and hyphens, and does not start with a hyphen";
+
+/// As the database checks it.
+pub fn is_slug(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(plain)
+}
+
 /// Newest first.
 pub async fn list(conn: &mut PgConnection) -> sqlx::Result<Vec<Challenge>> {
     sqlx::query_as!(

@@ -106,9 +106,10 @@ impl QuotaLimits {
     }
 }
 
+/// A total, as each evaluation tells something of the hidden images.
 impl Default for QuotaLimits {
     fn default() -> Self {
-        QuotaLimits { daily: 5, total: None, daily_attempts: 20 }
+        QuotaLimits { daily: 5, total: Some(100), daily_attempts: 20 }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     queue::Feed,
     record::Signer,
     storage::Storage,
-    submission::uploads,
+    submission::{files, uploads},
     web,
     webhook::Allowed,
     worker,
@@ -150,6 +150,11 @@ pub async fn sweep_uploads(pool: PgPool, storage: Storage, stop: CancellationTok
             Ok(0) => {}
             Ok(removed) => info!(removed, "removed expired uploads"),
             Err(error) => warn!(error = format!("{error:#}"), "expired uploads were not removed"),
+        }
+        match files::sweep(&pool, &storage).await {
+            Ok(0) => {}
+            Ok(entries) => info!(entries, "removed the files of entries that never ran"),
+            Err(error) => warn!(error = format!("{error:#}"), "files of entries that never ran were not removed"),
         }
         tokio::select! {
             () = tokio::time::sleep(SWEEP) => {}

@@ -8,6 +8,7 @@ use crate::{
     db,
     postgres::{self, Cluster},
     storage::Storage,
+    team::name,
     telemetry,
 };
 
@@ -38,6 +39,10 @@ impl Store {
         let (connect, cluster) = postgres::open(options.database.url(), data_dir).await?;
         let pool = db::pool(connect.clone(), limits.connections);
         db::migrate(&pool).await?;
+        // Names of before are harmless without: a later start fills in what this one could not.
+        if let Err(error) = name::backfill(&pool).await {
+            tracing::warn!(%error, "looks of older names were not noted");
+        }
         let storage = Storage::local(data_dir, limits.free_bytes)?;
         Ok(Store { pool, storage, connect, cluster })
     }

@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use super::GateView;
 use crate::{
     challenge::phase::{GateSource, Phase},
+    figures,
     scoring::{Gate, GateState},
 };
 
@@ -55,7 +56,7 @@ pub(super) fn view_of(gate: GateState, phase: &Phase) -> Option<GateView> {
     let psnr = match gate {
         GateState::None => return None,
         GateState::Pending => None,
-        GateState::At(gate) => Some(gate.figure),
+        GateState::At(gate) => Some(figures::of_set(gate.figure)),
     };
     let follows_baseline = phase.gate.stated.is_none();
     Some(GateView { psnr, comparison: phase.protocol.rules.gate, follows_baseline })

@@ -25,6 +25,7 @@ use utoipa::ToSchema;
 use crate::{
     challenge::protocol::{Comparison, FlopsProfile, Metric, Ranking, RankingForm},
     evaluation::{Measurement, RankedImages, Verdict},
+    figures,
     ids::{SubmissionId, TeamId},
     scoring::Reason,
 };
@@ -122,8 +123,8 @@ impl Figures {
     pub fn of(m: &Measurement, flops: FlopsProfile) -> Figures {
         let Measurement { fidelity, reproduction, cost, runtime, memory, provenance: _ } = m;
         Figures {
-            psnr: fidelity.psnr,
-            ssim: fidelity.ssim,
+            psnr: figures::of_set(fidelity.psnr),
+            ssim: figures::of_set(fidelity.ssim),
             params: cost.params,
             flops: match flops {
                 FlopsProfile::Kair => cost.flops.kair,

@@ -11,6 +11,7 @@ use crate::{
         phase::{self, Phase},
         protocol::{Metric, Ranking, ReproductionRule, Rule, Verification},
     },
+    figures,
     ids::{SubmissionId, TeamId},
     scoring::{self, GateState, Missing, Standing},
     submission::OrganizerStatus,
@@ -101,14 +102,15 @@ pub async fn ranking_at(conn: &mut PgConnection, phase: &Phase, at: Option<DateT
                from challenge h join phase f on f.challenge_id = h.id where f.id = $1),
            -- As they were at $15; none where it is null, for now.
            past as (
-               select distinct on (submission_id) submission_id, chosen, organizer_status, organizer_reason, verified
+               select distinct on (submission_id) submission_id, chosen, organizer_status, organizer_public_reason, verified
                from submission_marks where $15::timestamptz is not null and at <= $15 order by submission_id, at desc),
            marked as (
                select s.id, s.team_id, s.created_at,
                       case when $15::timestamptz is null then s.chosen else coalesce(m.chosen, false) end as chosen,
                       case when $15::timestamptz is null then s.organizer_status else coalesce(m.organizer_status, 'none') end
                           as organizer_status,
-                      case when $15::timestamptz is null then s.organizer_reason else m.organizer_reason end as organizer_reason,
+                      case when $15::timestamptz is null then s.organizer_public_reason else m.organizer_public_reason end
+                          as public_reason,
                       case when $15::timestamptz is null then s.verified_at is not null else coalesce(m.verified, false) end
                           as is_verified,
                       s.fact_sheet
@@ -118,7 +120,7 @@ pub async fn ranking_at(conn: &mut PgConnection, phase: &Phase, at: Option<DateT
                  and (s.id = $3 or not s.own_images)),
            entry as (
                select s.id, s.team_id, t.name, s.created_at, s.chosen and $6 as chosen, s.organizer_status,
-                      s.organizer_reason, s.is_verified, e.id as evaluation_id, coalesce(s.id = $3, false) as baseline, c.psnr, c.ssim, c.params, c.macs,
+                      s.public_reason, s.is_verified, e.id as evaluation_id, coalesce(s.id = $3, false) as baseline, c.psnr, c.ssim, c.params, c.macs,
                       c.activations, c.convs, case $7 when 'kair' then c.flops_kair else c.flops_fvcore end as flops,
                       c.memory_bytes, c.baseline_memory_bytes, c.runtime_noisy, c.runtime_ms, c.runtime_ci_low, c.runtime_ci_high, c.ratio, c.ratio_ci_low,
                       c.ratio_ci_high, c.verdict, c.max_abs, case when $8 then c.ratio else c.runtime_ms end as runtime,
@@ -196,7 +198,7 @@ pub async fn ranking_at(conn: &mut PgConnection, phase: &Phase, at: Option<DateT
                      from valued) v
                group by id)
            select p.id as "id: SubmissionId", team_id as "team_id: TeamId", name, created_at,
-                  organizer_status as "organizer_status!: OrganizerStatus", organizer_reason,
+                  organizer_status as "organizer_status!: OrganizerStatus", public_reason,
                   baseline as "baseline!", psnr, ssim, params, macs, activations, convs,
                   flops as "flops!", memory_bytes, baseline_memory_bytes, runtime_noisy, runtime_ms, runtime_ci_low,
                   runtime_ci_high, ratio, ratio_ci_low, ratio_ci_high, verdict, max_abs, complete as "complete!",
@@ -237,8 +239,8 @@ pub async fn ranking_at(conn: &mut PgConnection, phase: &Phase, at: Option<DateT
         asks_extra_data = r.asks_extra;
         let verdict = crate::queue::score::verdict(&r.verdict)?;
         let figures = Figures {
-            psnr: r.psnr,
-            ssim: r.ssim,
+            psnr: figures::of_set(r.psnr),
+            ssim: figures::of_set(r.ssim),
             params: r.params as u64,
             flops: r.flops as u64,
             macs: r.macs as u64,
@@ -271,7 +273,7 @@ pub async fn ranking_at(conn: &mut PgConnection, phase: &Phase, at: Option<DateT
             verdict,
             max_abs: u8::try_from(r.max_abs)?,
             organizer: r.organizer_status,
-            organizer_reason: r.organizer_reason.as_deref(),
+            public_reason: r.public_reason.as_deref(),
             verified: r.verified,
             told: r.told,
             missing: match (r.complete, &rules.ranking.rule) {
@@ -349,7 +351,7 @@ fn places(ranking: &Ranking, values: &[Option<f64>], places: &[Option<i64>]) -> 
         let Some(value) = *value else { return Ok(None) };
         let (value, ln) = match rule {
             Rule::Metric(Metric::Memory) => (value / MIB, None),
-            Rule::Metric(Metric::Psnr | Metric::Ssim) => (-value, None),
+            Rule::Metric(Metric::Psnr | Metric::Ssim) => (figures::of_set(-value), None),
             Rule::Metric(_) | Rule::RankSum(_) => (value, None),
             Rule::Score(_) => (value.exp(), Some(value)),
         };

@@ -75,7 +75,7 @@ async fn tell(conn: &mut PgConnection, evaluation: EvaluationId, measurement: &M
 /// Takes an entry off the ranking until an organizer has looked at its time.
 async fn hold_timed(conn: &mut PgConnection, evaluation: EvaluationId, why: &str) -> sqlx::Result<()> {
     sqlx::query!(
-        "update submission set organizer_status = 'held', organizer_reason = $2
+        "update submission set organizer_status = 'held', organizer_reason = $2, organizer_public_reason = $2
          where id = (select submission_id from evaluation where id = $1 and official)
            and not organizer_decided and organizer_status in ('none', 'held')",
         evaluation.0,
@@ -91,7 +91,7 @@ async fn hold_timed(conn: &mut PgConnection, evaluation: EvaluationId, why: &str
 async fn hold_differing(conn: &mut PgConnection, evaluation: EvaluationId, max_abs: u8) -> sqlx::Result<()> {
     let reason = format!("the uploaded model does not make the uploaded images, up to {max_abs} grey levels apart");
     sqlx::query!(
-        "update submission s set organizer_status = 'held', organizer_reason = $2
+        "update submission s set organizer_status = 'held', organizer_reason = $2, organizer_public_reason = $2
          from evaluation e join protocol p on p.id = e.protocol_id
          where e.id = $1 and e.official and s.id = e.submission_id and s.organizer_status = 'none'
            and p.rules ->> 'reproduction' = 'held'

@@ -128,7 +128,7 @@ pub async fn start(
            select gen_random_uuid(), s.id, s.team_id, r.id, p.dataset_id, r.rules ->> 'device', r.rules ->> 'device_name',
                   (select coalesce(max(number), 0) + 1 from evaluation where submission_id = s.id), $4, false, $2
            from submission s join phase p on p.id = s.phase_id join protocol r on r.id = p.protocol_id
-           where s.phase_id = $1 and s.withdrawn_at is null
+           where s.phase_id = $1 and s.withdrawn_at is null and s.files_removed_at is null
              and (s.id = any($3) or $3 is null and exists (
                      select from evaluation e where e.submission_id = s.id and e.official and e.state = 'scored'))
              and not exists (select from evaluation e left join rerun b on b.id = e.rerun_id

@@ -63,11 +63,25 @@ impl Word {
     }
 }
 
+/// What organizers did with an entry, as its page says it: a word, or what they did in its team's place.
+pub fn done(action: &str) -> Option<&'static str> {
+    Word::done(action).or(match action {
+        "submission.withdraw" => Some("withdrawn"),
+        "submission.cancel" => Some("cancelled"),
+        "submission.choose" => Some("chosen for the board"),
+        "submission.amend" => Some("fact sheet amended"),
+        _ => None,
+    })
+}
+
 /// The marks on an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Marks {
     pub status: OrganizerStatus,
+    /// For the team.
     pub reason: Option<String>,
+    /// On the board, for everybody; `null`: the board says no more than the status.
+    pub public_reason: Option<String>,
     pub verified: bool,
     /// It is the baseline of its phase.
     pub baseline: bool,
@@ -81,6 +95,8 @@ pub struct Marks {
 pub enum MarkError {
     #[error("a reason has 1 to 2000 characters; the team reads it")]
     BadReason,
+    #[error("what is told to everybody has at most 2000 characters")]
+    BadPublicReason,
     #[error("the entry was changed since you read it: {0}")]
     Changed(String),
     #[error("there is no such submission")]
@@ -95,7 +111,7 @@ async fn read(conn: &mut PgConnection, id: SubmissionId, lock: bool) -> Result<M
     }
     let row = sqlx::query!(
         r#"select s.organizer_status as "status: OrganizerStatus", s.organizer_reason as reason,
-                  s.organizer_decided as decided, s.verified_at,
+                  s.organizer_public_reason as public_reason, s.organizer_decided as decided, s.verified_at,
                   p.baseline_submission_id is not distinct from s.id as "baseline!"
            from submission s join phase p on p.id = s.phase_id where s.id = $1"#,
         id.0
@@ -103,10 +119,14 @@ async fn read(conn: &mut PgConnection, id: SubmissionId, lock: bool) -> Result<M
     .fetch_optional(conn)
     .await?
     .ok_or(MarkError::NotFound)?;
-    let state = format!("{:?}\n{:?}\n{}\n{:?}\n{}", row.status, row.reason, row.decided, row.verified_at, row.baseline);
+    let state = format!(
+        "{:?}\n{:?}\n{:?}\n{}\n{:?}\n{}",
+        row.status, row.reason, row.public_reason, row.decided, row.verified_at, row.baseline
+    );
     Ok(Marks {
         status: row.status,
         reason: row.reason,
+        public_reason: row.public_reason,
         verified: row.verified_at.is_some(),
         baseline: row.baseline,
         decided: row.decided,
@@ -119,19 +139,41 @@ pub async fn marks(conn: &mut PgConnection, id: SubmissionId) -> Result<Marks, M
     read(conn, id, false).await
 }
 
+/// Why something is said, in two texts.
+#[derive(Debug, Clone, Copy)]
+pub struct Why<'a> {
+    /// For the team and the audit log.
+    pub team: &'a str,
+    /// For everybody who sees the board, of a hold and a disqualification; empty: nothing is told.
+    pub public: &'a str,
+}
+
+impl<'a> From<&'a str> for Why<'a> {
+    /// Told to the team alone.
+    fn from(team: &'a str) -> Self {
+        Why { team, public: "" }
+    }
+}
+
 /// Does an act and notes it; done already, nothing changes and nothing is noted. `seen`: the state that it was decided on.
 /// Gives the marks after it and whether they changed. Call it in a transaction.
 pub async fn mark(
     conn: &mut PgConnection,
     (challenge, id): (ChallengeId, SubmissionId),
     word: Word,
-    reason: &str,
+    why: Why<'_>,
     seen: Option<&str>,
     actor: &Actor,
 ) -> Result<(Marks, bool), MarkError> {
-    let reason = super::text(reason).ok_or(MarkError::BadReason)?;
+    let reason = super::text(why.team).ok_or(MarkError::BadReason)?;
+    let public = match why.public.trim() {
+        "" => None,
+        public => Some(super::text(public).ok_or(MarkError::BadPublicReason)?),
+    };
     let before = read(conn, id, true).await?;
-    let is = |status| before.status == status && before.reason.as_deref() == Some(reason);
+    let is = |status| {
+        before.status == status && before.reason.as_deref() == Some(reason) && before.public_reason.as_deref() == public
+    };
     let done = match word {
         Word::Accept => before.status == OrganizerStatus::None && before.decided,
         Word::Hold => is(OrganizerStatus::Held),
@@ -152,9 +194,9 @@ pub async fn mark(
         Actor::Shell => None,
     };
     match word {
-        Word::Accept => submission::mark(conn, id, OrganizerStatus::None, reason).await?,
-        Word::Hold => submission::mark(conn, id, OrganizerStatus::Held, reason).await?,
-        Word::Disqualify => submission::mark(conn, id, OrganizerStatus::Disqualified, reason).await?,
+        Word::Accept => submission::mark(conn, id, OrganizerStatus::None, reason, None).await?,
+        Word::Hold => submission::mark(conn, id, OrganizerStatus::Held, reason, public).await?,
+        Word::Disqualify => submission::mark(conn, id, OrganizerStatus::Disqualified, reason, public).await?,
         Word::Verify => submission::set_verified(conn, id, true, account).await?,
         Word::Unverify => submission::set_verified(conn, id, false, None).await?,
         Word::Baseline | Word::Unbaseline => phase::set_baseline_entry(conn, id, word == Word::Baseline).await?,
@@ -163,6 +205,7 @@ pub async fn mark(
     let details = serde_json::json!({
         "status": [before.status, after.status],
         "reason": [before.reason, after.reason],
+        "public_reason": [before.public_reason, after.public_reason],
         "verified": [before.verified, after.verified],
         "baseline": [before.baseline, after.baseline],
     });

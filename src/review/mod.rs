@@ -18,17 +18,6 @@ pub mod mark;
 pub mod objection;
 pub mod queue;
 
-/// Characters of a reason, an objection or an answer.
-pub const MAX_TEXT: usize = 2000;
-
-/// A text that is there and not too long, without the white space around it.
-fn text(words: &str) -> Option<&str> {
-    let words = words.trim();
-    let fits = !words.is_empty() && words.chars().count() <= MAX_TEXT && !words.contains('\0');
-    fits.then_some(words)
-}
-
-/// A reason that is to be noted and shown.
-pub fn reason(words: &str) -> Option<&str> {
-    text(words)
-}
+/// A reason, an objection or an answer, which is to be noted and shown.
+pub use crate::audit::reason;
+use crate::audit::reason as text;

@@ -51,6 +51,9 @@ pub enum Kind {
     },
 }
 
+/// In a form with a sheet: why an organizer changes it.
+pub const ORGANIZERS_REASON: &str = "organizers_reason";
+
 /// Most fields of a challenge, and characters of a key.
 const MAX_FIELDS: usize = 24;
 const MAX_KEY: usize = 40;
@@ -90,7 +93,7 @@ fn vet(fields: &[Field]) -> Vec<Problem> {
     }
     for (i, field) in fields.iter().enumerate() {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        let taken = ["results", "model", "results_upload", "model_upload", "token", ""];
+        let taken = ["results", "model", "results_upload", "model_upload", "token", ORGANIZERS_REASON, ""];
         if !field.key.bytes().all(plain) || field.key.len() > MAX_KEY || taken.contains(&field.key.as_str()) {
             problems.push(bad(field, "A key is of lower-case letters, digits and underscores, and not a file's."));
         }

@@ -15,7 +15,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 use super::{
     FactSheet, Rejection,
     fact_sheet::{self, Field},
-    fingerprint, quota, vetting,
+    files, fingerprint, quota, vetting,
 };
 use crate::{
     challenge::{
@@ -31,7 +31,7 @@ use crate::{
     problem::Problem,
     queue,
     storage::{BlobHash, Storage, TempBlob},
-    team::{self, participant},
+    team::participant,
 };
 
 /// An upload that has arrived whole.
@@ -59,8 +59,9 @@ const FACT_SHEET: (usize, usize, usize) = (20_000, 100, 50);
 
 /// Accepts an upload and queues its evaluation.
 ///
-/// The database's clock decides whether the phase is open, and which day's quota it costs: when the last byte is in, that
-/// is, when this is called. A repetition of an upload (the same key; or the same files in the same phase while they have
+/// One moment decides whether the phase is open, and which day's quota it costs: when the last byte is in, that is, when this is
+/// called, by the database's clock. All that was decided before the files were vetted is decided again, by that moment, in the
+/// transaction that writes the rows. A repetition of an upload (the same key; or the same files in the same phase while they have
 /// not failed) gives the first result again, also after the phase closed or the quota is used up.
 pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<Accepted, Rejection> {
     let Upload { phase, team, account, results, model, fact_sheet, idempotency_key } = upload;
@@ -72,12 +73,11 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
     let (arrived, dataset, operators, fields) = {
         let mut conn = pool.acquire().await?;
         let phase = phase::get(&mut conn, phase).await?.ok_or(Rejection::NoSuchPhase)?;
-        if !team::is_member(&mut conn, team, account).await? {
-            return Err(Rejection::NotAMember);
-        }
+        check_sender(&mut conn, team, account).await?;
         check_ban(&mut conn, phase.challenge, account).await?;
-        let allowed = match check_open(&phase) {
-            Ok(()) => quota::usage(&mut conn, phase.id, team, phase.limits).await?.check(),
+        let arrived = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&mut *conn).await?;
+        let allowed = match check_open_at(&phase, arrived) {
+            Ok(()) => quota::usage_at(&mut conn, phase.id, team, phase.limits, Some(arrived)).await?.check(),
             closed => closed,
         };
         // Looked for after the count: the first of two equal uploads may have used the last of the quota just now, and
@@ -88,7 +88,6 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
         }
         allowed?;
         let dataset = dataset::get(&mut conn, phase.dataset).await?;
-        let arrived = sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&mut *conn).await?;
         let fields = fact_sheet::fields(&mut conn, phase.challenge).await?;
         (arrived, dataset, phase.protocol.rules.operators, fields)
     };
@@ -106,7 +105,10 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
 
     let mut conn = pool.acquire().await?;
     let mut tx = conn.begin().await?;
-    // Every upload of this team waits here, so that the count below stays true until the row is in.
+    // No sweep removes a blob of these bytes before the row that names it is in.
+    files::hold(&mut tx).await?;
+    // Every upload of this team waits here, so that the count below stays true until the row is in; so does whoever is taken out
+    // of the team.
     let member = sqlx::query_scalar!("select challenge_id from team where id = $1 for update", team.0)
         .fetch_optional(&mut *tx)
         .await?;
@@ -114,12 +116,14 @@ pub async fn accept(pool: &PgPool, storage: &Storage, upload: Upload) -> Result<
     if member != Some(phase.challenge.0) {
         return Err(Rejection::NotAMember);
     }
+    check_sender(&mut tx, team, account).await?;
     check_ban(&mut tx, phase.challenge, account).await?;
     let files = Files { team, phase: phase.id, results: &results.sha256, model: &uploaded_model };
     if let Some(first) = earlier(&mut tx, &files, idempotency_key.as_deref()).await? {
         return Ok(Accepted { submission: first, repeated: true });
     }
-    quota::usage(&mut tx, phase.id, team, phase.limits).await?.check()?;
+    check_open_at(&phase, arrived)?;
+    quota::usage_at(&mut tx, phase.id, team, phase.limits, Some(arrived)).await?.check()?;
 
     let id = SubmissionId::new();
     sqlx::query!(
@@ -194,6 +198,17 @@ pub fn check_sheet(fact_sheet: &FactSheet) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// Whether an account is in the team, and not shut out.
+async fn check_sender(conn: &mut PgConnection, team: TeamId, account: AccountId) -> Result<(), Rejection> {
+    let may = sqlx::query_scalar!(
+        r#"select exists (select from membership m join account a on a.id = m.account_id
+                          where m.team_id = $1 and m.account_id = $2 and a.disabled_at is null) as "may!""#,
+        team.0,
+        account.0
+    );
+    if may.fetch_one(conn).await? { Ok(()) } else { Err(Rejection::NotAMember) }
+}
+
 async fn check_ban(conn: &mut PgConnection, challenge: ChallengeId, account: AccountId) -> Result<(), Rejection> {
     match participant::ban(conn, challenge, account).await? {
         Some(reason) => Err(Rejection::Banned { reason }),
@@ -209,6 +224,16 @@ pub fn check_open(phase: &Phase) -> Result<(), Rejection> {
         PhaseState::Upcoming => Err(Rejection::PhaseNotOpen { opens_at: at(phase.opens_at) }),
         PhaseState::Closed => Err(Rejection::PhaseClosed { closed_at: at(phase.closes_at) }),
     }
+}
+
+/// Whether a phase was open at a moment, by the times that it has now.
+fn check_open_at(phase: &Phase, at: DateTime<Utc>) -> Result<(), Rejection> {
+    let state = match (phase.opens_at, phase.closes_at) {
+        (Some(opens), _) if at < opens => PhaseState::Upcoming,
+        (_, Some(closes)) if at >= closes => PhaseState::Closed,
+        _ => PhaseState::Open,
+    };
+    check_open(&Phase { state, ..phase.clone() })
 }
 
 /// What makes two uploads the same.

@@ -2,6 +2,7 @@
 
 pub mod carry;
 pub mod fact_sheet;
+pub mod files;
 pub mod fingerprint;
 pub mod intake;
 pub mod quota;
@@ -52,8 +53,12 @@ pub struct Submission {
     /// The team's choice for the board.
     pub chosen: bool,
     pub mark: OrganizerStatus,
-    /// Why it was held or disqualified.
+    /// Why it was held or disqualified, for its team.
     pub mark_reason: Option<String>,
+    /// The same for everybody who sees the board; `None`: not told.
+    pub public_reason: Option<String>,
+    /// It never ran, and its files are gone.
+    pub files_removed_at: Option<DateTime<Utc>>,
     /// Of the newest official evaluation.
     pub state: State,
 }
@@ -89,6 +94,8 @@ struct Row {
     chosen: bool,
     mark: OrganizerStatus,
     mark_reason: Option<String>,
+    public_reason: Option<String>,
+    files_removed_at: Option<DateTime<Utc>>,
     state: State,
 }
 
@@ -114,6 +121,8 @@ impl From<Row> for Submission {
             chosen: r.chosen,
             mark: r.mark,
             mark_reason: r.mark_reason,
+            public_reason: r.public_reason,
+            files_removed_at: r.files_removed_at,
             state: r.state,
         }
     }
@@ -135,7 +144,8 @@ async fn select(
                   s.results_sha256 as "results_sha256: _", s.results_bytes, s.model_sha256 as "model_sha256: _",
                   s.model_bytes, s.fact_sheet as "fact_sheet: _", s.readme, s.created_at,
                   s.carried_from as "carried_from: _", s.withdrawn_at, s.chosen,
-                  s.organizer_status as "mark: _", s.organizer_reason as mark_reason, e.state as "state: _"
+                  s.organizer_status as "mark: _", s.organizer_reason as mark_reason,
+                  s.organizer_public_reason as public_reason, s.files_removed_at, e.state as "state: _"
            from submission s
            join phase p on p.id = s.phase_id join challenge c on c.id = p.challenge_id join team t on t.id = s.team_id
            cross join lateral
@@ -232,7 +242,8 @@ pub async fn evaluations(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Res
 }
 
 /// Entries with the weights of this one (the same file, where it has none), each with its phase: of this team, and of teams in
-/// other challenges that a member of it is in. Nobody hears of others' copies this way.
+/// other challenges that a member of it is in; withdrawn ones too, which a board that stands still may show. Nobody hears of
+/// others' copies this way.
 pub async fn same_model(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<Vec<(SubmissionId, PhaseId)>> {
     let rows = sqlx::query!(
         r#"select other.id as "id: SubmissionId", other.phase_id as "phase: PhaseId"
@@ -240,8 +251,7 @@ pub async fn same_model(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Resu
            left join fingerprint f on f.submission_id = s.id
            join submission other on other.model_sha256 = s.model_sha256
                 or other.id in (select submission_id from fingerprint where weights_sha256 = f.weights_sha256)
-           where s.id = $1 and other.withdrawn_at is null
-             and other.team_id in (
+           where s.id = $1 and other.team_id in (
                  select s.team_id union
                  select theirs.team_id from membership ours join membership theirs using (account_id)
                  where ours.team_id = s.team_id)
@@ -251,6 +261,44 @@ pub async fn same_model(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Resu
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.id, row.phase)).collect())
+}
+
+/// An entry that stands on a board, as whoever sees no more than the board may know it: by the public reason, and, where the
+/// board stands still since `until`, with the marks of then.
+pub async fn seen_by_all(
+    conn: &mut PgConnection,
+    submission: Submission,
+    until: Option<DateTime<Utc>>,
+) -> sqlx::Result<Submission> {
+    let Some(until) = until else {
+        return Ok(Submission { mark_reason: submission.public_reason.clone(), ..submission });
+    };
+    let then = sqlx::query!(
+        r#"select chosen, organizer_status as "mark: OrganizerStatus", organizer_public_reason as reason
+           from submission_marks where submission_id = $1 and at <= $2 order by at desc limit 1"#,
+        submission.id.0,
+        until
+    )
+    .fetch_optional(conn)
+    .await?;
+    let (chosen, mark, reason) =
+        then.map_or((false, OrganizerStatus::None, None), |then| (then.chosen, then.mark, then.reason));
+    Ok(Submission {
+        chosen,
+        mark,
+        mark_reason: reason.clone(),
+        public_reason: reason,
+        withdrawn_at: submission.withdrawn_at.filter(|&at| at <= until),
+        // What stands on a board has a score.
+        state: State::Scored,
+        ..submission
+    })
+}
+
+/// Locks an entry until the transaction ends: whoever changes it waits here, and then sees it as it is.
+pub async fn lock(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<Option<Submission>> {
+    sqlx::query!("select id from submission where id = $1 for update", id.0).fetch_optional(&mut *conn).await?;
+    get(conn, id).await
 }
 
 /// Takes an entry off the board, for good. What it cost of the quota stays spent.
@@ -280,19 +328,24 @@ pub async fn choose(conn: &mut PgConnection, id: SubmissionId) -> sqlx::Result<(
     Ok(())
 }
 
-/// Sets an organizer's mark, which no automatic one replaces; the reason is shown to the team and ignored for `None`.
+/// Sets an organizer's mark, which no automatic one replaces. The reason is shown to the team, the public one to everybody who
+/// sees the board; both are ignored for `None`.
 pub async fn mark(
     conn: &mut PgConnection,
     id: SubmissionId,
     status: OrganizerStatus,
     reason: &str,
+    public: Option<&str>,
 ) -> sqlx::Result<()> {
-    let reason = (status != OrganizerStatus::None).then_some(reason);
+    let marked = status != OrganizerStatus::None;
     sqlx::query!(
-        "update submission set organizer_status = $2, organizer_reason = $3, organizer_decided = true where id = $1",
+        "update submission set organizer_status = $2, organizer_reason = $3, organizer_public_reason = $4,
+             organizer_decided = true
+         where id = $1",
         id.0,
         status as _,
-        reason
+        marked.then_some(reason),
+        public.filter(|_| marked)
     )
     .execute(conn)
     .await?;

@@ -21,7 +21,14 @@ pub enum Bound {
     Total,
     /// Failed and cancelled runs this UTC day.
     Attempts,
+    /// Accepted uploads this UTC day, whatever became of them but for faults of ours.
+    Uploads,
+    /// Entries that wait or run, of whatever day.
+    Unfinished,
 }
+
+/// Entries of a team that wait or run in a phase at once, at most, also where its quota is larger.
+const UNFINISHED: u32 = 50;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Quota {
@@ -34,16 +41,34 @@ pub struct Quota {
     pub provisional: u32,
     /// Runs of today that failed through the team's file or were cancelled while running.
     pub attempts_used: u32,
+    /// Uploads that were accepted today, those that were cancelled before they ran too; at most the evaluations and the attempts
+    /// of a day together.
+    pub uploads_used: u32,
+    /// Entries that wait or run, of any day; at most the evaluations of a day, and 50.
+    pub unfinished: u32,
     /// The next UTC midnight.
     pub resets_at: DateTime<Utc>,
 }
 
-/// Counts by the database's clock. Exact only while the caller holds a lock on the team's row.
+/// What is used now, by the database's clock.
 pub async fn usage(conn: &mut PgConnection, phase: PhaseId, team: TeamId, limits: QuotaLimits) -> sqlx::Result<Quota> {
+    usage_at(conn, phase, team, limits, None).await
+}
+
+/// What is used of the day of `at`: an upload costs the day on which it arrived, also where it is vetted until the next. `None`:
+/// of now. Exact only while the caller holds a lock on the team's row.
+pub async fn usage_at(
+    conn: &mut PgConnection,
+    phase: PhaseId,
+    team: TeamId,
+    limits: QuotaLimits,
+    at: Option<DateTime<Utc>>,
+) -> sqlx::Result<Quota> {
     let row = sqlx::query!(
-        r#"with today as (select date_trunc('day', now() at time zone 'utc') at time zone 'utc' as begins),
+        r#"with today as (select date_trunc('day', coalesce($3, now()) at time zone 'utc') at time zone 'utc' as begins),
            entry as (
-               select s.created_at >= today.begins as today,
+               select s.created_at >= today.begins and s.created_at < today.begins + interval '1 day' as today,
+                      bool_or(e.fault = 'ours') as ours,
                       bool_or(e.state in ('queued', 'running')) as live,
                       bool_or(e.state = 'scored') as scored,
                       bool_or(e.fault = 'team' or (e.state = 'cancelled' and e.started_at is not null)) as failed
@@ -54,10 +79,13 @@ pub async fn usage(conn: &mut PgConnection, phase: PhaseId, team: TeamId, limits
                   count(*) filter (where (scored or live) and today) as "daily!",
                   count(*) filter (where live and not scored and today) as "provisional!",
                   count(*) filter (where failed and not scored and not live and today) as "attempts!",
+                  count(*) filter (where today and (scored or live or failed or ours is distinct from true)) as "uploads!",
+                  count(*) filter (where live) as "unfinished!",
                   (select begins + interval '1 day' from today) as "resets_at!"
            from entry"#,
         phase.0,
-        team.0
+        team.0,
+        at
     )
     .fetch_one(conn)
     .await?;
@@ -67,6 +95,8 @@ pub async fn usage(conn: &mut PgConnection, phase: PhaseId, team: TeamId, limits
         total_used: row.total as u32,
         provisional: row.provisional as u32,
         attempts_used: row.attempts as u32,
+        uploads_used: row.uploads as u32,
+        unfinished: row.unfinished as u32,
         resets_at: row.resets_at,
     })
 }
@@ -87,6 +117,15 @@ impl Quota {
         // Whatever has not ended may yet fail: counted in, the cap cannot be passed by many at once.
         if self.attempts_used + self.provisional >= daily_attempts {
             return used(Bound::Attempts, self.attempts_used, daily_attempts, Some(self.resets_at));
+        }
+        // Cancelling before it runs gives the quota back; without a cap of its own it would be a way to fill disk and queue.
+        let uploads = daily.saturating_add(daily_attempts);
+        if self.uploads_used >= uploads {
+            return used(Bound::Uploads, self.uploads_used, uploads, Some(self.resets_at));
+        }
+        let unfinished = daily.min(UNFINISHED);
+        if self.unfinished >= unfinished {
+            return used(Bound::Unfinished, self.unfinished, unfinished, None);
         }
         Ok(())
     }

@@ -148,11 +148,17 @@ impl Rejection {
             Rejection::PhaseClosed { closed_at } => {
                 Problem::new("phase_closed", format!("This phase closed at {}.", time(closed_at)))
             }
+            Rejection::QuotaUsed { bound: Bound::Unfinished, used, limit, .. } => Problem::new(
+                "too_many_unfinished",
+                format!("Your team has {used} entries that wait or run, and {limit} at once are allowed."),
+            )
+            .hint("Send in the next one when one of them has ended."),
             Rejection::QuotaUsed { bound, used, limit, resets_at } => {
                 let (code, what) = match bound {
                     Bound::Daily => ("quota_used", "evaluations of today"),
                     Bound::Total => ("quota_used", "evaluations of this phase"),
                     Bound::Attempts => ("attempts_used", "failed runs of today"),
+                    Bound::Uploads | Bound::Unfinished => ("uploads_used", "uploads of today"),
                 };
                 let problem = Problem::new(code, format!("Your team has used {used} of its {limit} {what}."));
                 match resets_at {

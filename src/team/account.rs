@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use super::password;
+use super::{name, password};
 use crate::{
     db,
     ids::{AccountId, ChallengeId},
@@ -47,6 +47,8 @@ pub struct NewAccount {
 pub enum AccountError {
     #[error("this name is taken")]
     Taken,
+    #[error("this name looks like that of another account")]
+    LooksAlike,
     #[error("a name has 1 to 64 letters, digits and single spaces or _ . - between them")]
     BadName,
     #[error("this is no mail address")]
@@ -66,6 +68,7 @@ impl AccountError {
     pub fn code(&self) -> Option<&'static str> {
         match self {
             AccountError::Taken => Some("account_taken"),
+            AccountError::LooksAlike => Some("name_looks_alike"),
             AccountError::BadName => Some("bad_account_name"),
             AccountError::BadEmail => Some("bad_email"),
             AccountError::BadPassword => Some("bad_password"),
@@ -77,7 +80,7 @@ impl AccountError {
     /// The field at fault.
     pub fn field(&self) -> Option<&'static str> {
         match self {
-            AccountError::Taken | AccountError::BadName => Some("name"),
+            AccountError::Taken | AccountError::LooksAlike | AccountError::BadName => Some("name"),
             AccountError::BadEmail => Some("email"),
             AccountError::BadPassword | AccountError::GuessablePassword => Some("password"),
             AccountError::Database(_) | AccountError::Other(_) => None,
@@ -89,6 +92,7 @@ impl From<sqlx::Error> for AccountError {
     fn from(error: sqlx::Error) -> Self {
         match db::broken_constraint(&error) {
             Some("account_name_key") => AccountError::Taken,
+            Some("account_look_key") => AccountError::LooksAlike,
             Some("account_name_check") => AccountError::BadName,
             Some("account_email_check") => AccountError::BadEmail,
             _ => AccountError::Database(error),
@@ -140,12 +144,13 @@ pub(super) async fn insert(
     let NewAccount { name, email, password: _, is_organizer } = new;
     let id = AccountId::new();
     sqlx::query!(
-        "insert into account (id, name, email, password_hash, is_organizer) values ($1, $2, $3, $4, $5)",
+        "insert into account (id, name, email, password_hash, is_organizer, look) values ($1, $2, $3, $4, $5, $6)",
         id.0,
         name,
         email,
         hash,
-        is_organizer
+        is_organizer,
+        name::look(&name)
     )
     .execute(conn)
     .await?;
@@ -155,7 +160,7 @@ pub(super) async fn insert(
 /// What a person may be called. No @, so that no name looks like another's mail address.
 fn is_name(name: &str) -> bool {
     let edges = name.starts_with(' ') || name.ends_with(' ') || name.contains("  ");
-    !edges && !name.contains('@') && (1..=64).contains(&name.chars().count())
+    !edges && name::checked(name).is_some() && !name.contains('@') && (1..=64).contains(&name.chars().count())
 }
 
 fn is_email(email: &str) -> bool {

@@ -82,7 +82,8 @@ fn network(address: IpAddr) -> String {
 
 /// Lets an attempt through, or says how long to wait; a refused one is not counted, so that no wait grows by it.
 ///
-/// Who has signed in from an address before is counted there alone: others' guesses cannot keep an owner out.
+/// Who has signed in from an address before is counted there alone, and by their own misses: neither others' guesses at their
+/// name nor others' misses behind the same router keep an owner out.
 pub async fn admit(
     pool: &PgPool,
     kind: Kind,
@@ -105,7 +106,8 @@ pub async fn admit(
                select exists (select from attempt where kind = $1 and subject = $2 and address = $3 and succeeded
                    and $1 = 'sign_in') as here),
            counted as (
-               select at, subject = $2 and (address = $3 or not known.here) as of_subject, address = $3 as of_address
+               select at, subject = $2 and (address = $3 or not known.here) as of_subject,
+                      address = $3 and not known.here as of_address
                from attempt cross join known
                where kind = $1 and (subject = $2 or address = $3) and not succeeded
                  and at > now() - make_interval(secs => $4))

@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::{Acquire, PgConnection};
 use utoipa::ToSchema;
 
-use super::secret::{self, Secret};
-use crate::ids::{AccountId, ChallengeId, InvitationId, TeamId};
+use super::{
+    Right, TeamError,
+    secret::{self, Secret},
+};
+use crate::{
+    audit::{self, Act},
+    ids::{AccountId, ChallengeId, InvitationId, TeamId},
+};
 
 /// An invitation in its team's list.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -35,6 +41,19 @@ pub struct Target {
     pub challenge_title: String,
 }
 
+/// For the audit log, where an organizer does it in the owner's place.
+async fn note(
+    conn: &mut PgConnection,
+    right: &Right,
+    team: TeamId,
+    action: &'static str,
+    id: InvitationId,
+) -> sqlx::Result<()> {
+    let Some(found) = super::get(conn, team).await? else { return Ok(()) };
+    let details = serde_json::json!({ "team": team, "invitation": id });
+    audit::note_power(conn, right.power(), Act::of(found.challenge, action, &found.name).with(details)).await
+}
+
 /// Makes a link for `uses` people (`None`: any number) that works so long; the secret is shown once.
 pub async fn create(
     conn: &mut PgConnection,
@@ -42,7 +61,11 @@ pub async fn create(
     by: AccountId,
     uses: Option<u16>,
     lifetime: Duration,
-) -> sqlx::Result<(InvitationId, Secret)> {
+    right: &Right,
+) -> Result<(InvitationId, Secret), TeamError> {
+    let mut tx = conn.begin().await?;
+    super::lock(&mut tx, team).await?;
+    right.holds(&mut tx, team).await?;
     let (id, secret) = (InvitationId::new(), Secret::new(""));
     sqlx::query!(
         "insert into invitation (id, team_id, token_sha256, made_by, expires_at, uses_left)
@@ -54,8 +77,10 @@ pub async fn create(
         lifetime.as_secs_f64(),
         uses.map(i32::from)
     )
-    .execute(conn)
+    .execute(&mut *tx)
     .await?;
+    note(&mut tx, right, team, "team.invite", id).await?;
+    tx.commit().await?;
     Ok((id, secret))
 }
 
@@ -74,15 +99,23 @@ pub async fn list(conn: &mut PgConnection, team: TeamId) -> sqlx::Result<Vec<Inv
 }
 
 /// Ends a link at once; false: the team has no such link.
-pub async fn revoke(conn: &mut PgConnection, team: TeamId, id: InvitationId) -> sqlx::Result<bool> {
+pub async fn revoke(conn: &mut PgConnection, team: TeamId, id: InvitationId, right: &Right) -> Result<bool, TeamError> {
+    let mut tx = conn.begin().await?;
+    super::lock(&mut tx, team).await?;
+    right.holds(&mut tx, team).await?;
     let done = sqlx::query!(
         "update invitation set revoked_at = coalesce(revoked_at, now()) where id = $1 and team_id = $2",
         id.0,
         team.0
     )
-    .execute(conn)
+    .execute(&mut *tx)
     .await?;
-    Ok(done.rows_affected() == 1)
+    let known = done.rows_affected() == 1;
+    if known {
+        note(&mut tx, right, team, "team.revoke_invitation", id).await?;
+    }
+    tx.commit().await?;
+    Ok(known)
 }
 
 /// Where a link leads, locked until the transaction ends so that its last use is one; `None`: unknown, used up, revoked or

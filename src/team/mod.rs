@@ -3,6 +3,7 @@
 pub mod account;
 pub mod attempt;
 pub mod invitation;
+pub mod name;
 pub mod participant;
 pub mod password;
 pub mod people;
@@ -21,6 +22,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::{
+    audit::{self, Act, Power},
     db,
     ids::{AccountId, ChallengeId, TeamId},
 };
@@ -55,7 +57,9 @@ pub struct Member {
 pub enum TeamError {
     #[error("a team of this name takes part already")]
     NameTaken,
-    #[error("a team's name has 1 to 100 characters and neither starts nor ends with a space")]
+    #[error("the name looks like that of another team")]
+    NameLooksAlike,
+    #[error("a team's name has 1 to 100 characters, all of them visible, and neither starts nor ends with a space")]
     BadName,
     #[error("this account is in a team of this challenge already")]
     InATeam,
@@ -87,6 +91,8 @@ pub enum TeamError {
     OwnerLeaves,
     #[error("the team has no such member")]
     NoSuchMember,
+    #[error("only the team's owner may do this")]
+    OwnersOnly,
     #[error(transparent)]
     Database(sqlx::Error),
 }
@@ -96,6 +102,7 @@ impl TeamError {
     pub fn code(&self) -> Option<&'static str> {
         match self {
             TeamError::NameTaken => Some("team_name_taken"),
+            TeamError::NameLooksAlike => Some("name_looks_alike"),
             TeamError::BadName => Some("bad_team_name"),
             TeamError::InATeam => Some("already_in_a_team"),
             TeamError::LinkNotFound => Some("link_not_found"),
@@ -112,6 +119,7 @@ impl TeamError {
             TeamError::LastMember => Some("last_member"),
             TeamError::OwnerLeaves => Some("owner_leaves"),
             TeamError::NoSuchMember => Some("no_such_member"),
+            TeamError::OwnersOnly => Some("owners_only"),
             TeamError::Database(_) => None,
         }
     }
@@ -121,6 +129,7 @@ impl From<sqlx::Error> for TeamError {
     fn from(error: sqlx::Error) -> Self {
         match db::broken_constraint(&error) {
             Some("team_name_key") => TeamError::NameTaken,
+            Some("team_look_key") => TeamError::NameLooksAlike,
             Some("team_name_check" | "participant_wanted_name_check") => TeamError::BadName,
             Some("participant_ban_reason_check") => TeamError::BadReason,
             Some("membership_one_team" | "membership_pkey") => TeamError::InATeam,
@@ -137,9 +146,16 @@ pub async fn create(
     owner: AccountId,
 ) -> Result<TeamId, TeamError> {
     let id = TeamId::new();
-    sqlx::query!("insert into team (id, challenge_id, name) values ($1, $2, $3)", id.0, challenge.0, name)
-        .execute(&mut *conn)
-        .await?;
+    let name = name::checked(name).ok_or(TeamError::BadName)?;
+    sqlx::query!(
+        "insert into team (id, challenge_id, name, look) values ($1, $2, $3, $4)",
+        id.0,
+        challenge.0,
+        name,
+        name::look(name)
+    )
+    .execute(&mut *conn)
+    .await?;
     join(conn, id, owner, Role::Owner).await?;
     Ok(id)
 }
@@ -196,6 +212,40 @@ async fn lock(conn: &mut PgConnection, team: TeamId) -> sqlx::Result<Option<Lock
     Ok(Some(Locked { challenge, members: counted.members, has_entries: counted.has_entries }))
 }
 
+/// By what right somebody changes a team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Right {
+    /// They own it; asked again where it is changed, as it may have been handed over since they were let in.
+    Owner(AccountId),
+    Organizer(Power),
+}
+
+impl Right {
+    fn power(&self) -> Option<&Power> {
+        match self {
+            Right::Owner(_) => None,
+            Right::Organizer(power) => Some(power),
+        }
+    }
+
+    /// Call it while the team's row is locked.
+    async fn holds(&self, tx: &mut PgConnection, team: TeamId) -> Result<(), TeamError> {
+        match self {
+            Right::Owner(account) if role(tx, team, *account).await? != Some(Role::Owner) => Err(TeamError::OwnersOnly),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// For the audit log: a team is found again by its name and id.
+fn act<'a>(challenge: ChallengeId, action: &'static str, object: &'a str, team: TeamId) -> Act<'a> {
+    Act::of(challenge, action, object).with(serde_json::json!({ "team": team }))
+}
+
+async fn account_name(conn: &mut PgConnection, id: AccountId) -> sqlx::Result<String> {
+    Ok(account::get(conn, id).await?.map_or_else(|| id.to_string(), |account| account.name))
+}
+
 /// Leaves a team. Its entries stay with it; a team of one that never sent one in ends.
 pub async fn leave(pool: &PgPool, team: TeamId, account: AccountId) -> Result<(), TeamError> {
     let mut tx = pool.begin().await?;
@@ -215,14 +265,17 @@ pub async fn leave(pool: &PgPool, team: TeamId, account: AccountId) -> Result<()
 }
 
 /// Removes a member other than the owner.
-pub async fn remove(pool: &PgPool, team: TeamId, account: AccountId) -> Result<(), TeamError> {
+pub async fn remove(pool: &PgPool, team: TeamId, account: AccountId, right: &Right) -> Result<(), TeamError> {
     let mut tx = pool.begin().await?;
     let Some(locked) = lock(&mut tx, team).await? else { return Err(TeamError::NoSuchMember) };
+    right.holds(&mut tx, team).await?;
     match role(&mut tx, team, account).await? {
         None => return Err(TeamError::NoSuchMember),
         Some(Role::Owner) => return Err(TeamError::OwnerLeaves),
         Some(Role::Member) => take_out(&mut tx, team, account, &locked).await?,
     }
+    let name = account_name(&mut tx, account).await?;
+    audit::note_power(&mut tx, right.power(), act(locked.challenge, "team.remove_member", &name, team)).await?;
     tx.commit().await?;
     tracing::info!(%account, %team, "a member was removed from a team");
     Ok(())
@@ -239,13 +292,40 @@ async fn take_out(tx: &mut PgConnection, team: TeamId, account: AccountId, locke
 }
 
 /// Makes another member the owner; who was becomes a member.
-pub async fn hand_over(pool: &PgPool, team: TeamId, to: AccountId) -> Result<(), TeamError> {
+pub async fn hand_over(pool: &PgPool, team: TeamId, to: AccountId, right: &Right) -> Result<(), TeamError> {
     let mut tx = pool.begin().await?;
-    lock(&mut tx, team).await?;
-    if role(&mut tx, team, to).await?.is_none() {
+    hand_over_by(&mut tx, team, to, right).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn hand_over_by(tx: &mut PgConnection, team: TeamId, to: AccountId, right: &Right) -> Result<(), TeamError> {
+    let Some(locked) = lock(tx, team).await? else { return Err(TeamError::NoSuchMember) };
+    right.holds(tx, team).await?;
+    if role(tx, team, to).await?.is_none() {
         return Err(TeamError::NoSuchMember);
     }
-    hand_over_in(&mut tx, team, to).await?;
+    hand_over_in(tx, team, to).await?;
+    let name = account_name(tx, to).await?;
+    audit::note_power(tx, right.power(), act(locked.challenge, "team.hand_over", &name, team)).await?;
+    Ok(())
+}
+
+/// Renames a team, hands it over, or both: all of it or nothing.
+pub async fn change(
+    pool: &PgPool,
+    team: TeamId,
+    name: Option<&str>,
+    owner: Option<AccountId>,
+    right: &Right,
+) -> Result<(), TeamError> {
+    let mut tx = pool.begin().await?;
+    if let Some(name) = name {
+        rename(&mut tx, team, name, right).await?;
+    }
+    if let Some(owner) = owner {
+        hand_over_by(&mut tx, team, owner, right).await?;
+    }
     tx.commit().await?;
     Ok(())
 }
@@ -262,8 +342,18 @@ async fn hand_over_in(tx: &mut PgConnection, team: TeamId, to: AccountId) -> sql
     Ok(())
 }
 
-pub async fn rename(conn: &mut PgConnection, team: TeamId, name: &str) -> Result<(), TeamError> {
-    sqlx::query!("update team set name = $2 where id = $1", team.0, name.trim()).execute(conn).await?;
+/// Call it in a transaction.
+pub async fn rename(conn: &mut PgConnection, team: TeamId, name: &str, right: &Right) -> Result<(), TeamError> {
+    let name = name::checked(name).ok_or(TeamError::BadName)?;
+    lock(conn, team).await?;
+    right.holds(conn, team).await?;
+    let Some(before) = get(conn, team).await? else { return Err(TeamError::NoSuchMember) };
+    sqlx::query!("update team set name = $2, look = $3 where id = $1", team.0, name, name::look(name))
+        .execute(&mut *conn)
+        .await?;
+    let act = Act::of(before.challenge, "team.rename", name)
+        .with(serde_json::json!({ "team": team, "name": [before.name, name] }));
+    audit::note_power(conn, right.power(), act).await?;
     Ok(())
 }
 

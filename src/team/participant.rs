@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Acquire, PgConnection, PgPool};
 use utoipa::ToSchema;
 
-use super::{Role, TeamError, account::Account, add_member, create, invitation};
+use super::{Role, TeamError, account::Account, add_member, create, invitation, name};
 use crate::{
     audit::{self, Act, Actor},
     challenge::joining::{self, JoinPolicy, Joining},
@@ -89,17 +89,22 @@ pub async fn join(
     let mut tx = pool.begin().await?;
     let rules = joining::get(&mut tx, challenge).await?;
     let known = admit(&mut tx, challenge, account, &rules, terms, None).await?;
-    let name = name.trim();
+    let name = name::checked(name).ok_or(TeamError::BadName)?;
     if rules.policy == JoinPolicy::Approval && known != Some(State::Joined) {
-        let taken = sqlx::query_scalar!(
-            r#"select exists (select from team where challenge_id = $1 and lower(name) = lower($2)) as "taken!""#,
+        let other = sqlx::query!(
+            r#"select bool_or(lower(name) = lower($2)) as taken, bool_or(look = $3) as alike
+               from team where challenge_id = $1"#,
             challenge.0,
-            name
+            name,
+            name::look(name)
         )
         .fetch_one(&mut *tx)
         .await?;
-        if taken {
+        if other.taken == Some(true) {
             return Err(TeamError::NameTaken);
+        }
+        if other.alike == Some(true) {
+            return Err(TeamError::NameLooksAlike);
         }
         ask(&mut tx, challenge, account.id, terms, Some(name), None).await?;
         tx.commit().await?;
@@ -274,14 +279,21 @@ pub async fn waiting_of(conn: &mut PgConnection, account: AccountId) -> sqlx::Re
     .await
 }
 
-/// An organizer's word on an account that waits, or was declined before: lets it into the team it asked for, or declines.
+/// An organizer's word on an account that waits, or was declined before: lets it into the team it asked for, or declines for a
+/// reason.
 pub async fn decide(
     pool: &PgPool,
     challenge: ChallengeId,
     account: AccountId,
     let_in: bool,
+    reason: &str,
     by: &Actor,
 ) -> Result<(), TeamError> {
+    // Who is let in needs no reason; who is not, does.
+    let reason = match (let_in, reason.trim()) {
+        (true, "") => "",
+        (_, reason) => audit::reason(reason).ok_or(TeamError::BadReason)?,
+    };
     let mut tx = pool.begin().await?;
     let asked = sqlx::query!(
         r#"select p.wanted_name, p.wanted_team as "wanted_team: TeamId", a.name from participant p
@@ -316,7 +328,7 @@ pub async fn decide(
     .execute(&mut *tx)
     .await?;
     let action = if let_in { "participant.approve" } else { "participant.decline" };
-    audit::note(&mut tx, by, Act::of(challenge, action, &asked.name)).await?;
+    audit::note(&mut tx, by, Act::of(challenge, action, &asked.name).because(reason)).await?;
     tx.commit().await?;
     tracing::info!(%account, %challenge, let_in, "an organizer decided who takes part");
     Ok(())

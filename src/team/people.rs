@@ -200,10 +200,5 @@ async fn name(conn: &mut PgConnection, account: AccountId) -> Result<String, Tea
 }
 
 fn checked(reason: &str) -> Result<&str, TeamError> {
-    let reason = reason.trim();
-    if (1..=2000).contains(&reason.chars().count()) && !reason.contains('\0') {
-        Ok(reason)
-    } else {
-        Err(TeamError::BadReason)
-    }
+    audit::reason(reason).ok_or(TeamError::BadReason)
 }

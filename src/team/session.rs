@@ -14,6 +14,9 @@ use super::{
 };
 use crate::ids::{AccountId, ChallengeId, SessionId, TokenId};
 
+/// Sign-ins of an account at once; one more ends the one that was longest not used.
+pub const MOST: i64 = 50;
+
 /// A sign-in ends so long after it began.
 pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -60,7 +63,17 @@ pub async fn create(
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query!("delete from session where account_id = $1 and expires_at <= now()", account.0).execute(conn).await?;
+    // The new one is never among them, however many begin at this moment.
+    sqlx::query!(
+        "delete from session where account_id = $1 and id <> $2
+             and (expires_at <= now() or id in (select id from session where account_id = $1 and id <> $2
+                                                order by last_seen_at desc, id desc offset $3))",
+        account.0,
+        id.0,
+        MOST - 1
+    )
+    .execute(conn)
+    .await?;
     Ok((id, secret))
 }
 

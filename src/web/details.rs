@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     evaluation::{Measurement, Verdict},
+    figures,
     leaderboard::{BaselineRow, Board, Boards, Figures, Ranks},
     problem::Problem,
     queue::{self, Evaluation, Position},
@@ -45,18 +46,25 @@ impl Details {
     /// Ask while no connection is held.
     pub async fn load(boards: &Boards, pool: &PgPool, at: &SubmissionAt) -> Result<Details, Error> {
         let mut conn = pool.acquire().await?;
-        let SubmissionAt { submission, phase, sight, viewer } = at;
+        let SubmissionAt { submission, phase, sight, viewer, is_member: _ } = at;
         let mut evaluations = submission::evaluations(&mut conn, submission.id).await?;
         if let Some(until) = sight.until(phase) {
             evaluations.retain(|e| e.counts_since.is_some_and(|at| at <= until));
         }
-        let position = queue::position(&mut conn, submission.id).await?;
+        let position = match sight.is_full() {
+            true => queue::position(&mut conn, submission.id).await?,
+            false => None,
+        };
         let newest = evaluations.first();
-        let steps = Steps::of(submission.state, newest.and_then(|e| e.progress), position);
+        let steps = Steps::of(submission.state, newest.and_then(|e| e.progress).filter(|_| sight.is_full()), position);
         let scored = evaluations.iter().find(|e| e.state == queue::State::Scored).map(|e| e.id);
         let measurement = match scored {
             Some(id) if sight.sees_figures(phase) => queue::score::get(&mut conn, id).await?,
             _ => None,
+        };
+        let measurement = match sight {
+            Sight::Organizer => measurement,
+            Sight::Own | Sight::Public => measurement.map(told),
         };
         let verdict = match scored {
             Some(id) if sight.is_full() => queue::score::verdict_of(&mut conn, id).await?,
@@ -88,4 +96,21 @@ impl Standing {
         let is_baseline = board.baseline.as_ref().is_some_and(|b| b.submission == Some(id));
         if is_baseline { Standing::Baseline } else { Standing::Absent }
     }
+}
+
+/// What participants learn of a measurement. A PSNR as a whole double is an oracle: two entries that differ in one sample tell
+/// from its last digits what the hidden sample is. So figures of single images are told to 0.01 dB (SSIM 0.0001), and those of
+/// the whole set to a millionth, which no single sample of a set of usual size moves.
+fn told(mut m: Measurement) -> Measurement {
+    let (fidelity, reproduction) = (&mut m.fidelity, &mut m.reproduction);
+    fidelity.psnr = figures::of_set(fidelity.psnr);
+    fidelity.ssim = figures::of_set(fidelity.ssim);
+    for image in &mut fidelity.images {
+        image.psnr.0 = figures::psnr_of_image(image.psnr.0);
+        image.ssim = figures::ssim_of_image(image.ssim);
+    }
+    for psnr in [&mut reproduction.model_psnr, &mut reproduction.uploaded_psnr] {
+        *psnr = psnr.map(figures::of_set);
+    }
+    m
 }

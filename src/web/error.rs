@@ -26,7 +26,7 @@ use crate::{
     queue::rerun::RerunError,
     review::{mark::MarkError, objection::ObjectionError},
     storage::StorageError,
-    submission::{Rejection, carry::CarryError},
+    submission::{Rejection, carry::CarryError, quota::Bound},
     team::{TeamError, account::AccountError, attempt::TooMany, password::Busy, token::TokenError},
 };
 
@@ -85,8 +85,6 @@ pub enum Error {
     /// Also where it is another account's.
     TokenNotFound,
     Token(TokenError),
-    /// A member who is not the owner.
-    OwnersOnly,
     NoTeam,
     Carry(CarryError),
     /// The sample submission takes longer to make than a request may wait.
@@ -95,6 +93,8 @@ pub enum Error {
     NotPublished,
     /// There is no result yet, or none any more.
     NotScored,
+    /// It never ran, and its files are gone.
+    FilesRemoved,
     /// Nothing is queued or running that could be cancelled.
     NotLive,
     /// The phase's rules let no team choose.
@@ -199,6 +199,10 @@ impl From<MarkError> for Error {
             MarkError::BadReason => {
                 Error::Refused(StatusCode::UNPROCESSABLE_ENTITY, Problem::new("bad_reason", message).at("reason"))
             }
+            MarkError::BadPublicReason => Error::Refused(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                Problem::new("bad_reason", message).at("public_reason"),
+            ),
             MarkError::Changed(_) => Error::Refused(
                 StatusCode::CONFLICT,
                 Problem::new("mark_changed", message).hint("Look at it as it is now, and decide again."),
@@ -269,6 +273,17 @@ impl From<askama::Error> for Error {
 }
 
 impl Error {
+    /// An organizer acts on something of somebody else's, and does not say why.
+    pub fn bad_reason() -> Error {
+        let problem = Problem::new("bad_reason", "A reason has 1 to 2000 characters.").at("reason");
+        Error::Refused(StatusCode::UNPROCESSABLE_ENTITY, problem)
+    }
+
+    /// A text with a NUL, which no name, reason or path holds.
+    pub fn no_nul() -> Error {
+        Error::Refused(StatusCode::UNPROCESSABLE_ENTITY, Problem::new("bad_text", "A text holds no NUL character."))
+    }
+
     /// To organizers.
     pub fn no_webhook() -> Error {
         let problem = Problem::new("webhook_not_found", "This challenge has no webhook.");
@@ -354,14 +369,15 @@ impl Error {
             Error::Account(error) => {
                 let code = error.code().unwrap_or("internal");
                 let problem = Problem::new(code, sentence(&error.to_string()));
-                let status = if matches!(error, AccountError::Taken) { 409 } else { 422 };
+                let taken = matches!(error, AccountError::Taken | AccountError::LooksAlike);
+                let status = if taken { 409 } else { 422 };
                 (status, error.field().into_iter().fold(problem, Problem::at))
             }
             Error::Team(error) => {
                 let problem = Problem::new(error.code().unwrap_or("internal"), sentence(&error.to_string()));
                 match error {
-                    TeamError::BadName | TeamError::NameTaken => {
-                        let status = if matches!(error, TeamError::NameTaken) { 409 } else { 422 };
+                    TeamError::BadName | TeamError::NameTaken | TeamError::NameLooksAlike => {
+                        let status = if matches!(error, TeamError::BadName) { 422 } else { 409 };
                         (status, problem.at("name"))
                     }
                     TeamError::TermsNotAccepted => (422, problem.hint("Read them, and accept them.").at("terms")),
@@ -372,6 +388,7 @@ impl Error {
                     TeamError::NotTakingPart => (404, problem),
                     TeamError::BadReason => (422, problem.at("reason")),
                     TeamError::NoSuchMember => (404, problem),
+                    TeamError::OwnersOnly => (403, problem),
                     TeamError::Bound => {
                         (409, problem.hint("Its owner can invite you again. A second team would be a second quota."))
                     }
@@ -398,7 +415,6 @@ impl Error {
                     _ => (422, problem.at("days")),
                 }
             }
-            Error::OwnersOnly => (403, Problem::new("owners_only", "Only the team's owner may do this.")),
             Error::NoTeam => (
                 403,
                 Problem::new("no_team", "You are in no team of this challenge.")
@@ -422,6 +438,11 @@ impl Error {
                     .hint("They appear here when the organizers publish them."),
             ),
             Error::NotScored => (404, Problem::new("not_scored", "This submission has no result.")),
+            Error::FilesRemoved => (
+                410,
+                Problem::new("files_removed", "This entry never ran, and its files were removed.")
+                    .hint("Files of an entry that was cancelled before it ran are kept for 7 days."),
+            ),
             Error::NotLive => {
                 (409, Problem::new("not_live", "This submission is final: nothing is queued or running."))
             }
@@ -477,6 +498,8 @@ impl Error {
             Error::Problems(status, problems) => {
                 return Fault { status: *status, problems: problems.clone(), retry_after: None, quota: None };
             }
+            // What no extractor saw; nothing was written.
+            Error::Rejected(Rejection::Ours(error)) if db::is_bad_text(error) => return Error::no_nul().fault(),
             Error::Rejected(rejection) => return Fault::of(rejection),
         };
         Fault {
@@ -494,6 +517,8 @@ impl IntoResponse for Error {
             // Once, and with everything; the client learns nothing but the request's id.
             if db::is_away(error) {
                 tracing::warn!(error = format!("{error:#}"), "the database is away");
+            } else if db::is_bad_text(error) {
+                tracing::warn!("a text with a NUL reached the database");
             } else {
                 tracing::error!(error = format!("{error:#}"), "a request failed through us");
             }
@@ -526,6 +551,7 @@ impl Fault {
             Rejection::QuotaUsed { resets_at: Some(at), .. } => Some((*at - chrono::Utc::now()).num_seconds().max(1)),
             Rejection::Ours(error) if db::is_away(error) || error.is::<Busy>() => Some(5),
             Rejection::StorageFull | Rejection::TooManyUploads { .. } => Some(600),
+            Rejection::QuotaUsed { bound: Bound::Unfinished, .. } => Some(60),
             _ => None,
         };
         let quota = match rejection {

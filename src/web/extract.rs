@@ -19,7 +19,7 @@ use super::{
     sight::{Sight, seen_by},
 };
 use crate::{
-    audit::Actor,
+    audit::{self, Actor, Power},
     challenge::{
         self, Challenge,
         phase::{self, Phase},
@@ -27,7 +27,7 @@ use crate::{
     ids::{ChallengeId, SessionId, SubmissionId, TeamId, TokenId},
     submission::{self, Submission},
     team::{
-        self, Role, Team,
+        self, Right, Role, Team, TeamError,
         account::Account,
         session,
         token::{self, Scope},
@@ -106,6 +106,8 @@ pub struct SubmissionAt {
     pub submission: Submission,
     pub phase: Phase,
     pub sight: Sight,
+    /// The asker is in its team, whatever else they are.
+    pub is_member: bool,
     pub viewer: Viewer,
 }
 
@@ -115,9 +117,18 @@ impl Viewer {
         self.0.as_ref().is_some_and(|s| s.is_organizer())
     }
 
-    /// Whether they run this challenge.
+    /// Whether they run this challenge, and came with all that their account may.
     pub fn organizes(&self, challenge: ChallengeId) -> bool {
-        self.0.as_ref().is_some_and(|s| s.account.organizes(challenge))
+        self.0.as_ref().is_some_and(|s| s.organizes(challenge))
+    }
+
+    /// What to answer where only those who run this challenge would find something: an account that does is told that its token
+    /// may not, to others there is nothing.
+    pub fn or_scope(&self, challenge: ChallengeId, nothing: Error) -> Error {
+        match &self.0 {
+            Some(signed) if signed.account.organizes(challenge) && !signed.organizes(challenge) => Error::ScopeNotAdmin,
+            _ => nothing,
+        }
     }
 
     /// For the page's head.
@@ -146,6 +157,11 @@ impl Signed {
     /// Whether they run any challenge.
     pub fn is_organizer(&self) -> bool {
         self.account.is_organizer || !self.account.organizes.is_empty()
+    }
+
+    /// Whether they run this challenge and may use that here: a token of a smaller scope makes nobody an organizer.
+    pub fn organizes(&self, challenge: ChallengeId) -> bool {
+        self.scope == Scope::Admin && self.account.organizes(challenge)
     }
 
     /// For the audit log.
@@ -267,8 +283,10 @@ impl FromRequestParts<App> for ReviewAt {
         }
         let challenge = challenge::by_slug(&mut conn, &submission.challenge_slug).await?;
         let challenge = challenge.ok_or(Error::SubmissionNotFound)?;
+        let is_member = team::is_member(&mut conn, submission.team, signed.account.id).await?;
         let viewer = Viewer(Some(signed.clone()));
-        Ok(ReviewAt { challenge, signed, at: SubmissionAt { submission, phase, sight: Sight::Organizer, viewer } })
+        let at = SubmissionAt { submission, phase, sight: Sight::Organizer, is_member, viewer };
+        Ok(ReviewAt { challenge, signed, at })
     }
 }
 
@@ -276,7 +294,7 @@ impl TeamAt {
     /// Whether the asker may change the team: its owner, or an organizer.
     pub fn may_manage(&self) -> bool {
         self.signed.scope == Scope::Admin
-            && (self.role == Some(Role::Owner) || self.signed.account.organizes(self.team.challenge))
+            && (self.role == Some(Role::Owner) || self.signed.organizes(self.team.challenge))
     }
 
     /// Whether the asker may leave: a token that may only submit may not.
@@ -284,10 +302,15 @@ impl TeamAt {
         if self.signed.scope == Scope::Admin { Ok(()) } else { Err(Error::ScopeNotAdmin) }
     }
 
-    pub fn manage(&self) -> Result<(), Error> {
+    /// By what right the asker changes the team: its owner by their own, an organizer for a reason.
+    pub fn manage(&self, reason: &str) -> Result<Right, Error> {
         match self.signed.scope {
-            Scope::Admin if self.may_manage() => Ok(()),
-            Scope::Admin => Err(Error::OwnersOnly),
+            Scope::Admin if self.role == Some(Role::Owner) => Ok(Right::Owner(self.signed.account.id)),
+            Scope::Admin if self.may_manage() => {
+                let reason = audit::reason(reason).ok_or_else(Error::bad_reason)?.to_owned();
+                Ok(Right::Organizer(Power { actor: self.signed.actor(), reason }))
+            }
+            Scope::Admin => Err(TeamError::OwnersOnly.into()),
             _ => Err(Error::ScopeNotAdmin),
         }
     }
@@ -303,8 +326,8 @@ impl FromRequestParts<App> for TeamAt {
         let mut conn = app.db().await?;
         let team = team::get(&mut conn, id).await?.ok_or(Error::TeamNotFound)?;
         let role = team::role(&mut conn, id, signed.account.id).await?;
-        if role.is_none() && !signed.account.organizes(team.challenge) {
-            return Err(Error::TeamNotFound);
+        if role.is_none() && !signed.organizes(team.challenge) {
+            return Err(Viewer(Some(signed)).or_scope(team.challenge, Error::TeamNotFound));
         }
         Ok(TeamAt { team, signed, role })
     }
@@ -365,14 +388,30 @@ impl FromRequestParts<App> for SubmissionAt {
         let path = Path::<String>::from_request_parts(parts, app).await;
         let Path(id) = path.map_err(|_| Error::SubmissionNotFound)?;
         let id: SubmissionId = id.parse().map_err(|_| Error::SubmissionNotFound)?;
+        SubmissionAt::load(app, viewer, id).await
+    }
+}
+
+impl SubmissionAt {
+    /// As much of an entry as the viewer may see; what they may not see is not there.
+    pub async fn load(app: &App, viewer: Viewer, id: SubmissionId) -> Result<SubmissionAt, Error> {
         let mut conn = app.db().await?;
         let submission = submission::get(&mut conn, id).await?.ok_or(Error::SubmissionNotFound)?;
         let phase = phase::get(&mut conn, submission.phase).await?.ok_or(Error::SubmissionNotFound)?;
+        let is_member = match &viewer.0 {
+            Some(signed) => team::is_member(&mut conn, submission.team, signed.account.id).await?,
+            None => false,
+        };
+        // Whether it stands is for the board to say, which may have to be ranked.
         drop(conn);
         let phase = seen_by(&viewer, phase);
-        let sight =
-            Sight::of(&app.boards, &app.pool, &viewer, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
-        Ok(SubmissionAt { submission, phase, sight, viewer })
+        let sight = Sight::of(&app.boards, &app.pool, &viewer, is_member, &submission, &phase).await?;
+        let sight = sight.ok_or_else(|| viewer.or_scope(phase.challenge, Error::SubmissionNotFound))?;
+        let submission = match sight {
+            Sight::Public => submission::seen_by_all(&mut *app.db().await?, submission, sight.until(&phase)).await?,
+            _ => submission,
+        };
+        Ok(SubmissionAt { submission, phase, sight, is_member, viewer })
     }
 }
 

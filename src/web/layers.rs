@@ -15,6 +15,7 @@ use axum::{
     routing::get,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use percent_encoding::percent_decode_str;
 use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -53,9 +54,19 @@ pub fn apply(router: Router<App>, app: &App) -> Router<App> {
             .layer(middleware::from_fn_with_state(app.clone(), super::error::present))
             .layer(middleware::from_fn_with_state(app.clone(), super::doors::guard))
             .layer(middleware::from_fn_with_state(app.clone(), super::pace::bodies))
+            .layer(middleware::from_fn(without_nul))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(CsrfLayer::new()),
     )
+}
+
+/// A path with a NUL names nothing: Postgres stores none, and a file's path ends there. Bodies are looked at where they are read;
+/// of a query that means nothing a page shows what it can, and what gets as far as Postgres is told there ([`db::is_bad_text`]).
+async fn without_nul(request: Request, next: Next) -> Response {
+    match percent_decode_str(request.uri().path()).any(|byte| byte == 0) {
+        true => Error::PageNotFound.into_response(),
+        false => next.run(request).await,
+    }
 }
 
 /// One line an event; the address without its query, which may hold anything.

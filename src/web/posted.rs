@@ -38,6 +38,9 @@ pub async fn read(app: &App, request: Request, most: u64) -> Result<Posted, Erro
     let bytes = to_bytes(body, MAX_WORDS as usize).await.map_err(|_| Rejection::TooLarge { limit: MAX_WORDS })?;
     let request = Request::from_parts(parts, Body::from(bytes));
     match request.extract::<Form<Vec<(String, String)>>, _>().await {
+        Ok(Form(fields)) if fields.iter().any(|(name, words)| name.contains('\0') || words.contains('\0')) => {
+            Err(Error::no_nul())
+        }
         Ok(Form(fields)) => Ok(Posted { fields, files: Vec::new() }),
         Err(refused) => Err(Error::BadBody(refused.status(), refused.body_text())),
     }
@@ -76,6 +79,9 @@ async fn with_files(app: &App, request: Request, most: u64) -> Result<Posted, Er
         let text = String::from_utf8(bytes).map_err(|_| {
             Error::BadBody(StatusCode::UNPROCESSABLE_ENTITY, format!("The field {name} is not UTF-8 text."))
         })?;
+        if text.contains('\0') {
+            return Err(Error::no_nul());
+        }
         posted.fields.push((name, text));
     }
     Ok(posted)

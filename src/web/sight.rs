@@ -9,7 +9,6 @@ use crate::{
     leaderboard::Boards,
     queue::State,
     submission::Submission,
-    team,
 };
 
 /// How much of a submission somebody may see.
@@ -28,15 +27,14 @@ impl Sight {
         boards: &Boards,
         pool: &PgPool,
         viewer: &Viewer,
+        is_member: bool,
         submission: &Submission,
         phase: &Phase,
     ) -> Result<Option<Sight>, Error> {
         if viewer.organizes(phase.challenge) {
             return Ok(Some(Sight::Organizer));
         }
-        if let Some(signed) = &viewer.0
-            && team::is_member(&mut *pool.acquire().await?, submission.team, signed.account.id).await?
-        {
+        if is_member {
             return Ok(Some(Sight::Own));
         }
         let may_stand = submission.state == State::Scored && submission.withdrawn_at.is_none();

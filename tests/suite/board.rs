@@ -167,9 +167,9 @@ async fn a_board_can_be_seen_as_it_stood() {
     let fast = app.enter_as(&phase, b, measured(0.3)).await;
     app.drain_queue().await;
     then.push((now().await, "b0.3 a0.5", "a second"));
-    submission::mark(&mut *app.conn().await, fast, OrganizerStatus::Held, "why").await.expect("held");
+    submission::mark(&mut *app.conn().await, fast, OrganizerStatus::Held, "why", None).await.expect("held");
     then.push((now().await, "a0.5 (b)", "the second is held"));
-    submission::mark(&mut *app.conn().await, fast, OrganizerStatus::None, "").await.expect("let go");
+    submission::mark(&mut *app.conn().await, fast, OrganizerStatus::None, "", None).await.expect("let go");
     let better = app.enter_as(&phase, a, measured(0.2)).await;
     app.drain_queue().await;
     then.push((now().await, "a0.2 b0.3", "a better one"));

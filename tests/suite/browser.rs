@@ -510,7 +510,7 @@ async fn the_organizers_pages_fit_a_phone_and_a_desk() {
     let token = administrator(&web, &shown.phase).await;
     let held = (shown.phase.challenge, shown.scored);
     let why = "the same weights as XPixel's";
-    mark::mark(&mut *web.app.conn().await, held, Word::Hold, why, None, &Actor::Shell).await.expect("held");
+    mark::mark(&mut *web.app.conn().await, held, Word::Hold, why.into(), None, &Actor::Shell).await.expect("held");
     sqlx::query("insert into objection (id, submission_id, text) values (gen_random_uuid(), $1, 'We were first.')")
         .bind(shown.scored)
         .execute(&web.app.pool)

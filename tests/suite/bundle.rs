@@ -436,6 +436,17 @@ async fn organizers_import_by_rest_and_administrators_make_what_comes_out() {
     assert_eq!((refused.status, refused.code().as_str()), (StatusCode::UNPROCESSABLE_ENTITY, "zip_malformed"));
     assert_eq!(post(&mut olga, "/api/v1/bundles?format=yaml", &zipped).await.status, StatusCode::BAD_REQUEST);
 
+    // A slug is a folder of the zip and a name in a header: what is none is refused, before anything is written.
+    for slug in ["../../etc/x", "/x", "Esr", "a%22;filename=%22evil", "a%0d%0aX-Evil:%20y", "a%00b", "-a", "%E2%80%AEa"]
+    {
+        let path = format!("/api/v1/bundles?format=zip&slug={slug}");
+        let refused = post(&mut olga, &path, &zipped).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (422, "bad_slug"), "{slug}: {}", refused.text);
+        assert!(refused.headers.get("x-evil").is_none() && refused.headers.get("content-disposition").is_none());
+    }
+    let named = post(&mut olga, "/api/v1/bundles?format=zip&slug=esr-2", &zipped).await;
+    assert_eq!(named.header("content-disposition"), "attachment; filename=\"esr-2.zip\"");
+
     // On the page: the report, its files to take along, and the challenge that they make.
     let parts = [Part("slug", None, b""), Part("bundle", Some("bundle.zip"), &zipped)];
     let page = send(&mut olga, "/organizer/import", &parts).await;

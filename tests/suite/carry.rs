@@ -48,7 +48,7 @@ async fn what_stands_is_carried_once_in_the_teams_name_at_no_cost() {
     let gated = app.enter_as(&dev, ben, below()).await;
     let held = app.enter(&dev, cleo).await;
     app.drain_queue().await;
-    submission::mark(&mut *app.conn().await, held, OrganizerStatus::Held, "look").await.expect("held");
+    submission::mark(&mut *app.conn().await, held, OrganizerStatus::Held, "look", None).await.expect("held");
 
     let mut olga = web.organizer().await;
     let path = format!("/api/v1/challenges/{}/phases/test/carry", dev.challenge_slug);

@@ -174,11 +174,11 @@ async fn a_change_is_said_in_words_and_done() {
             "title: C → Another",
             "joining.max_members: no limit → 3",
             "phase dev: closes: never → 2030-07-10T21:59:00Z",
-            "phase dev: protocol: aim2020@1 → another version of aim2020 (ranking.metric: \"runtime\" → \"params\")",
+            "phase dev: protocol: standard@1 → another version of standard (ranking.metric: \"runtime\" → \"params\")",
             "phase dev: gate: no gate: every entry is ranked → gate 29.00 dB",
         ]
     );
-    assert_eq!(phases(&app, "c").await[0].protocol.name, "aim2020@2");
+    assert_eq!(phases(&app, "c").await[0].protocol.name, "standard@2");
     let act = audit::list(&mut *app.conn().await, None, None, 1).await.expect("the log").remove(0);
     assert_eq!(
         (act.action.as_str(), &act.details["title"]),

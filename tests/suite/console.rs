@@ -40,7 +40,7 @@ async fn an_organizer_sees_what_waits_in_the_challenges_that_are_theirs() {
     let held = web.app.enter(&own, team).await;
     web.app.drain_queue().await;
     web.app.enter(&own, team).await;
-    submission::mark(&mut *web.app.conn().await, held, OrganizerStatus::Held, "look").await.expect("held");
+    submission::mark(&mut *web.app.conn().await, held, OrganizerStatus::Held, "look", None).await.expect("held");
     sqlx::query("insert into objection (id, submission_id, text) values (gen_random_uuid(), $1, 'We were first')")
         .bind(held)
         .execute(&web.app.pool)

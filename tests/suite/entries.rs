@@ -11,6 +11,7 @@ use upscore::{
     evaluation::{Db, ImageReproduction, ImageScore},
     problem::Problem,
     storage::BlobHash,
+    team::token::Scope,
 };
 
 use crate::support::{
@@ -63,7 +64,13 @@ async fn a_team_chooses_and_withdraws_its_entries() {
     assert_eq!(stands().await, [chosen]);
     assert_eq!(act(&token, fast, "choose").await.code(), "not_choosable");
     sqlx::query("update phase set closes_at = now()").execute(&app.pool).await.expect("closed");
-    assert_eq!(act(&token, chosen, "choose").await.code(), "phase_closed");
+    for what in ["choose", "withdraw", "cancel"] {
+        assert_eq!(act(&token, chosen, what).await.code(), "phase_closed", "{what}");
+    }
+    let form = web.form(&token, &format!("/submissions/{chosen}/withdraw"), "").await;
+    assert_eq!(form.status, StatusCode::FORBIDDEN);
+    assert!(!web.get_as(&token, &format!("/submissions/{chosen}")).await.text.contains("Withdraw"));
+    assert_eq!(stands().await, [chosen], "what stood at the end stands");
     let best = app.phase().await;
     let member = app.team(&best, "c").await;
     let entry = app.enter(&best, member).await;
@@ -143,8 +150,10 @@ async fn a_team_lists_its_entries_by_the_page_and_downloads_its_files() {
         .execute(&web.app.pool)
         .await
         .expect("an organizer");
-    let all = web.get_as(&web.token(organizer).await, &path).await.json();
+    let all = web.get_as(&web.token_that_may(organizer, Scope::Admin).await, &path).await.json();
     assert_eq!(all["submissions"].as_array().map(Vec::len), Some(10));
+    let own = web.get_as(&web.token(organizer).await, &path).await.json();
+    assert_eq!(own["submissions"], json!([]), "a token that may only submit is its team's");
 
     let zip = results(1);
     let made =
@@ -350,4 +359,186 @@ async fn nothing_that_a_participant_can_get_holds_a_hidden_figure_or_a_byte_of_h
         assert!(shown.iter().any(|l| l.contains(path)), "{path}: {shown:?}");
     }
     assert!(!shown.iter().any(|l| l.contains("HR bytes")), "but never HR: {shown:?}");
+}
+
+/// The image figures of a team's own entries say nothing of a single hidden sample, wherever they are told.
+#[tokio::test]
+async fn a_team_learns_no_figure_that_tells_a_hidden_sample() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let team = web.app.team(&phase, "a").await;
+    let token = web.token(team).await;
+    let mut m = measurement();
+    (m.fidelity.psnr, m.fidelity.ssim) = (29.123_456_789_012, 0.876_543_210_987);
+    let image = |name: &str, psnr, ssim| ImageScore { name: name.into(), psnr: Db(psnr), ssim };
+    m.fidelity.images =
+        vec![image("0901", 33.517_461_234_5, 0.912_871_234_5), image("0902", 29.960_841_234_5, 0.840_211_234_5)];
+    (m.reproduction.model_psnr, m.reproduction.uploaded_psnr) = (Some(29.123_456_789_012), Some(28.987_654_321_098));
+    let id = web.app.enter_as(&phase, team, m.clone()).await;
+    let mut other = m.clone();
+    other.fidelity.images[0].psnr = Db(33.527_461_234_5);
+    let rival = web.app.team(&phase, "b").await;
+    let second = web.app.enter_as(&phase, rival, other).await;
+    web.app.drain_queue().await;
+    let api = format!("/api/v1/submissions/{id}");
+    let told = web.get_as(&token, &api).await.json();
+    assert_eq!(told["images"][0]["psnr"], 33.52);
+    assert_eq!(told["images"][1]["ssim"], 0.8402);
+    assert_eq!((&told["metrics"]["psnr"], &told["metrics"]["ssim"]), (&json!(29.123_457), &json!(0.876_543)));
+
+    let at = format!("/challenges/{}/phases/validation", phase.challenge_slug);
+    let page = format!("/challenges/{}/validation", phase.challenge_slug);
+    let record = format!("{api}/record");
+    let mut paths = vec![api, record, format!("/submissions/{id}"), page.clone(), format!("{page}/study")];
+    paths.extend(["json", "csv", "md", "tex"].map(|f| format!("/api/v1{at}/leaderboard?format={f}")));
+    paths.extend(
+        ["study".into(), format!("compare?a={id}&b={second}")].map(|rest: String| format!("/api/v1{at}/{rest}")),
+    );
+    paths.extend([
+        format!("{page}/compare?a={id}&b={second}"),
+        "/api/submissions/1/".into(),
+        "/api/leaderboards/1/".into(),
+    ]);
+    // More decimals than are told.
+    let exact = ["33.5174", "33.5274", "29.9608", "0.91287", "0.84021", "29.1234567", "28.9876543", "0.8765432"];
+    let leaks = async |token: Option<&str>| {
+        let mut leaks = Vec::new();
+        for path in &paths {
+            let reply = match token {
+                Some(token) => web.get_as(token, path).await,
+                None => web.get(path).await,
+            };
+            leaks.extend(exact.iter().filter(|f| reply.text.contains(**f)).map(|f| format!("{path}: {f}")));
+        }
+        leaks
+    };
+    for token in [None, Some(&*token)] {
+        let found = leaks(token).await;
+        assert!(found.is_empty(), "{found:#?}");
+    }
+    // Nor once the phase is closed, when everybody sees the figures of all images.
+    sqlx::query("update phase set closes_at = now()").execute(&web.app.pool).await.expect("closed");
+    let compared = web.get(&format!("/api/v1{at}/compare?a={id}&b={second}")).await.json();
+    assert_eq!(compared["images"][0]["psnr"], json!([33.52, 33.53]));
+    let found = leaks(Some(&*token)).await;
+    assert!(found.is_empty(), "{found:#?}");
+    // To organizers they are what was measured: the search can find.
+    let olga = web.app.team(&phase, "o").await;
+    sqlx::query("update account set is_organizer = true where id = $1")
+        .bind(olga.account)
+        .execute(&web.app.pool)
+        .await
+        .expect("set");
+    let found = leaks(Some(&web.token_that_may(olga, Scope::Admin).await)).await;
+    assert!(found.iter().any(|f| f.contains("33.5174")), "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_text_with_a_nul_is_refused_and_never_our_fault() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let mut olga = web.organizer().await;
+    let slug = &phase.challenge_slug;
+    for (path, status) in [
+        ("/challenges/a%00b".to_owned(), 404),
+        (format!("/challenges/{slug}/val%00"), 404),
+        ("/api/v1/challenges/%00/phases/x/leaderboard".into(), 404),
+        ("/static/a%00".into(), 404),
+        (format!("/organizer/{slug}/review/%00"), 404),
+        // A page shows what it can of an odd link.
+        (format!("/challenges/{slug}/validation?q=%00"), 200),
+        (format!("/api/v1/challenges/{slug}/participants?q=a%00"), 422),
+        (format!("/api/v1/challenges/{slug}/participants?after=%00"), 422),
+        (format!("/api/v1/challenges/{slug}/audit?actor=%00"), 422),
+        ("/reset?key=%00".into(), 404),
+        ("/api/competitions/?search=%00".into(), 200),
+    ] {
+        assert_eq!(olga.get(&path).await.status.as_u16(), status, "{path}");
+    }
+    let forms: &[(&str, &[(&str, &str)])] = &[
+        ("/signin", &[("name", "a\0"), ("password", "x")]),
+        ("/signup", &[("name", "a\0b"), ("password", "a long passphrase")]),
+        ("/account/email", &[("email", "a\0@example.org")]),
+        ("/organizer/reset", &[("name", "\0")]),
+        ("/tokens", &[("name", "\0"), ("scope", "read")]),
+        ("/forgotten", &[("email", "\0")]),
+        ("/invitation", &[("key", "\0")]),
+        ("/organizer/new", &[("title", "\0")]),
+    ];
+    for (path, fields) in forms {
+        let reply = olga.post(path, fields).await;
+        assert!(matches!(reply.status.as_u16(), 400 | 404 | 422), "{path}: {}", reply.status);
+    }
+    let challenge = format!("/api/v1/challenges/{slug}");
+    for (method, path, body) in [
+        (Method::POST, "/api/v1/account".to_owned(), json!({ "name": "a\0", "password": "a long passphrase" })),
+        (Method::POST, "/api/v1/session".into(), json!({ "name": "a\0", "password": "x" })),
+        (Method::POST, "/api/v1/tokens".into(), json!({ "name": "a\0", "scope": "read" })),
+        (Method::POST, "/api/v1/reset-links".into(), json!({ "name": "\0" })),
+        (Method::POST, format!("{challenge}/join"), json!({ "name": "\0" })),
+        (Method::POST, format!("{challenge}/announcements"), json!({ "title": "\0", "body": "x" })),
+        (Method::POST, format!("{challenge}/organizers"), json!({ "name": "\0" })),
+        (Method::PUT, format!("{challenge}/webhook"), json!({ "url": "https://example.org/\0" })),
+        (Method::POST, "/api/api-token-auth/".into(), json!({ "username": "\0", "password": "\0" })),
+        (
+            Method::POST,
+            "/api/datasets/".into(),
+            json!({ "type": "submission", "file_size": 1, "request_sassy_file_name": "\0" }),
+        ),
+    ] {
+        let reply = olga.json(method, &path, body).await;
+        assert_eq!((reply.status.as_u16(), reply.code().as_str()), (422, "bad_text"), "{path}: {}", reply.text);
+    }
+    // What only looks like one is a text as any.
+    let body = json!({ "title": "\\u0000", "body": "%00" });
+    assert_eq!(olga.json(Method::POST, &format!("{challenge}/announcements"), body).await.status, StatusCode::CREATED);
+}
+
+/// Headers that come in time and a body that comes late: what was true when the request began is asked again.
+#[tokio::test]
+async fn a_slow_body_is_no_way_round_a_deadline_or_a_removal() {
+    let web = Web::start().await;
+    let phase = web.app.phase_with(|new| new.closes_at = Some(Utc::now() + Duration::hours(1)), |_| {}).await;
+    let team = web.app.team(&phase, "a").await;
+    let (token, id) = (web.token(team).await, web.app.enter(&phase, team).await);
+    web.app.drain_queue().await;
+    // The body arrives after `meanwhile` was done.
+    let late = async |meanwhile: &'static str, path: &str, body: &'static str| {
+        let pool = web.app.pool.clone();
+        let chunk = async move {
+            sqlx::raw_sql(meanwhile).execute(&pool).await.expect("done");
+            Ok::<_, std::io::Error>(body.as_bytes())
+        };
+        let method = if path.ends_with("objections") { Method::POST } else { Method::PATCH };
+        let ask = request(method, path, Some(&token)).header(header::CONTENT_TYPE, "application/json");
+        web.send(ask.body(Body::from_stream(futures::stream::once(chunk))).expect("a request")).await
+    };
+    let path = format!("/api/v1/submissions/{id}");
+    let sheet = r#"{"fact_sheet":{"method":"late"}}"#;
+    let closed = late("update phase set closes_at = clock_timestamp()", &path, sheet).await;
+    assert_eq!((closed.status, closed.code().as_str()), (StatusCode::FORBIDDEN, "phase_closed"));
+    sqlx::query("update phase set closes_at = null").execute(&web.app.pool).await.expect("open");
+    for (path, body) in [(path.clone(), sheet), (format!("{path}/objections"), r#"{"text":"no"}"#)] {
+        let removed = late("delete from membership", &path, body).await;
+        assert_eq!(removed.status, StatusCode::NOT_FOUND, "{path}: {}", removed.text);
+        upscore::team::join(&mut *web.app.conn().await, team.id, team.account, upscore::team::Role::Owner)
+            .await
+            .expect("back");
+    }
+    let told = web.get_as(&token, &path).await.json();
+    assert!(told["fact_sheet"]["method"].is_null(), "{told}");
+    // Nor does who has handed a team over go on ruling it.
+    let (heir, admin) =
+        (web.app.team(&web.app.phase().await, "x").await.account, web.token_that_may(team, Scope::Admin).await);
+    upscore::team::join(&mut *web.app.conn().await, team.id, heir, upscore::team::Role::Member).await.expect("in");
+    let hand_over = "update membership set role = case role when 'owner' then 'member' else 'owner' end";
+    let pool = web.app.pool.clone();
+    let chunk = async move {
+        sqlx::raw_sql(hand_over).execute(&pool).await.expect("done");
+        Ok::<_, std::io::Error>(br#"{"name":"Mine again"}"#.as_slice())
+    };
+    let ask = request(Method::PATCH, &format!("/api/v1/teams/{}", team.id), Some(&admin));
+    let ask = ask.header(header::CONTENT_TYPE, "application/json");
+    let refused = web.send(ask.body(Body::from_stream(futures::stream::once(chunk))).expect("a request")).await;
+    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::FORBIDDEN, "owners_only"), "{}", refused.text);
 }

@@ -10,7 +10,7 @@ use upscore::{
     queue::{self, State},
     storage::{BlobHash, Storage, StorageError},
     submission::{
-        self, Class, FactSheet, Rejection,
+        self, Class, FactSheet, Rejection, files,
         intake::{self, Accepted, Upload},
         quota::{self, Bound},
     },
@@ -307,4 +307,154 @@ async fn a_worker_takes_nothing_while_the_disk_is_nearly_full() {
     assert_eq!(app.drain_queue().await, 0);
     assert_eq!(app.state(id).await, State::Queued);
     assert_eq!(app.evaluator.calls.load(Ordering::SeqCst), 0);
+}
+
+/// Uploads that arrive before midnight and are vetted after it: by each one's own day there is no way round the quota.
+#[tokio::test]
+async fn an_upload_costs_the_day_on_which_it_arrived() {
+    let app = App::start().await;
+    let phase = app.phase_with(|new| new.limits = limits(2, None, 20), |_| {}).await;
+    let team = app.team(&phase, "a").await;
+    for seed in [1, 2] {
+        app.submit(&phase, team, &results(seed)).await.expect("accepted");
+    }
+    let arrived = Utc::now();
+    let at = async |at| {
+        let mut conn = app.conn().await;
+        quota::usage_at(&mut conn, phase.id, team.id, phase.limits, at).await.expect("counted")
+    };
+    assert_eq!(at(None).await.daily_used, 2);
+    // They came yesterday, in the last second; the count that another such upload makes after midnight is yesterday's.
+    let yesterday = arrived - Duration::days(1);
+    sqlx::query("update submission set created_at = created_at - interval '1 day'")
+        .execute(&app.pool)
+        .await
+        .expect("aged");
+    let used = at(Some(yesterday)).await;
+    assert_eq!((used.daily_used, used.check().is_err()), (2, true));
+    assert_eq!(used.resets_at, used.resets_at.date_naive().and_time(chrono::NaiveTime::MIN).and_utc());
+    assert!(used.resets_at > yesterday && used.resets_at - yesterday <= Duration::days(1));
+    let used = at(None).await;
+    assert_eq!((used.daily_used, used.unfinished), (0, 2), "today is another day");
+    // What arrived later than the day that is asked for is not of it.
+    assert_eq!(at(Some(arrived - Duration::days(2))).await.daily_used, 0);
+}
+
+/// While the files are vetted the world goes on: what was decided before is decided again.
+#[tokio::test]
+async fn what_changes_while_the_files_are_vetted_counts() {
+    let app = App::start().await;
+    let phase = app.phase_with(|new| new.closes_at = Some(Utc::now() + Duration::hours(1)), |_| {}).await;
+    let team = app.team(&phase, "a").await;
+    let model = tiny_model();
+    // Whoever holds the team's row holds the intake between vetting and its transaction.
+    let during = async |seed, change: &'static str| {
+        let mut held = app.pool.begin().await.expect("begun");
+        sqlx::query("select id from team where id = $1 for update")
+            .bind(team.id)
+            .execute(&mut *held)
+            .await
+            .expect("held");
+        let zip = results(seed);
+        let submitting = app.submit_as(&phase, team, &zip, &model, None);
+        let changing = async {
+            let waits = "select exists (select from pg_stat_activity
+                                        where datname = current_database() and wait_event_type = 'Lock')";
+            while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&app.pool).await.expect("asked") {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            sqlx::raw_sql(change).execute(&mut *held).await.expect("changed");
+            held.commit().await.expect("let go");
+        };
+        tokio::join!(submitting, changing).0
+    };
+    let removed = during(1, "delete from membership").await.expect_err("removed meanwhile");
+    assert!(matches!(removed, Rejection::NotAMember), "{removed:?}");
+    sqlx::query("insert into membership (team_id, challenge_id, account_id, role) values ($1, $2, $3, 'owner')")
+        .bind(team.id)
+        .bind(phase.challenge)
+        .bind(team.account)
+        .execute(&app.pool)
+        .await
+        .expect("back");
+    let shut = during(2, "update account set disabled_at = now()").await.expect_err("shut out meanwhile");
+    assert!(matches!(shut, Rejection::NotAMember), "{shut:?}");
+    sqlx::query("update account set disabled_at = null").execute(&app.pool).await.expect("let in");
+    let closed = during(3, "update phase set closes_at = now() - interval '1 minute'").await.expect_err("closed");
+    assert!(matches!(closed, Rejection::PhaseClosed { .. }), "{closed:?}");
+    // It arrived before the end: that its files are vetted after it is nothing to the team.
+    sqlx::query("update phase set closes_at = now() + interval '1 hour'").execute(&app.pool).await.expect("open");
+    during(4, "update phase set closes_at = clock_timestamp()").await.expect("in time");
+    assert_eq!(app.quota(&phase, team).await.daily_used, 1);
+}
+
+#[tokio::test]
+async fn sending_in_and_cancelling_has_an_end_and_leaves_no_files() {
+    let app = App::start().await;
+    let phase = app.phase_with(|new| new.limits = limits(3, None, 5), |_| {}).await;
+    let team = app.team(&phase, "a").await;
+    let mut accepted = Vec::new();
+    let stopped = loop {
+        match app.submit(&phase, team, &results(accepted.len() as u8 * 2)).await {
+            Ok(entry) => {
+                queue::cancel(&mut *app.conn().await, entry.submission).await.expect("cancelled");
+                accepted.push(entry.submission);
+            }
+            Err(stopped) => break stopped,
+        }
+        assert!(accepted.len() < 30, "no end");
+    };
+    assert!(matches!(stopped, Rejection::QuotaUsed { bound: Bound::Uploads, used: 8, limit: 8, resets_at: Some(_) }));
+    assert_eq!((accepted.len(), stopped.class().status(), codes(&stopped)), (8, 429, vec!["uploads_used".into()]));
+    // What failed through us is not held against the team.
+    sqlx::query(
+        "update evaluation set state = 'failed', fault = 'ours', started_at = now(), finished_at = now()
+                 where submission_id = $1",
+    )
+    .bind(accepted[0])
+    .execute(&app.pool)
+    .await
+    .expect("ours");
+    let last = app.submit(&phase, team, &results(100)).await.expect("room again");
+
+    // Nor do entries pile up that wait: those of yesterday count too.
+    sqlx::query("update submission set created_at = created_at - interval '1 day'")
+        .execute(&app.pool)
+        .await
+        .expect("aged");
+    for seed in [102, 104] {
+        app.submit(&phase, team, &results(seed)).await.expect("accepted");
+    }
+    let waiting = app.submit(&phase, team, &results(106)).await.expect_err("three wait");
+    assert!(matches!(waiting, Rejection::QuotaUsed { bound: Bound::Unfinished, used: 3, limit: 3, .. }));
+    assert_eq!((waiting.class().status(), codes(&waiting)), (429, vec!["too_many_unfinished".into()]));
+
+    // Files of those that never ran go after a week; the model is still others', and so is one that somebody sent in again.
+    let there = app.files();
+    assert_eq!(files::sweep(&app.pool, &app.storage).await.expect("swept"), 0, "not yet");
+    let age = "update evaluation set finished_at = finished_at - interval '8 days' where state = 'cancelled'";
+    sqlx::query(age).execute(&app.pool).await.expect("aged");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(8 * 86_400);
+    for path in blobs(app.folder.path()) {
+        std::fs::File::open(path).expect("a blob").set_modified(old).expect("aged");
+    }
+    let again = app.team(&phase, "b").await;
+    let shared = app.submit(&phase, again, &results(2)).await.expect("accepted").submission;
+    assert_eq!(files::sweep(&app.pool, &app.storage).await.expect("swept"), 7);
+    assert_eq!(app.files(), there - 6, "seven entries' results, one of them another's too");
+    let gone = submission::get(&mut *app.conn().await, accepted[2]).await.expect("read").expect("the row stays");
+    assert!(gone.files_removed_at.is_some() && !app.storage.path(&gone.results_sha256).exists());
+    for id in [shared, last.submission, accepted[0]] {
+        let kept = submission::get(&mut *app.conn().await, id).await.expect("read").expect("it");
+        assert!(kept.files_removed_at.is_none() && app.storage.path(&kept.results_sha256).exists(), "{id}");
+        assert!(app.storage.path(&kept.model_sha256).exists());
+    }
+    assert_eq!(files::sweep(&app.pool, &app.storage).await.expect("swept"), 0);
+    // The same files may come again.
+    assert!(!app.submit(&phase, again, &results(4)).await.expect("accepted").repeated);
+}
+
+fn blobs(folder: &Path) -> Vec<std::path::PathBuf> {
+    let folders = std::fs::read_dir(folder.join("blobs")).expect("a folder").map(|e| e.expect("an entry").path());
+    folders.flat_map(|f| std::fs::read_dir(f).expect("a folder").map(|e| e.expect("an entry").path())).collect()
 }

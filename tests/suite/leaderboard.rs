@@ -124,8 +124,9 @@ async fn organizers_and_evidence_keep_entries_off_with_a_reason() {
     }
     app.drain_queue().await;
     let mut conn = app.conn().await;
-    submission::mark(&mut conn, entries[1], OrganizerStatus::Held, "same weights as X").await.expect("held");
-    submission::mark(&mut conn, entries[2], OrganizerStatus::Disqualified, "trained on test images")
+    submission::mark(&mut conn, entries[1], OrganizerStatus::Held, "same weights as X", None).await.expect("held");
+    let public = Some("trained on test images");
+    submission::mark(&mut conn, entries[2], OrganizerStatus::Disqualified, "the logs that you sent", public)
         .await
         .expect("out");
     let board = app.board(&phase).await;
@@ -133,7 +134,7 @@ async fn organizers_and_evidence_keep_entries_off_with_a_reason() {
     assert_eq!(
         unranked(&board),
         [
-            ("held", "held", "Held for review: same weights as X"),
+            ("held", "held", "Held for review"),
             ("disqualified", "disqualified", "Disqualified: trained on test images"),
             (
                 "other model",
@@ -143,7 +144,7 @@ async fn organizers_and_evidence_keep_entries_off_with_a_reason() {
             ("untimed", "missing_figure", "The figure that this phase is ranked by was not measured"),
         ]
     );
-    submission::mark(&mut conn, entries[1], OrganizerStatus::None, "").await.expect("released");
+    submission::mark(&mut conn, entries[1], OrganizerStatus::None, "", None).await.expect("released");
     assert_eq!(app.board(&phase).await.ranked.len(), 2);
 }
 
@@ -162,7 +163,7 @@ async fn differing_images_are_held_until_an_organizer_decides() {
     let reason = "Held for review: the uploaded model does not make the uploaded images, up to 9 grey levels apart";
     assert_eq!(unranked(&board), [("other images", "held", reason)]);
 
-    submission::mark(&mut *app.conn().await, id, OrganizerStatus::None, "").await.expect("released");
+    submission::mark(&mut *app.conn().await, id, OrganizerStatus::None, "", None).await.expect("released");
     app.evaluator.plan(&app.storage, id, crate::support::app::Plan::Measures(Box::new(m)));
     queue::enqueue(&mut *app.conn().await, id, 0).await.expect("queued");
     app.drain_queue().await;
@@ -263,7 +264,7 @@ async fn the_query_and_the_words_take_the_same_decision() {
                         let mut m = measured(psnr, 0.5, n);
                         m.reproduction.verdict = verdict;
                         let id = app.enter_as(&phase, team, m).await;
-                        submission::mark(&mut *app.conn().await, id, mark, "why").await.expect("marked");
+                        submission::mark(&mut *app.conn().await, id, mark, "why", None).await.expect("marked");
                     }
                 }
             }

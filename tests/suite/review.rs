@@ -147,7 +147,7 @@ async fn organizers_decide_the_team_reads_why_and_objects() {
     let queue = olga.get("/api/v1/challenges/real/phases/validation/review?state=flagged").await.json();
     assert_eq!(queue["entries"].as_array().map(Vec::len), Some(2), "{queue}");
 
-    // Held by one organizer; another who read the page before is told so, and changes nothing.
+    // Held by one organizer, without a word to the public; another who read the page before is told so, and changes nothing.
     let held =
         olga.post(&format!("{page}/mark"), &[("word", "hold"), ("reason", "same file as b's"), ("seen", &seen)]).await;
     assert_eq!(held.status, StatusCode::SEE_OTHER, "{}", held.text);
@@ -166,6 +166,28 @@ async fn organizers_decide_the_team_reads_why_and_objects() {
     // The team reads the reason, objects once, and reads the answer.
     let own = web.get_as(&token, &format!("/submissions/{first}")).await.text;
     assert!(own.contains("same file as b&#39;s") && !own.contains("Olga"), "the reason, not the person");
+    // Everybody else reads what was written for them, wherever a mark is shown.
+    let public = [
+        "/challenges/real/validation".to_owned(),
+        "/api/v1/challenges/real/phases/validation/leaderboard".into(),
+        "/api/v1/challenges/real/phases/validation/leaderboard?format=csv".into(),
+        "/api/v1/challenges/real/phases/validation/leaderboard?format=md".into(),
+        format!("/submissions/{first}"),
+        api.clone(),
+        format!("/teams/{}", team.id),
+    ];
+    for path in &public {
+        for reply in [web.get(path).await, web.get_as(&other, path).await] {
+            assert!(!reply.text.contains("same file"), "{path}: {}", reply.text);
+        }
+    }
+    assert!(web.get(&public[1]).await.text.contains("Held for review"));
+    let act = json!({ "word": "hold", "reason": "same file as b's", "public_reason": "under discussion" });
+    let told = olga.json(Method::POST, &format!("{api}/mark"), act).await.json();
+    assert_eq!((&told["reason"], &told["public_reason"]), (&json!("same file as b's"), &json!("under discussion")));
+    assert!(web.get(&public[1]).await.text.contains("Held for review: under discussion"));
+    assert_eq!(web.get(&api).await.json()["mark"]["reason"], "under discussion");
+    assert_eq!(web.get_as(&token, &api).await.json()["mark"]["reason"], "same file as b's");
     let object = async |text: &str| {
         let head = request(Method::POST, &format!("/submissions/{first}/objections"), Some(&token))
             .header("content-type", "application/x-www-form-urlencoded");
@@ -189,7 +211,10 @@ async fn organizers_decide_the_team_reads_why_and_objects() {
     assert!(own.contains("You were: b is disqualified") && own.contains("code read"));
     let history = olga.get(&format!("{api}/review")).await.json()["history"].clone();
     let acts: Vec<_> = history.as_array().expect("a list").iter().map(|e| e["action"].as_str().unwrap_or("")).collect();
-    assert_eq!(acts, ["submission.verify", "submission.accept", "objection.answer", "submission.hold"]);
+    assert_eq!(
+        acts,
+        ["submission.verify", "submission.accept", "objection.answer", "submission.hold", "submission.hold"]
+    );
 
     // The images, HR among them, to nobody else and into no cache.
     for file in ["hr.png", "sr.png", "lr.png", "diff.png"] {

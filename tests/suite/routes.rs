@@ -16,7 +16,7 @@ use upscore::{
     },
     ids::TeamId,
     queue::rerun::{self, Decision, Which},
-    team::{self, Role, account},
+    team::{self, Role, account, token::Scope},
 };
 
 use crate::support::{
@@ -386,7 +386,7 @@ async fn every_route_answers_those_alone_whom_it_is_for() {
         team::create(&mut conn, phase.challenge, "Rivals", account("Rival").await).await.expect("a team");
         team
     };
-    team::remove(&web.app.pool, team, account("Removed").await).await.expect("removed");
+    team::remove(&web.app.pool, team, account("Removed").await, &team::Right::Owner(own)).await.expect("removed");
     // Carla runs this challenge, Otto another.
     let elsewhere = web.app.phase().await;
     for (challenge, name) in [(phase.challenge, "Carla"), (elsewhere.challenge, "Otto"), (phase.challenge, "Second")] {
@@ -482,7 +482,7 @@ async fn every_route_answers_those_alone_whom_it_is_for() {
             Accounts => vec![&mut owner, &mut member, &mut rival, &mut removed, &mut olga],
             Its => vec![&mut owner],
             For::Team => vec![&mut olga, &mut carla, &mut member, &mut owner],
-            Owner => vec![&mut olga, &mut carla, &mut owner],
+            Owner => vec![&mut owner, &mut olga, &mut carla],
             Organizers => vec![&mut carla, &mut olga],
             AnyOrganizer => vec![&mut otto, &mut carla, &mut olga],
             Administrators => vec![&mut olga],
@@ -560,7 +560,10 @@ async fn world(
     let path = format!("/api/v1/teams/{}/invitations", own.id);
     let invited = owner.json(Method::POST, &path, serde_json::json!({ "days": 7 })).await.json();
     let key = |link: &str| link.rsplit('=').next().expect("a key").to_owned();
-    let reset = olga.json(Method::POST, "/api/v1/reset-links", serde_json::json!({ "name": "Member" })).await.json();
+    let reset = olga
+        .json(Method::POST, "/api/v1/reset-links", serde_json::json!({ "name": "Member", "reason": "asked" }))
+        .await
+        .json();
     let encoded = |text: &str| BASE64_STANDARD.encode(text);
     let metadata = format!(
         "challenge {},phase {},part {}",
@@ -634,4 +637,213 @@ async fn world(
         ("key", announced.json()["key"].as_str().expect("a key").to_owned()),
     ]);
     World { names, numbers }
+}
+
+/// What an organizer does to something of somebody else's: whose, and the body that is sent, to which the reason is added.
+const POWERS: &[(&str, Thing, Sent)] = &[
+    ("POST /api/v1/submissions/{id}/cancel", Thing::Waiting, &[]),
+    ("POST /api/v1/submissions/{id}/withdraw", Thing::Scored, &[]),
+    ("DELETE /api/v1/submissions/{id}", Thing::Scored, &[]),
+    ("POST /api/v1/submissions/{id}/choose", Thing::Scored, &[]),
+    ("PATCH /api/v1/submissions/{id}", Thing::Scored, &[("fact_sheet", r#"{"method":"x"}"#)]),
+    ("POST /api/v1/submissions/{id}/mark", Thing::Scored, &[("word", "\"hold\"")]),
+    ("POST /submissions/{id}/cancel", Thing::Waiting, &[]),
+    ("POST /submissions/{id}/withdraw", Thing::Scored, &[]),
+    ("POST /submissions/{id}/choose", Thing::Scored, &[]),
+    ("POST /submissions/{id}/fact-sheet", Thing::Scored, &[("method", "x")]),
+    ("POST /organizer/{slug}/review/{submission}/mark", Thing::Scored, &[("word", "verify"), ("seen", "SEEN")]),
+    ("PATCH /api/v1/teams/{id}", Thing::Team, &[("name", "\"Theirs\"")]),
+    ("DELETE /api/v1/teams/{id}/members/{account}", Thing::Team, &[]),
+    ("POST /api/v1/teams/{id}/invitations", Thing::Team, &[("days", "7")]),
+    ("DELETE /api/v1/teams/{id}/invitations/{invitation}", Thing::Team, &[]),
+    ("POST /teams/{id}/rename", Thing::Team, &[("name", "Renamed")]),
+    ("POST /teams/{id}/invitations", Thing::Team, &[("uses", "one"), ("days", "7")]),
+    ("POST /teams/{id}/invitations/{invitation}/revoke", Thing::Team, &[]),
+    ("POST /teams/{id}/members/{account}/owner", Thing::Team, &[]),
+    ("POST /teams/{id}/members/{account}/remove", Thing::Team, &[]),
+    ("POST /api/v1/challenges/{slug}/participants/{account}/ban", Thing::Team, &[]),
+    ("POST /api/v1/challenges/{slug}/participants/{account}/remove", Thing::Team, &[]),
+    ("POST /api/v1/challenges/{slug}/participants/{account}/unban", Thing::Banned, &[]),
+    ("POST /organizer/{slug}/participants/{account}/ban", Thing::Team, &[]),
+    ("POST /organizer/{slug}/participants/{account}/remove", Thing::Team, &[]),
+    ("POST /organizer/{slug}/participants/{account}/unban", Thing::Banned, &[]),
+    ("POST /api/v1/reset-links", Thing::Team, &[("name", "\"NAME\"")]),
+    ("POST /organizer/reset", Thing::Team, &[("name", "NAME")]),
+    ("POST /api/v1/challenges/{slug}/requests/{account}", Thing::Asker, &[("let_in", "false")]),
+    ("POST /organizer/{slug}/participants/{account}/decide", Thing::Asker, &[("decision", "decline")]),
+];
+
+/// The fields of a body: as words in a form, as JSON in a document.
+type Sent = &'static [(&'static str, &'static str)];
+
+/// Acts on an entry, a team or an account that are no organizer's power: the team's own word, and the answer to it, which is its
+/// own reason; and what an account does with the challenge's organizers, who are nobody's own.
+const NO_POWERS: &[&str] = &[
+    "POST /api/v1/submissions/{id}/objections",
+    "POST /submissions/{id}/objections",
+    "POST /api/v1/submissions/{id}/objections/{objection}/answer",
+    "POST /organizer/{slug}/review/{submission}/objections/{objection}",
+    "POST /teams/{id}/leave",
+    "DELETE /api/v1/challenges/{slug}/organizers/{account}",
+    "POST /organizer/{slug}/organizers/{account}/remove",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thing {
+    /// An entry that waits.
+    Waiting,
+    Scored,
+    /// With a second member and an invitation.
+    Team,
+    /// A member who is banned.
+    Banned,
+    /// An account that wants to take part.
+    Asker,
+}
+
+#[tokio::test]
+async fn an_organizers_power_needs_the_scope_admin_a_reason_and_leaves_a_line() {
+    let of_somebody = |path: &str| {
+        ["/submissions/{id}", "/teams/{id}", "{submission}", "{account}"].iter().any(|part| path.contains(part))
+    };
+    let listed = |route: &str| POWERS.iter().any(|(power, ..)| *power == route) || NO_POWERS.contains(&route);
+    let missing: Vec<_> = ROUTES
+        .iter()
+        .filter(|(route, whom)| !route.starts_with("GET") && matches!(whom, For::Team | Owner | Organizers))
+        .map(|(route, _)| *route)
+        .filter(|route| of_somebody(route) && !listed(route))
+        .collect();
+    assert!(missing.is_empty(), "say in POWERS how an organizer does it: {missing:#?}");
+
+    let web = Web::start().await;
+    let phase =
+        web.app.phase_with(|_| {}, |rules| rules.ranking.entry = upscore::challenge::protocol::EntryRule::Chosen).await;
+    let olga = web.app.team(&web.app.phase().await, "Elsewhere").await;
+    sqlx::query("update account set is_organizer = true where id = $1")
+        .bind(olga.account)
+        .execute(&web.app.pool)
+        .await
+        .expect("an organizer");
+    let [read, submit, admin] = [Scope::Read, Scope::Submit, Scope::Admin].map(|scope| web.token_that_may(olga, scope));
+    let (read, submit, admin) = (read.await, submit.await, admin.await);
+    for (n, &(route, thing, fields)) in POWERS.iter().enumerate() {
+        let team = web.app.team(&phase, &format!("Team {n}")).await;
+        let other = web.app.team(&web.app.phase().await, "x").await.account;
+        let entry = web.app.enter(&phase, team).await;
+        let mut conn = web.app.conn().await;
+        match thing {
+            Thing::Scored => drop(web.app.drain_queue().await),
+            Thing::Waiting | Thing::Team => {}
+            Thing::Banned => {
+                let pool = &web.app.pool;
+                team::people::ban(pool, phase.challenge, other, "a test", &Actor::Shell).await.expect("banned");
+            }
+            Thing::Asker => {
+                sqlx::query("insert into participant (challenge_id, account_id, state, wanted_name) values ($1, $2, 'waiting', 'w')")
+                    .bind(phase.challenge)
+                    .bind(other)
+                    .execute(&mut *conn)
+                    .await
+                    .expect("waits");
+            }
+        }
+        if thing == Thing::Team {
+            team::join(&mut conn, team.id, other, Role::Member).await.expect("joined");
+        }
+        let week = std::time::Duration::from_secs(7 * 86_400);
+        let (invitation, _) =
+            team::invitation::create(&mut conn, team.id, team.account, None, week, &team::Right::Owner(team.account))
+                .await
+                .expect("made");
+        let name = account::get(&mut conn, other).await.expect("read").expect("the account").name;
+        let seen = upscore::review::mark::marks(&mut conn, entry).await.expect("marks").seen;
+        let (method, path) = route.split_once(' ').expect("a method and a path");
+        let id = if path.contains("/teams/") { team.id.to_string() } else { entry.to_string() };
+        let address = path
+            .replace("{id}", &id)
+            .replace("{submission}", &entry.to_string())
+            .replace("{slug}", &phase.challenge_slug)
+            .replace("{account}", &other.to_string())
+            .replace("{invitation}", &invitation.to_string());
+        let lines = async || {
+            sqlx::query_as::<_, (String, String, Option<uuid::Uuid>)>(
+                "select action, reason, account_id from audit where challenge_id = $1 or challenge_id is null order by id",
+            )
+            .bind(phase.challenge)
+            .fetch_all(&web.app.pool)
+            .await
+            .expect("the log")
+        };
+        let call = async |token: &str, reason: Option<&str>| {
+            let field_of_reason = if path.ends_with("/fact-sheet") { "organizers_reason" } else { "reason" };
+            let (kind, body) = if path.starts_with("/api/") {
+                let mut body = serde_json::Map::new();
+                for (field, json) in fields {
+                    body.insert((*field).into(), serde_json::from_str(&json.replace("NAME", &name)).expect("JSON"));
+                }
+                body.extend(reason.map(|reason| (field_of_reason.to_owned(), reason.into())));
+                ("application/json", serde_json::Value::Object(body).to_string())
+            } else {
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                form.extend_pairs(
+                    fields.iter().map(|(field, value)| (*field, value.replace("SEEN", &seen).replace("NAME", &name))),
+                );
+                form.extend_pairs(reason.map(|reason| (field_of_reason, reason)));
+                ("application/x-www-form-urlencoded", form.finish())
+            };
+            let method: Method = method.parse().expect("a method");
+            let ask = request(method, &address, Some(token)).header(header::CONTENT_TYPE, kind);
+            web.send(ask.body(body.into()).expect("a request")).await
+        };
+        let before = lines().await;
+        for (token, scope) in [(&read, "read"), (&submit, "submit")] {
+            let refused = call(token, Some("because")).await;
+            assert_eq!(refused.status, StatusCode::FORBIDDEN, "{route} by {scope}: {}", refused.text);
+        }
+        for reason in [None, Some("  ")] {
+            let refused = call(&admin, reason).await;
+            assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{route} without a reason: {}", refused.text);
+        }
+        assert_eq!(lines().await, before, "{route}: nothing was done");
+        let done = call(&admin, Some("because")).await;
+        let status = done.status;
+        assert!(status.is_success() || status.is_redirection(), "{route}: {status} {}", done.text);
+        let after = lines().await;
+        assert_eq!(after.len(), before.len() + 1, "{route} leaves one line");
+        let (action, reason, by) = after.last().expect("a line");
+        assert_eq!((reason.as_str(), *by), ("because", Some(olga.account.0)), "{route}: {action}");
+    }
+
+    // Reading is a power too: another team's files need the scope, and leave a line.
+    let team = web.app.team(&phase, "Read").await;
+    let entry = web.app.enter(&phase, team).await;
+    web.app.storage.put(entry.to_string().as_bytes()).await.expect("its files");
+    web.app.drain_queue().await;
+    for file in ["model", "results"] {
+        let path = format!("/api/v1/submissions/{entry}/{file}");
+        for token in [&read, &submit] {
+            let refused = web.get_as(token, &path).await;
+            assert_eq!((refused.status, refused.code().as_str()), (StatusCode::FORBIDDEN, "scope_not_admin"), "{file}");
+        }
+        let line =
+            "select count(*) from audit where action = 'submission.download' and object = $1 and account_id = $2";
+        let lines = async || {
+            let count = sqlx::query_scalar::<_, i64>(line).bind(entry.to_string()).bind(olga.account.0);
+            count.fetch_one(&web.app.pool).await.expect("a count")
+        };
+        let before = lines().await;
+        assert_eq!(web.get_as(&admin, &path).await.status, StatusCode::OK);
+        assert_eq!(web.get_as(&web.token_that_may(team, Scope::Read).await, &path).await.status, StatusCode::OK);
+        assert_eq!(lines().await, before + 1, "of the organizer's, not of the team's");
+    }
+    // Nor does a small token see what only organizers see.
+    let hidden = web.app.phase_with(|new| new.visibility = upscore::challenge::phase::Visibility::Hidden, |_| {}).await;
+    let secret = web.app.enter(&hidden, web.app.team(&hidden, "Secret").await).await;
+    web.app.drain_queue().await;
+    let board = format!("/api/v1/challenges/{}/phases/validation/leaderboard", hidden.challenge_slug);
+    for token in [&read, &submit] {
+        assert_eq!(web.get_as(token, &board).await.code(), "not_published");
+        assert_eq!(web.get_as(token, &format!("/api/v1/submissions/{secret}")).await.code(), "scope_not_admin");
+    }
+    assert_eq!(web.get_as(&admin, &board).await.status, StatusCode::OK);
 }

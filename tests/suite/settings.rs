@@ -12,7 +12,9 @@ use upscore::{
     challenge::{
         self, organizers,
         phase::{self, Phase, Visibility},
+        protocol::{ReproductionRule, Rules},
     },
+    evaluation::RankedImages,
     queue::rerun::{self, Which},
     submission::{self, OrganizerStatus},
 };
@@ -140,6 +142,43 @@ async fn a_form_makes_a_challenge_and_shows_it_first() {
     let taken = press(&mut olga, "/organizer/new", &form, "save").await;
     assert!(taken.status == StatusCode::CONFLICT && taken.text.contains("slug_taken"));
     assert!(page.text.contains("choose a dataset") && page.text.contains(&format!("{images}@1 (2 images, ×4)")));
+}
+
+/// By the rules that a new challenge starts with nobody is ranked by images that the model does not make.
+#[tokio::test]
+async fn a_new_challenge_holds_foreign_images_and_an_edition_says_that_it_does_not() {
+    let web = Web::start().await;
+    web.app.phase().await;
+    let mut olga = web.organizer().await;
+    let red = "a model of no parameters";
+    let page = olga.get("/organizer/new").await.text;
+    assert!(!page.contains(red), "{page}");
+    let mut form = fields(&page, "editor");
+    for (name, value) in [("slug", "mine"), ("title", "Mine"), ("reason", "the season")] {
+        set(&mut form, name, value);
+    }
+    let made = press(&mut olga, "/organizer/new", &form, "save").await;
+    assert_eq!(made.status, StatusCode::SEE_OTHER, "{}", made.text);
+    let phases = phases(&web, "mine").await;
+    for phase in &phases {
+        let rules = &phase.protocol.rules;
+        assert_eq!((rules.reproduction, rules.ranked_images), (ReproductionRule::Held, RankedImages::Model));
+        assert!(phase.limits.total.is_some(), "each evaluation tells something");
+    }
+    assert_eq!(phases[0].protocol.name, "standard@1");
+    for edition in ["aim2020", "ntire2024"] {
+        let page = olga.get(&format!("/organizer/new?preset={edition}")).await.text;
+        assert!(page.contains(red), "{edition}");
+    }
+    let path = "/organizer/mine/validation/protocol";
+    assert!(!olga.get(path).await.text.contains(red));
+    let filled = olga.post(path, &[("act", "fill"), ("preset", "aim2020")]).await.text;
+    assert!(filled.contains(red) && filled.contains("check bad"), "the edition keeps its rule, and says so");
+    // Files and the shell start with the same.
+    assert_eq!(Rules::standard(4).reproduction, ReproductionRule::Held);
+    let file =
+        upscore::challenge::file::parse("slug = \"f\"\ntitle = \"F\"\n[[phase]]\nslug = \"dev\"\n").expect("a file");
+    assert_eq!((file.phases[0].protocol.as_str(), file.phases[0].quota.total), ("standard", Some(100)));
 }
 
 #[tokio::test]
@@ -285,7 +324,9 @@ async fn no_link_of_the_console_is_dead() {
     let mut asker = web.person("Asker").await;
     sqlx::query("update challenge set join_policy = 'approval'").execute(&web.app.pool).await.expect("set");
     asker.post(&format!("/join/{slug}"), &[("name", "Askers")]).await;
-    submission::mark(&mut *web.app.conn().await, shown.scored, OrganizerStatus::Held, "look").await.expect("held");
+    submission::mark(&mut *web.app.conn().await, shown.scored, OrganizerStatus::Held, "look", None)
+        .await
+        .expect("held");
     let ids = (shown.phase.challenge, shown.phase.id);
     rerun::start(&mut *web.app.conn().await, ids, Which::These(&[shown.scored]), &Actor::Shell, "again")
         .await

@@ -114,7 +114,9 @@ async fn an_organizer_decides_where_the_challenge_says_so() {
     assert_eq!(olga.post(&path, &[("decision", word)]).await.status, StatusCode::SEE_OTHER);
     assert_eq!(team_of(&mut ann).await["name"], "Wanted 2");
     let (path, word) = decide(1, "decline");
-    assert_eq!(olga.post(&path, &[("decision", word)]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(olga.post(&path, &[("decision", word)]).await.status, StatusCode::UNPROCESSABLE_ENTITY, "why?");
+    let declined = [("decision", word), ("reason", "a second account of Ann's")];
+    assert_eq!(olga.post(&path, &declined).await.status, StatusCode::SEE_OTHER);
     let declined = bob.post(&format!("/join/{}", phase.challenge_slug), &[("name", "Refused")]).await;
     assert!(declined.status == StatusCode::FORBIDDEN && declined.text.contains("join_declined"));
     // An invitation is no way round it.
@@ -242,4 +244,61 @@ async fn a_token_is_shown_once_and_its_end_is_shown() {
     assert!(ann.get("/team").await.text.contains("revoked"));
     let endless = ann.post("/tokens", &[("name", "x"), ("scope", "read"), ("days", "4000")]).await;
     assert!(endless.status == StatusCode::UNPROCESSABLE_ENTITY && endless.text.contains("bad_token_lifetime"));
+}
+
+#[tokio::test]
+async fn no_name_imitates_another() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let mut ann = web.person("Ann Olsen").await;
+    let mut bob = web.person("Bob").await;
+    // Accounts: Cyrillic letters, a capital I for an l, full-width letters; and what is not seen at all.
+    let sign_up = async |name: &str| {
+        let form = [("name", name), ("password", crate::support::web::PASSWORD)];
+        web.visitor().post("/signup", &form).await
+    };
+    for name in ["\u{410}nn Olsen", "Ann OIsen", "Ａnn Olsen"] {
+        let refused = sign_up(name).await;
+        assert_eq!(refused.status, StatusCode::CONFLICT, "{name}");
+        assert!(refused.text.contains("name_looks_alike"), "{name}");
+    }
+    for name in ["Ann\u{200b} Olsen", "\u{202e}nesmO nnA", "Ann\u{3000}Olsen", "Ann Olsen\u{3164}"] {
+        let refused = sign_up(name).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{name:?}");
+        assert!(refused.text.contains("bad_account_name"), "{name:?}");
+    }
+    // Teams, of one challenge.
+    join(&mut ann, &phase, "NJU_MCG").await;
+    let there = format!("/join/{}", phase.challenge_slug);
+    let asked = async |who: &mut Visitor<'_>, name: &str| {
+        let reply = who.post(&there, &[("name", name)]).await;
+        (reply.status, reply.text)
+    };
+    for (name, code, status) in [
+        ("N\u{408}U_MCG", "name_looks_alike", StatusCode::CONFLICT),
+        ("nju_mcg", "team_name_taken", StatusCode::CONFLICT),
+        ("NJU_MCG\u{200d}", "bad_team_name", StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let (got, text) = asked(&mut bob, name).await;
+        assert!(got == status && text.contains(code), "{name:?}: {got}");
+    }
+    // Where an organizer lets in, and by a later change of the name.
+    rules(&web, &phase, |r| r.policy = JoinPolicy::Approval).await;
+    let (got, text) = asked(&mut bob, "N\u{408}U_MCG").await;
+    assert!(got == StatusCode::CONFLICT && text.contains("name_looks_alike"));
+    rules(&web, &phase, |_| {}).await;
+    join(&mut bob, &phase, "Other").await;
+    let team = team_of(&mut bob).await;
+    let renamed = bob.post(&path(&team, "/rename"), &[("name", "NJU\u{2010}MCG")]).await;
+    assert_eq!(renamed.status, StatusCode::SEE_OTHER, "a hyphen is no underscore: {}", renamed.text);
+    let renamed = bob.post(&path(&team, "/rename"), &[("name", "NJU_M\u{421}G")]).await;
+    assert!(renamed.status == StatusCode::CONFLICT && renamed.text.contains("name_looks_alike"));
+    // In another challenge nobody is imitated.
+    let elsewhere = web.app.phase().await;
+    join(&mut bob, &elsewhere, "N\u{408}U_MCG").await;
+    // Names of before are compared with, once a server has started.
+    sqlx::query("update team set look = null").execute(&web.app.pool).await.expect("older");
+    assert!(upscore::team::name::backfill(&web.app.pool).await.expect("noted") >= 2);
+    let renamed = bob.post(&path(&team, "/rename"), &[("name", "NJU_M\u{421}G")]).await;
+    assert_eq!(renamed.status, StatusCode::CONFLICT);
 }

@@ -162,9 +162,15 @@ async fn an_implausible_time_is_held_until_an_organizer_decides() {
     throughput.implausible = Some("its time means 900 G multiply-adds a second".into());
     let fast = app.enter_as(&phase, app.team(&phase, "fast").await, m.clone()).await;
     let banned = app.enter_as(&phase, app.team(&phase, "banned").await, m).await;
-    submission::mark(&mut *app.conn().await, banned, OrganizerStatus::Disqualified, "trained on test images")
-        .await
-        .expect("marked");
+    submission::mark(
+        &mut *app.conn().await,
+        banned,
+        OrganizerStatus::Disqualified,
+        "your logs",
+        Some("trained on test images"),
+    )
+    .await
+    .expect("marked");
     app.drain_queue().await;
     let board = app.board(&phase).await;
     assert!(board.ranked.is_empty());
@@ -178,7 +184,7 @@ async fn an_implausible_time_is_held_until_an_organizer_decides() {
     assert_eq!(reason("banned").1, "Disqualified: trained on test images");
     // Released, it stays so, whatever is measured again.
     let mut conn = app.conn().await;
-    submission::mark(&mut conn, fast, OrganizerStatus::None, "").await.expect("released");
+    submission::mark(&mut conn, fast, OrganizerStatus::None, "", None).await.expect("released");
     queue::enqueue(&mut conn, fast, 0).await.expect("queued");
     app.drain_queue().await;
     assert_eq!(app.board(&phase).await.ranked.len(), 1);

@@ -1,5 +1,6 @@
 //! Who sees figures when: boards that stand still, and phases that show all when they end.
 
+use axum::http::Method;
 use chrono::{Duration, Utc};
 use serde_json::{Value, json};
 use upscore::{
@@ -11,7 +12,10 @@ use upscore::{
     },
     evaluation::Measurement,
     ids::SubmissionId,
-    queue::rerun::{self, Decision, Which},
+    queue::{
+        self,
+        rerun::{self, Decision, Which},
+    },
 };
 
 use crate::{
@@ -114,6 +118,51 @@ async fn a_frozen_board_stands_still_until_the_phase_ends() {
         let text = web.get(&path).await.text;
         assert!(!text.contains("29.44") && !text.contains("29.55"), "{path}");
     }
+
+    // Nor do an entry's own pages and its events tell what became of it since: a mark with its reason, a withdrawal, a choice,
+    // an evaluation that runs.
+    let marked = json!({ "word": "disqualify", "reason": "for the team", "public_reason": "for all" });
+    let done = olga.json(Method::POST, &format!("{}/mark", entry(first)), marked).await;
+    assert_eq!(done.status.as_u16(), 200, "{}", done.text);
+    queue::enqueue(&mut *app.conn().await, first, 0).await.expect("queued");
+    let asked = async |token: Option<&str>, path: &str| match token {
+        None => web.get(path).await,
+        Some(token) => web.get_as(token, path).await,
+    };
+    for (id, foreign) in [(first, &ben_token), (withdrawn, &anna_token)] {
+        for token in [None, Some(foreign.as_str())] {
+            let told = asked(token, &entry(id)).await.json();
+            let seen = (
+                &told["state"],
+                &told["withdrawn_at"],
+                &told["mark"]["status"],
+                &told["mark"]["reason"],
+                &told["queue"],
+            );
+            assert_eq!(seen, (&json!("scored"), &Value::Null, &json!("none"), &Value::Null, &Value::Null), "{told}");
+            assert_eq!(told["chosen"], json!(id == first));
+            assert!(told["rank"].is_number(), "{told}");
+            let page = asked(token, &format!("/submissions/{id}")).await.text;
+            for word in ["withdrawn", "for the team", "for all", "isqualified", "queued"] {
+                assert!(!page.contains(word), "{word}: {page}");
+            }
+            let model = asked(token, &format!("/submissions/{id}/model")).await.text;
+            assert!(model.contains(if id == first { "29.11" } else { "29.33" }), "{model}");
+            let events = asked(token, &format!("{}/events", entry(id))).await.text;
+            assert!(events.contains("\"state\":\"scored\"") && events.contains("\"final\":true"), "{events}");
+            assert!(!events.contains("\"state\":\"queued\""), "{events}");
+        }
+    }
+    let own = web.get_as(&anna_token, &entry(first)).await.json();
+    assert_eq!(
+        (&own["state"], &own["mark"]["reason"]),
+        (&json!("queued"), &json!("for the team")),
+        "its own team sees today's"
+    );
+    assert!(web.get_as(&ben_token, &entry(withdrawn)).await.json()["withdrawn_at"].is_string());
+    app.drain_queue().await;
+    let undo = json!({ "word": "accept", "reason": "cleared" });
+    olga.json(Method::POST, &format!("{}/mark", entry(first)), undo).await;
 
     sqlx::query("update phase set closes_at = clock_timestamp()").execute(&app.pool).await.expect("closed");
     assert_eq!(stands(&web.get(&board).await.json()), stands(&moved));

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     challenge::{
+        self,
         file::format::{ChallengeFile, Moment, PageFile, PhaseFile, QuotaFile, Text, TextFile},
         joining::JoinPolicy,
         phase::Visibility,
@@ -88,6 +89,10 @@ impl Draft {
         let plain: String =
             said.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).collect();
         let title: String = plain.chars().take(200).collect();
+        // It is a folder of the zip and a name in a header; a database is not asked before.
+        if let Some(wanted) = slug.filter(|slug| !challenge::is_slug(slug)) {
+            return Err(Problem::new("bad_slug", challenge::BAD_SLUG).at(printable(wanted)));
+        }
         let slug = slug.map_or_else(|| slug_of(&title, "challenge"), str::to_owned);
         let words = format!("the title; in addresses `{slug}`");
         match title == said {

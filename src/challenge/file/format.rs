@@ -9,6 +9,7 @@ use crate::{
     challenge::{
         joining::JoinPolicy,
         phase::{GateRule, QuotaLimits, Visibility},
+        protocol::STANDARD,
     },
     problem::Problem,
     submission::fact_sheet::Field,
@@ -133,9 +134,9 @@ pub struct PhaseFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<u32>,
     /// Name of the rule set, without a version: rules that it has already are that version, others a new one.
-    #[serde(default = "aim2020")]
+    #[serde(default = "standard")]
     pub protocol: String,
-    /// What `rules` begins from: a preset's name, or `none`; absent: the preset called as the protocol, else `aim2020`.
+    /// What `rules` begins from: a preset's name, or `none`; absent: the preset called as the protocol, else `standard`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
     /// What differs from the preset, in the form of the API's `rules`.
@@ -171,7 +172,7 @@ impl PhaseFile {
             hr: None,
             lr: None,
             scale: None,
-            protocol: aim2020(),
+            protocol: standard(),
             preset: None,
             rules: None,
             gate: None,
@@ -263,8 +264,8 @@ pub enum Follows {
 pub struct QuotaFile {
     /// Completed ones a day.
     pub daily: u32,
-    /// Completed ones in the whole phase; absent: no such limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Completed ones in the whole phase; absent: no such limit. Without a quota at all it is 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u32>,
     /// Failed runs a day; absent: four times the daily ones, at least 20.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -273,7 +274,8 @@ pub struct QuotaFile {
 
 impl Default for QuotaFile {
     fn default() -> QuotaFile {
-        QuotaFile { daily: QuotaLimits::default().daily, total: None, daily_attempts: None }
+        let QuotaLimits { daily, total, .. } = QuotaLimits::default();
+        QuotaFile { daily, total, daily_attempts: None }
     }
 }
 
@@ -387,8 +389,8 @@ fn both() -> Vec<Artifact> {
     vec![Artifact::Results, Artifact::Model]
 }
 
-fn aim2020() -> String {
-    "aim2020".into()
+fn standard() -> String {
+    STANDARD.into()
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -2,14 +2,17 @@
 
 use serde_json::Value;
 
-use crate::{challenge::protocol::Rules, problem::Problem};
+use crate::{
+    challenge::protocol::{Rules, STANDARD},
+    problem::Problem,
+};
 
 /// The preset that stands for nothing: `rules` says all.
 const NONE: &str = "none";
 
 /// What `rules` of the protocol begins from where the file names no preset.
 fn usual(protocol: &str) -> &str {
-    if Rules::preset(protocol, 1).is_some() { protocol } else { "aim2020" }
+    if Rules::preset(protocol, 1).is_some() { protocol } else { STANDARD }
 }
 
 /// Codes: `preset_not_found`, `bad_rules`.

@@ -4,7 +4,7 @@ pub mod preset;
 mod ranking;
 pub mod vet;
 
-pub use preset::{PRESETS, Preset};
+pub use preset::{PRESETS, Preset, STANDARD};
 pub use ranking::{EntryRule, Metric, Ranking, RankingForm, Rule, SubTrack, SubTrackForm, Term, Ties, listed};
 
 use serde::{Deserialize, Serialize};

@@ -34,14 +34,23 @@ pub struct PhaseGate {
     pub psnr: f64,
 }
 
+/// The rules of new challenges.
+pub const STANDARD: &str = "standard";
+
 const fn gate(phase: &'static str, psnr: f64) -> PhaseGate {
     PhaseGate { phase, psnr }
 }
 
 const LATE_GATES: &[PhaseGate] = &[gate("validation", 26.90), gate("test", 26.99)];
 
-/// In the order of their years.
-pub const PRESETS: [Preset; 5] = [
+/// What new challenges start with, and then the editions in the order of their years.
+pub const PRESETS: [Preset; 6] = [
+    Preset {
+        name: STANDARD,
+        description: "Standard: the figures of AIM 2020, of the model's own images; an entry whose model does not make its images is held",
+        gates: &[gate("validation", 29.00), gate("test", 28.70)],
+        baseline: "MSRResNet",
+    },
     Preset {
         name: "aim2020",
         description: "AIM 2020: PSNR at least MSRResNet's, compared as measured; ordered by runtime",
@@ -89,6 +98,7 @@ impl Preset {
     /// Its rules, for workers on CPUs: on which device class to measure is each server's own choice.
     pub fn rules(&self, scale: u32) -> Rules {
         match self.name {
+            STANDARD => Rules::standard(scale),
             "ntire2022" => ntire2022(scale),
             "ntire2024" | "ntire2025" => Rules {
                 ranking: Ranking { sub_tracks: three_tracks(), ..scored(0.7, 0.15, 0.15) },
@@ -104,6 +114,17 @@ impl Rules {
     /// The rules of a preset by its name, as `ntire2024`.
     pub fn preset(name: &str, scale: u32) -> Option<Rules> {
         Preset::named(name).map(|preset| preset.rules(scale))
+    }
+
+    /// AIM2020's, but for what let a model rank first that does not make its images: the PSNR is of the model's own images, and an
+    /// entry whose images are others is held.
+    pub fn standard(scale: u32) -> Rules {
+        Rules { reproduction: ReproductionRule::Held, ranked_images: RankedImages::Model, ..Rules::aim2020(scale) }
+    }
+
+    /// Whether an entry may be ranked by images that its model does not make, before anybody has looked at it.
+    pub fn ranks_foreign_images(&self) -> bool {
+        self.reproduction == ReproductionRule::Shown
     }
 
     /// AIM2020 Efficient SR: RGB with a border of the scale, PSNR compared as measured, ordered by runtime.

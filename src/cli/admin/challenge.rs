@@ -21,7 +21,7 @@ use crate::{
         create::{self, Created, NewChallenge, PhaseFiles},
         joining::{self, JoinPolicy, Joining},
         phase::{GateRule, QuotaLimits, Visibility},
-        protocol::{Comparison, DeviceClass, Metric, PRESETS, Preset, ReproductionRule, Rule, Rules},
+        protocol::{Comparison, DeviceClass, Metric, PRESETS, Preset, ReproductionRule, Rule, Rules, STANDARD},
     },
     evaluation::RankedImages,
     problem::Problem,
@@ -277,7 +277,7 @@ pub async fn phase(command: PhaseCommand, pool: &PgPool, storage: &Storage) -> D
 impl PhaseArgs {
     fn files(self, slug: &str, title: Option<&str>) -> PhaseFiles {
         let preset = self.preset.as_deref().and_then(Preset::named);
-        let mut rules = preset.map_or_else(|| Rules::aim2020(self.scale), |preset| preset.rules(self.scale));
+        let mut rules = preset.map_or_else(|| Rules::standard(self.scale), |preset| preset.rules(self.scale));
         if let Some(decimals) = self.gate_rounded {
             rules.gate = Comparison::Rounded { decimals };
         }
@@ -287,13 +287,15 @@ impl PhaseArgs {
         rules.ranked_images = match self.rank_images {
             Some(RankImages::Model) => RankedImages::Model,
             None if self.hidden => RankedImages::Model,
-            Some(RankImages::Uploaded) | None => RankedImages::Uploaded,
+            Some(RankImages::Uploaded) => RankedImages::Uploaded,
+            None => rules.ranked_images,
         };
         rules.reproduction = match self.differing {
             Some(Differing::Unranked) => ReproductionRule::Required,
             Some(Differing::Held) => ReproductionRule::Held,
             None if self.hidden => ReproductionRule::Held,
-            Some(Differing::Marked) | None => ReproductionRule::Shown,
+            Some(Differing::Marked) => ReproductionRule::Shown,
+            None => rules.reproduction,
         };
         rules.device = match self.device {
             Device::Cpu => DeviceClass::Cpu,
@@ -309,7 +311,7 @@ impl PhaseArgs {
             title: title.unwrap_or(slug).to_owned(),
             hr: self.hr,
             lr: self.lr,
-            protocol: self.protocol.unwrap_or_else(|| preset.map_or("aim2020", |p| p.name).to_owned()),
+            protocol: self.protocol.unwrap_or_else(|| preset.map_or(STANDARD, |p| p.name).to_owned()),
             rules,
             opens_at: self.opens,
             closes_at: self.closes,

@@ -15,9 +15,10 @@ use super::super::{
     App, Error,
     body::Document,
     error::Errors,
-    extract::{Administrator, ClientAddress, Holder, Reader, begin, end, no_cookie},
+    extract::{Administrator, ClientAddress, Holder, Reader, Signed, begin, end, no_cookie},
 };
 use crate::{
+    audit::{self, Act},
     ids::{SessionId, TokenId},
     team::{
         account::{self, Account, NewAccount},
@@ -282,6 +283,8 @@ pub async fn revoke_token(
 pub struct WhoForgot {
     /// The account's.
     pub name: String,
+    /// For the audit log; 1 to 2000 characters.
+    pub reason: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -308,11 +311,26 @@ pub async fn reset_link(
     State(app): State<App>,
     Administrator(signed): Administrator,
     headers: HeaderMap,
-    Document(WhoForgot { name }): Document<WhoForgot>,
+    Document(WhoForgot { name, reason }): Document<WhoForgot>,
 ) -> Result<(StatusCode, Json<ResetLink>), Error> {
-    let mut conn = app.db().await?;
-    let account = account::by_name(&mut conn, name.trim()).await?.ok_or(Error::AccountNotFound)?;
-    let secret = reset::create(&mut conn, account.id, Maker::Organizer(signed.account.id)).await?;
-    let link = format!("{}/reset?key={}", app.url(&headers), secret.expose());
+    let (_, link) = hand_link(&app, &signed, &headers, &name, &reason).await?;
     Ok((StatusCode::CREATED, Json(ResetLink { link, expires_at: Utc::now() + reset::HANDED })))
+}
+
+/// What page and API do: makes a link, notes it, and gives the account's name and the link.
+pub async fn hand_link(
+    app: &App,
+    signed: &Signed,
+    headers: &HeaderMap,
+    name: &str,
+    reason: &str,
+) -> Result<(String, String), Error> {
+    let reason = audit::reason(reason).ok_or_else(Error::bad_reason)?;
+    let mut tx = app.pool.begin().await?;
+    let account = account::by_name(&mut tx, name.trim()).await?.ok_or(Error::AccountNotFound)?;
+    let secret = reset::create(&mut tx, account.id, Maker::Organizer(signed.account.id)).await?;
+    let act = Act::of_server("account.reset_link", &account.name).because(reason);
+    audit::note(&mut tx, &signed.actor(), act).await?;
+    tx.commit().await?;
+    Ok((account.name, format!("{}/reset?key={}", app.url(headers), secret.expose())))
 }

@@ -18,6 +18,7 @@ use crate::{
     analysis::{self, Paired},
     challenge::phase::Phase,
     evaluation::OperatorCost,
+    figures,
     ids::SubmissionId,
     leaderboard::{Board, Figures, Ranks},
     queue::{self, Evaluation, State as RunState},
@@ -152,7 +153,9 @@ async fn table(
     ids: &[SubmissionId],
     entries: &mut [Compared],
 ) -> Result<Vec<ComparedImage>, Error> {
-    let found = analysis::images_of(conn, phase, board).await?;
+    let mut found = analysis::images_of(conn, phase, board).await?;
+    // What is compared is what is told.
+    found.psnr.values_mut().flatten().for_each(|psnr| *psnr = figures::psnr_of_image(*psnr));
     let of = |id: &SubmissionId| found.psnr.get(id).filter(|psnr| psnr.len() == found.names.len());
     for (entry, id) in entries.iter_mut().zip(ids).skip(1) {
         entry.against_first =

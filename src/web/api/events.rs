@@ -6,6 +6,7 @@ use axum::{
     extract::State,
     response::sse::{Event, KeepAlive, Sse},
 };
+use chrono::{DateTime, Utc};
 use futures::{Stream, stream};
 use serde::Serialize;
 use tokio::{
@@ -20,12 +21,13 @@ use super::super::{
     error::Errors,
     extract::SubmissionAt,
     lang::Lang,
+    sight::Sight,
     steps::Steps,
 };
 use crate::{
     evaluation::Progress,
     ids::SubmissionId,
-    queue::{self, Position, State as RunState},
+    queue::{self, Evaluation, Position, State as RunState},
     submission,
 };
 
@@ -63,7 +65,9 @@ pub async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Error> {
     // Before the row is read, so that nothing falls in between.
     let feed = app.feed.subscribe();
-    let follower = Follower { app, id: at.submission.id, feed, sent: None, lang: Lang::now(), _pass: pass };
+    let (sight, until) = (at.sight, at.sight.until(&at.phase));
+    let follower =
+        Follower { app, id: at.submission.id, sight, until, feed, sent: None, lang: Lang::now(), _pass: pass };
     let events = stream::unfold(follower, async |mut follower| {
         let now = follower.next().await?;
         let event = Event::default().event("state").json_data(&now).ok()?;
@@ -75,6 +79,10 @@ pub async fn stream(
 struct Follower {
     app: App,
     id: SubmissionId,
+    /// How much of it the follower may see.
+    sight: Sight,
+    /// Evaluations of later are not told of.
+    until: Option<DateTime<Utc>>,
     feed: broadcast::Receiver<queue::Event>,
     sent: Option<StateEvent>,
     /// The stream goes on outside of the request's task.
@@ -109,16 +117,19 @@ impl Follower {
 
     async fn read(&self) -> Result<StateEvent, Error> {
         let evaluations = submission::evaluations(&mut *self.app.db().await?, self.id).await?;
-        let newest = evaluations.first().ok_or(Error::SubmissionNotFound)?;
+        let told = |e: &&Evaluation| self.until.is_none_or(|until| e.counts_since.is_some_and(|at| at <= until));
+        let newest = evaluations.iter().find(told).ok_or(Error::SubmissionNotFound)?;
+        let full = self.sight.is_full();
         let position = match newest.state {
-            RunState::Queued => self.app.feed.place(&self.app.pool, self.id).await?,
+            RunState::Queued if full => self.app.feed.place(&self.app.pool, self.id).await?,
             _ => None,
         };
+        let progress = newest.progress.filter(|_| full);
         Ok(StateEvent {
             state: newest.state,
-            progress: newest.progress,
+            progress,
             queue: position,
-            steps: self.lang.scoped(|| Steps::of(newest.state, newest.progress, position)),
+            steps: self.lang.scoped(|| Steps::of(newest.state, progress, position)),
             is_final: newest.state.is_final(),
         })
     }

@@ -1,7 +1,7 @@
 //! REST under `/api/v1`. Every route is registered with its OpenAPI description in one place, so that the document cannot
 //! miss one; beside them it describes what other sites show (`share`).
 
-mod account;
+pub mod account;
 mod announcements;
 mod bundles;
 pub mod challenges;

@@ -334,10 +334,10 @@ pub struct ExportAsked {
     security(("token" = [])))]
 pub async fn export(
     State(app): State<App>,
-    OrganizerAt { challenge, .. }: OrganizerAt,
+    at: OrganizerAt,
     leave: Download,
     query: Result<Query<ExportAsked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Error> {
     let Query(ExportAsked { files }) = query.map_err(|error| Error::BadQuery(error.body_text()))?;
-    Ok(exports::download(&app, challenge, files, leave))
+    exports::download(&app, at, files, leave).await
 }

@@ -3,7 +3,6 @@
 use axum::{
     Json,
     extract::{Path, State},
-    http::StatusCode,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,12 +14,12 @@ use super::super::{
     extract::{OrganizerAt, OrganizerPhaseAt, Signed},
 };
 use crate::{
+    audit,
     challenge::{
         Challenge,
         phase::{self, Phase},
         publishing,
     },
-    problem::Problem,
     submission::carry::{self, Carried, CarryError},
     team::account::Account,
 };
@@ -137,12 +136,7 @@ pub async fn carry_over(app: &App, from: &str, to: &Phase, by: &Signed, reason: 
 
 /// A reason as it is kept.
 fn reason_of(reason: &str) -> Result<&str, Error> {
-    let reason = reason.trim();
-    if (1..=2000).contains(&reason.chars().count()) {
-        return Ok(reason);
-    }
-    let problem = Problem::new("bad_reason", "A reason has 1 to 2000 characters.").at("reason");
-    Err(Error::Refused(StatusCode::UNPROCESSABLE_ENTITY, problem))
+    audit::reason(reason).ok_or_else(Error::bad_reason)
 }
 
 /// What page and API do.

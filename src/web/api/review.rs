@@ -24,16 +24,16 @@ use crate::{
     audit,
     evaluation::SizeGate,
     ids::{ObjectionId, RerunId, SubmissionId},
-    problem::Problem,
     queue::rerun::{self, Decision, Rerun, Which},
     review::{
-        self, drift,
+        drift,
         duplicates::{self, Duplicate},
-        mark::{self, Marks, Word},
+        mark::{self, Marks, Why, Word},
         objection::{self, Objection, ObjectionError},
         queue::{self, Filter, Queue},
     },
     submission::{fact_sheet, fingerprint},
+    team,
 };
 
 /// Fingerprints of older entries that are made at one look.
@@ -129,6 +129,10 @@ pub struct Act {
     pub word: Word,
     /// 1 to 2000 characters. The team reads it.
     pub reason: String,
+    /// Of `hold` and `disqualify`: what the board says to everybody, at most 2000 characters. Where it is not given, the board
+    /// says that the entry is held or disqualified, and not why.
+    #[serde(default)]
+    pub public_reason: String,
     /// `seen` of the marks that this was decided on: where they have changed since, nothing is done (409).
     pub seen: Option<String>,
 }
@@ -153,9 +157,10 @@ pub struct Act {
 pub async fn act(
     State(app): State<App>,
     at: ReviewAt,
-    Document(Act { word, reason, seen }): Document<Act>,
+    Document(Act { word, reason, public_reason, seen }): Document<Act>,
 ) -> Result<Json<Marks>, Error> {
-    Ok(Json(set_mark(&app, &at, word, &reason, seen.as_deref()).await?))
+    let why = Why { team: &reason, public: &public_reason };
+    Ok(Json(set_mark(&app, &at, word, why, seen.as_deref()).await?))
 }
 
 /// What page and API do.
@@ -163,12 +168,12 @@ pub async fn set_mark(
     app: &App,
     ReviewAt { challenge, signed, at }: &ReviewAt,
     word: Word,
-    reason: &str,
+    why: Why<'_>,
     seen: Option<&str>,
 ) -> Result<Marks, Error> {
     let mut conn = app.db().await?;
     let mut tx = conn.begin().await?;
-    let (marks, _) = mark::mark(&mut tx, (challenge.id, at.submission.id), word, reason, seen, &signed.actor()).await?;
+    let (marks, _) = mark::mark(&mut tx, (challenge.id, at.submission.id), word, why, seen, &signed.actor()).await?;
     tx.commit().await?;
     Ok(marks)
 }
@@ -212,7 +217,12 @@ pub async fn object_to(app: &App, at: &SubmissionAt, text: &str) -> Result<Objec
     if !at.submission.state.is_final() {
         return Err(ObjectionError::TooEarly.into());
     }
-    Ok(objection::object(&mut *app.db().await?, at.submission.id, account, text).await?)
+    let mut conn = app.db().await?;
+    // The text may have taken its time.
+    if !team::is_member(&mut conn, at.submission.team, account).await? {
+        return Err(Error::SubmissionNotFound);
+    }
+    Ok(objection::object(&mut conn, at.submission.id, account, text).await?)
 }
 
 /// What organizers did with an entry, and the team's objections.
@@ -228,7 +238,8 @@ pub struct Words {
 #[derive(Serialize, ToSchema)]
 pub struct Decided {
     pub at: DateTime<Utc>,
-    /// `accepted`, `held`, `disqualified`, `verified`, `no longer verified`
+    /// `accepted`, `held`, `disqualified`, `verified`, `no longer verified`; or, done in the team's place, `withdrawn`,
+    /// `cancelled`, `chosen for the board`, `fact sheet amended`
     pub done: &'static str,
     pub reason: String,
 }
@@ -251,7 +262,7 @@ pub async fn words(State(app): State<App>, at: SubmissionAt) -> Result<Json<Word
     let mut conn = app.db().await?;
     let history = mark::history(&mut conn, at.phase.challenge, at.submission.id).await?;
     let decisions =
-        history.into_iter().filter_map(|e| Some(Decided { at: e.at, done: Word::done(&e.action)?, reason: e.reason }));
+        history.into_iter().filter_map(|e| Some(Decided { at: e.at, done: mark::done(&e.action)?, reason: e.reason }));
     let objections = objection::of_submission(&mut conn, at.submission.id).await?;
     Ok(Json(Words { decisions: decisions.collect(), objections }))
 }
@@ -365,8 +376,7 @@ pub async fn begin(
 }
 
 fn reasoned(reason: &str) -> Result<&str, Error> {
-    let bad = || Problem::new("bad_reason", "A reason has 1 to 2000 characters.").at("reason");
-    review::reason(reason).ok_or_else(|| Error::Refused(StatusCode::UNPROCESSABLE_ENTITY, bad()))
+    audit::reason(reason).ok_or_else(Error::bad_reason)
 }
 
 /// List the batches of re-runs of a phase (organizers)

@@ -3,22 +3,21 @@
 use axum::{
     Json,
     body::Body,
-    extract::{
-        Query, Request, State,
-        rejection::{JsonRejection, QueryRejection},
-    },
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::Acquire;
+use serde_json::json;
+use sqlx::PgConnection;
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::{
     App, Error,
+    body::{Document, Stated},
     details::{Details, Standing},
     doors::Download,
     error::{Errors, rate_limit},
@@ -28,9 +27,10 @@ use super::super::{
     upload::{self, Incoming, Limits},
 };
 use crate::{
+    audit::{self, Act, Power},
     challenge::{
         Challenge, dataset,
-        phase::{Phase, PhaseState},
+        phase::{self, Phase, PhaseState},
     },
     evaluation::{Cost, ImageScore, Memory, Progress, Provenance, Reproduction, Runtime, Verdict},
     ids::{SubmissionId, TeamId, UploadId},
@@ -40,7 +40,7 @@ use crate::{
     scoring::Reason,
     storage::BlobHash,
     submission::{
-        self, FactSheet, OrganizerStatus, fact_sheet,
+        self, FactSheet, OrganizerStatus, Submission, fact_sheet,
         intake::{self, Accepted, Upload},
         quota::{self, Quota},
         uploads::{self, Part, Taken},
@@ -191,7 +191,10 @@ pub async fn list(
     }
     let team = match viewer.organizes(challenge.id) {
         true => None,
-        false => Some(viewer.team(&app, &challenge).await?.ok_or(Error::NoTeam)?.id),
+        false => {
+            let team = viewer.team(&app, &challenge).await?;
+            Some(team.ok_or_else(|| viewer.or_scope(challenge.id, Error::NoTeam))?.id)
+        }
     };
     // One more than is shown, to know whether there are more.
     let limit = usize::from(limit);
@@ -339,7 +342,7 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Json<Submi
 
 impl SubmissionDetail {
     fn new(at: SubmissionAt, details: Details) -> SubmissionDetail {
-        let SubmissionAt { submission: s, phase, sight, viewer: _ } = at;
+        let SubmissionAt { submission: s, phase, sight, is_member: _, viewer: _ } = at;
         let full = sight.is_full();
         let errors = details.problems(sight);
         let (rank, ranks, unranked) = match details.standing {
@@ -407,51 +410,72 @@ pub struct StateNow {
 /// Cancel what is queued or running
 #[utoipa::path(post, path = "/submissions/{id}/cancel", tag = "submissions",
     params(("id" = SubmissionId, Path, description = "The submission")),
+    request_body = Option<Stated>,
     responses(
         (status = 200, description = "Cancelled, or about to be", body = StateNow),
         (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
-        (status = 403, description = "The token may not submit", body = Errors),
+        (status = 403, description = "The token may not submit, or the phase is over", body = Errors),
         (status = 404, description = "There is none, or it is not yours", body = Errors),
-        (status = 409, description = "It is final", body = Errors)),
+        (status = 409, description = "It is final", body = Errors),
+        (status = 422, description = "An organizer does not say why", body = Errors)),
     security(("token" = [])))]
-pub async fn cancel(State(app): State<App>, at: SubmissionAt) -> Result<Json<StateNow>, Error> {
-    let state = stop(&app, &at).await?;
+pub async fn cancel(
+    State(app): State<App>,
+    at: SubmissionAt,
+    Stated { reason }: Stated,
+) -> Result<Json<StateNow>, Error> {
+    let state = stop(&app, &at, &reason).await?;
     Ok(Json(StateNow { id: at.submission.id, state, withdrawn: at.submission.withdrawn_at.is_some() }))
 }
 
 /// Withdraw an entry for good: cancels what is live and takes it off the board; what it cost stays spent
+///
+/// A team may until the phase ends; an organizer may at any time, for a reason.
 #[utoipa::path(post, path = "/submissions/{id}/withdraw", tag = "submissions",
     params(("id" = SubmissionId, Path, description = "The submission")),
+    request_body = Option<Stated>,
     responses(
         (status = 200, description = "Withdrawn", body = StateNow),
         (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
-        (status = 403, description = "The token may not submit", body = Errors),
-        (status = 404, description = "There is none, or it is not yours", body = Errors)),
+        (status = 403, description = "The token may not submit, or the phase is over", body = Errors),
+        (status = 404, description = "There is none, or it is not yours", body = Errors),
+        (status = 422, description = "An organizer does not say why", body = Errors)),
     security(("token" = [])))]
-pub async fn withdraw(State(app): State<App>, at: SubmissionAt) -> Result<Json<StateNow>, Error> {
-    let state = take_back(&app, &at).await?;
+pub async fn withdraw(
+    State(app): State<App>,
+    at: SubmissionAt,
+    Stated { reason }: Stated,
+) -> Result<Json<StateNow>, Error> {
+    let state = take_back(&app, &at, &reason).await?;
     Ok(Json(StateNow { id: at.submission.id, state, withdrawn: true }))
 }
 
 /// The same as withdrawing
 #[utoipa::path(delete, path = "/submissions/{id}", tag = "submissions",
     params(("id" = SubmissionId, Path, description = "The submission")),
+    request_body = Option<Stated>,
     responses(
         (status = 200, description = "Withdrawn", body = StateNow),
         (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
-        (status = 403, description = "The token may not submit", body = Errors),
-        (status = 404, description = "There is none, or it is not yours", body = Errors)),
+        (status = 403, description = "The token may not submit, or the phase is over", body = Errors),
+        (status = 404, description = "There is none, or it is not yours", body = Errors),
+        (status = 422, description = "An organizer does not say why", body = Errors)),
     security(("token" = [])))]
-pub async fn delete(app: State<App>, at: SubmissionAt) -> Result<Json<StateNow>, Error> {
-    withdraw(app, at).await
+pub async fn delete(app: State<App>, at: SubmissionAt, stated: Stated) -> Result<Json<StateNow>, Error> {
+    withdraw(app, at, stated).await
 }
 
-/// Withdraws a submission that is the asker's.
-pub async fn take_back(app: &App, at: &SubmissionAt) -> Result<RunState, Error> {
-    own(at)?;
-    let mut conn = app.db().await?;
-    let state = queue::cancel(&mut conn, at.submission.id).await?.unwrap_or(at.submission.state);
-    submission::withdraw(&mut conn, at.submission.id).await?;
+/// Withdraws a submission, for its team until the phase ends or for an organizer at any time.
+pub async fn take_back(app: &App, at: &SubmissionAt, reason: &str) -> Result<RunState, Error> {
+    let power = right(at, reason)?;
+    let mut tx = app.pool.begin().await?;
+    let now = begin_change(&mut tx, at, power.as_ref()).await?;
+    let state = queue::cancel(&mut tx, now.id).await?.unwrap_or(now.state);
+    submission::withdraw(&mut tx, now.id).await?;
+    if now.withdrawn_at.is_none() {
+        note(&mut tx, at, power.as_ref(), "submission.withdraw", json!({ "withdrawn": [false, true] })).await?;
+    }
+    tx.commit().await?;
     Ok(state)
 }
 
@@ -465,30 +489,37 @@ pub struct Choice {
 /// Choose the entry that stands on the board for your team, where the phase's rules let teams choose
 #[utoipa::path(post, path = "/submissions/{id}/choose", tag = "submissions",
     params(("id" = SubmissionId, Path, description = "The submission")),
+    request_body = Option<Stated>,
     responses(
         (status = 200, description = "It stands; the one before does not", body = Choice),
         (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
         (status = 403, description = "The token may not submit, or the phase is over", body = Errors),
         (status = 404, description = "There is none, or it is not yours", body = Errors),
-        (status = 409, description = "The rules offer no choice, or the entry cannot stand", body = Errors)),
+        (status = 409, description = "The rules offer no choice, or the entry cannot stand", body = Errors),
+        (status = 422, description = "An organizer does not say why", body = Errors)),
     security(("token" = [])))]
-pub async fn choose(State(app): State<App>, at: SubmissionAt) -> Result<Json<Choice>, Error> {
-    pick(&app, &at).await?;
+pub async fn choose(
+    State(app): State<App>,
+    at: SubmissionAt,
+    Stated { reason }: Stated,
+) -> Result<Json<Choice>, Error> {
+    pick(&app, &at, &reason).await?;
     Ok(Json(Choice { id: at.submission.id, chosen: true }))
 }
 
-/// Makes a submission that is the asker's stand.
-pub async fn pick(app: &App, at: &SubmissionAt) -> Result<(), Error> {
-    changeable(at)?;
+/// Makes a submission stand, for its team until the phase ends or for an organizer at any time.
+pub async fn pick(app: &App, at: &SubmissionAt, reason: &str) -> Result<(), Error> {
+    let power = right(at, reason)?;
+    let mut tx = app.pool.begin().await?;
+    let now = begin_change(&mut tx, at, power.as_ref()).await?;
     if !at.phase.protocol.rules.ranking.lets_choose() {
         return Err(Error::NoChoice);
     }
-    if at.submission.withdrawn_at.is_some() || at.submission.state != RunState::Scored {
+    if now.withdrawn_at.is_some() || now.state != RunState::Scored {
         return Err(Error::NotChoosable);
     }
-    let mut conn = app.db().await?;
-    let mut tx = conn.begin().await?;
-    submission::choose(&mut tx, at.submission.id).await?;
+    submission::choose(&mut tx, now.id).await?;
+    note(&mut tx, at, power.as_ref(), "submission.choose", json!({ "chosen": [now.chosen, true] })).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -499,6 +530,9 @@ pub async fn pick(app: &App, at: &SubmissionAt) -> Result<(), Error> {
 pub struct Amendment {
     /// Fields to set, by key; an empty text takes one away. Others stay as they are.
     pub fact_sheet: FactSheet,
+    /// From an organizer: why.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// The fact sheet after a change.
@@ -525,24 +559,25 @@ pub struct Amended {
 pub async fn amend(
     State(app): State<App>,
     at: SubmissionAt,
-    body: Result<Json<Amendment>, JsonRejection>,
+    Document(Amendment { fact_sheet, reason }): Document<Amendment>,
 ) -> Result<Json<Amended>, Error> {
-    changeable(&at)?;
-    let Json(Amendment { fact_sheet }) = body?;
-    let fact_sheet = write_sheet(&app, &at, fact_sheet).await?;
+    let fact_sheet = write_sheet(&app, &at, fact_sheet, &reason).await?;
     Ok(Json(Amended { id: at.submission.id, fact_sheet }))
 }
 
-/// Sets fields of the sheet of a submission that is the asker's; gives the whole sheet.
-pub async fn write_sheet(app: &App, at: &SubmissionAt, said: FactSheet) -> Result<FactSheet, Error> {
-    changeable(at)?;
-    let mut conn = app.db().await?;
-    let fields = fact_sheet::fields(&mut conn, at.phase.challenge).await?;
-    let mut sheet = at.submission.fact_sheet.clone();
+/// Sets fields of a submission's sheet, for its team until the phase ends or for an organizer at any time; gives the whole sheet.
+pub async fn write_sheet(app: &App, at: &SubmissionAt, said: FactSheet, reason: &str) -> Result<FactSheet, Error> {
+    let power = right(at, reason)?;
+    let mut tx = app.pool.begin().await?;
+    let now = begin_change(&mut tx, at, power.as_ref()).await?;
+    let fields = fact_sheet::fields(&mut tx, at.phase.challenge).await?;
+    let mut sheet = now.fact_sheet.clone();
     sheet.extend(said);
     intake::check_sheet(&sheet)?;
     let sheet = fact_sheet::complete(&fields, &sheet, None).map_err(submission::Rejection::Vetting)?;
-    fact_sheet::amend(&mut conn, at.submission.id, &sheet).await?;
+    fact_sheet::amend(&mut tx, now.id, &sheet).await?;
+    note(&mut tx, at, power.as_ref(), "submission.amend", json!({ "fact_sheet": [now.fact_sheet, sheet] })).await?;
+    tx.commit().await?;
     Ok(sheet)
 }
 
@@ -594,7 +629,16 @@ async fn blob(
     request: Request,
 ) -> Result<Response, Error> {
     if !at.sight.is_full() {
-        return Err(Error::SubmissionNotFound);
+        return Err(at.viewer.or_scope(at.phase.challenge, Error::SubmissionNotFound));
+    }
+    if at.submission.files_removed_at.is_some() {
+        return Err(Error::FilesRemoved);
+    }
+    // Whoever looks into another team's files leaves a line.
+    if let Some(signed) = at.viewer.0.as_ref().filter(|_| !at.is_member && request.method() == Method::GET) {
+        let id = at.submission.id.to_string();
+        let act = Act::of(at.phase.challenge, "submission.download", &id).with(json!({ "file": name }));
+        audit::note(&mut *app.db().await?, &signed.actor(), act).await?;
     }
     let kind = kind.parse().map_err(anyhow::Error::from)?;
     let served = ServeFile::new_with_mime(app.storage.path(hash), &kind).oneshot(request).await;
@@ -606,26 +650,65 @@ async fn blob(
     Ok(response)
 }
 
-/// Cancels the evaluation of a submission that is the asker's.
-pub async fn stop(app: &App, at: &SubmissionAt) -> Result<RunState, Error> {
-    own(at)?;
-    queue::cancel(&mut *app.db().await?, at.submission.id).await?.ok_or(Error::NotLive)
+/// Cancels the evaluation of a submission, for its team until the phase ends or for an organizer at any time.
+pub async fn stop(app: &App, at: &SubmissionAt, reason: &str) -> Result<RunState, Error> {
+    let power = right(at, reason)?;
+    let mut tx = app.pool.begin().await?;
+    let now = begin_change(&mut tx, at, power.as_ref()).await?;
+    let state = queue::cancel(&mut tx, now.id).await?.ok_or(Error::NotLive)?;
+    note(&mut tx, at, power.as_ref(), "submission.cancel", json!({ "state": [now.state, state] })).await?;
+    tx.commit().await?;
+    Ok(state)
 }
 
-/// One's own, and the phase is not over; organizers may at any time.
-fn changeable(at: &SubmissionAt) -> Result<(), Error> {
-    own(at)?;
-    match at.phase.closes_at.filter(|_| at.phase.state == PhaseState::Closed && at.sight != Sight::Organizer) {
-        Some(closed_at) => Err(submission::Rejection::PhaseClosed { closed_at }.into()),
-        None => Ok(()),
+/// By what right the asker changes an entry: its team by its own while the phase lasts (`None`), an organizer for a reason.
+fn right(at: &SubmissionAt, reason: &str) -> Result<Option<Power>, Error> {
+    let signed = at.viewer.0.as_ref().ok_or(Error::TokenNeeded)?;
+    let lasts = at.phase.state != PhaseState::Closed;
+    match at.sight {
+        Sight::Organizer if !(at.is_member && lasts) => {
+            let reason = audit::reason(reason).ok_or_else(Error::bad_reason)?.to_owned();
+            Ok(Some(Power { actor: signed.actor(), reason }))
+        }
+        _ => own(at).map(|()| None),
     }
 }
 
-/// Its team's, or an organizer's, with a token that may do more than read.
+/// Locks an entry that is about to be changed and gives it as it is now. What was asked before (who is in the team, whether the
+/// phase lasts) is asked again, as the body of the request may have taken its time.
+async fn begin_change(tx: &mut PgConnection, at: &SubmissionAt, power: Option<&Power>) -> Result<Submission, Error> {
+    let now = submission::lock(tx, at.submission.id).await?.ok_or(Error::SubmissionNotFound)?;
+    if power.is_some() {
+        return Ok(now);
+    }
+    let account = at.viewer.0.as_ref().ok_or(Error::TokenNeeded)?.account.id;
+    if !team::is_member(tx, now.team, account).await? {
+        return Err(Error::SubmissionNotFound);
+    }
+    let phase = phase::get(tx, now.phase).await?.ok_or(Error::SubmissionNotFound)?;
+    match phase.closes_at.filter(|_| phase.state == PhaseState::Closed) {
+        Some(closed_at) => Err(submission::Rejection::PhaseClosed { closed_at }.into()),
+        None => Ok(now),
+    }
+}
+
+/// What an organizer did with another's entry, in the transaction that does it.
+async fn note(
+    tx: &mut PgConnection,
+    at: &SubmissionAt,
+    power: Option<&Power>,
+    action: &'static str,
+    details: serde_json::Value,
+) -> Result<(), Error> {
+    let id = at.submission.id.to_string();
+    Ok(audit::note_power(tx, power, Act::of(at.phase.challenge, action, &id).with(details)).await?)
+}
+
+/// Its team's, with a token that may do more than read.
 pub fn own(at: &SubmissionAt) -> Result<(), Error> {
-    match (&at.viewer.0, at.sight) {
-        (None, _) => Err(Error::TokenNeeded),
-        (_, Sight::Public) => Err(Error::SubmissionNotFound),
-        (Some(signed), _) => signed.clone().may_submit().map(drop),
+    match &at.viewer.0 {
+        None => Err(Error::TokenNeeded),
+        Some(signed) if at.is_member => signed.clone().may_submit().map(drop),
+        Some(_) => Err(at.viewer.or_scope(at.phase.challenge, Error::SubmissionNotFound)),
     }
 }

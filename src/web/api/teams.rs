@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::super::{
     App, Error,
-    body::Document,
+    body::{Document, Stated},
     error::Errors,
     extract::{Holder, OrganizerAt, Reader, TeamAt, Viewer},
 };
@@ -233,6 +233,9 @@ pub struct ChangeTeam {
     pub name: Option<String>,
     /// A member who becomes its owner.
     pub owner: Option<AccountId>,
+    /// From an organizer who does not own the team: why. 1 to 2000 characters.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// Rename a team, or hand it over
@@ -253,15 +256,10 @@ pub struct ChangeTeam {
 pub async fn change(
     State(app): State<App>,
     at: TeamAt,
-    Document(ChangeTeam { name, owner }): Document<ChangeTeam>,
+    Document(ChangeTeam { name, owner, reason }): Document<ChangeTeam>,
 ) -> Result<Json<TeamDetail>, Error> {
-    at.manage()?;
-    if let Some(name) = name {
-        team::rename(&mut *app.db().await?, at.team.id, &name).await?;
-    }
-    if let Some(owner) = owner {
-        team::hand_over(&app.pool, at.team.id, owner).await?;
-    }
+    let right = at.manage(&reason)?;
+    team::change(&app.pool, at.team.id, name.as_deref(), owner, &right).await?;
     Ok(Json(detail(&app, &at).await?))
 }
 
@@ -270,25 +268,28 @@ pub async fn change(
     params(
         ("id" = TeamId, Path, description = "The team"),
         ("account" = AccountId, Path, description = "The member")),
+    request_body = Option<Stated>,
     responses(
         (status = 204, description = "No longer a member"),
         (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
         (status = 403, description = "You are not its owner, or the token's scope is not `admin`", body = Errors),
         (status = 404, description = "There is no such team or member, or you are not in it", body = Errors),
-        (status = 409, description = "The owner or the last member cannot go", body = Errors)),
+        (status = 409, description = "The owner or the last member cannot go", body = Errors),
+        (status = 422, description = "An organizer does not say why", body = Errors)),
     security(("token" = [])))]
 pub async fn remove(
     State(app): State<App>,
     at: TeamAt,
     Path((_team, account)): Path<(String, String)>,
+    Stated { reason }: Stated,
 ) -> Result<StatusCode, Error> {
     let account = account.parse::<AccountId>().map_err(|_| Error::Team(TeamError::NoSuchMember))?;
     if account == at.signed.account.id {
         at.leave()?;
         team::leave(&app.pool, at.team.id, account).await?;
     } else {
-        at.manage()?;
-        team::remove(&app.pool, at.team.id, account).await?;
+        let right = at.manage(&reason)?;
+        team::remove(&app.pool, at.team.id, account, &right).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -301,6 +302,9 @@ pub struct Invite {
     /// 1 to 90 until it ends.
     #[schema(minimum = 1, maximum = 90)]
     pub days: u16,
+    /// From an organizer who does not own the team: why. 1 to 2000 characters.
+    #[serde(default)]
+    pub reason: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -328,16 +332,16 @@ pub async fn invite(
     State(app): State<App>,
     at: TeamAt,
     headers: HeaderMap,
-    Document(Invite { uses, days }): Document<Invite>,
+    Document(Invite { uses, days, reason }): Document<Invite>,
 ) -> Result<(StatusCode, Json<MadeInvitation>), Error> {
-    at.manage()?;
+    let right = at.manage(&reason)?;
     if uses == Some(0) || !(1..=90).contains(&days) {
         let words = "an invitation is for at least one person and 1 to 90 days";
         return Err(Error::BadBody(StatusCode::UNPROCESSABLE_ENTITY, words.into()));
     }
     let lifetime = Duration::from_secs(u64::from(days) * 24 * 3600);
     let by = at.signed.account.id;
-    let (id, secret) = invitation::create(&mut *app.db().await?, at.team.id, by, uses, lifetime).await?;
+    let (id, secret) = invitation::create(&mut *app.db().await?, at.team.id, by, uses, lifetime, &right).await?;
     let link = format!("{}/invitation?key={}", app.url(&headers), secret.expose());
     Ok((StatusCode::CREATED, Json(MadeInvitation { id, link })))
 }
@@ -347,20 +351,23 @@ pub async fn invite(
     params(
         ("id" = TeamId, Path, description = "The team"),
         ("invitation" = InvitationId, Path, description = "The invitation")),
+    request_body = Option<Stated>,
     responses(
         (status = 204, description = "Revoked"),
         (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
         (status = 403, description = "You are not its owner, or the token's scope is not `admin`", body = Errors),
-        (status = 404, description = "There is no such team or invitation, or you are not in it", body = Errors)),
+        (status = 404, description = "There is no such team or invitation, or you are not in it", body = Errors),
+        (status = 422, description = "An organizer does not say why", body = Errors)),
     security(("token" = [])))]
 pub async fn revoke_invitation(
     State(app): State<App>,
     at: TeamAt,
     Path((_team, invitation)): Path<(String, String)>,
+    Stated { reason }: Stated,
 ) -> Result<StatusCode, Error> {
-    at.manage()?;
+    let right = at.manage(&reason)?;
     let id = invitation.parse::<InvitationId>().map_err(|_| Error::LinkNotFound)?;
-    match invitation::revoke(&mut *app.db().await?, at.team.id, id).await? {
+    match invitation::revoke(&mut *app.db().await?, at.team.id, id, &right).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Error::LinkNotFound),
     }
@@ -387,6 +394,9 @@ pub async fn requests(
 pub struct Decision {
     /// `false` declines.
     pub let_in: bool,
+    /// For the audit log; needed to decline. 1 to 2000 characters.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// Let somebody into a challenge, or decline (organizers)
@@ -404,15 +414,15 @@ pub struct Decision {
         (status = 409, description = "The account does not wait, is in a team, or its team is full", body = Errors),
         (status = 413, description = "The body is too large", body = Errors),
         (status = 415, description = "The body is not sent as JSON", body = Errors),
-        (status = 422, description = "A field is missing or unknown", body = Errors)),
+        (status = 422, description = "A field is missing or unknown, or there is no reason to decline", body = Errors)),
     security(("token" = [])))]
 pub async fn decide(
     State(app): State<App>,
     OrganizerAt { challenge, signed }: OrganizerAt,
     Path((_slug, account)): Path<(String, String)>,
-    Document(Decision { let_in }): Document<Decision>,
+    Document(Decision { let_in, reason }): Document<Decision>,
 ) -> Result<StatusCode, Error> {
     let account = account.parse::<AccountId>().map_err(|_| Error::Team(TeamError::NotWaiting))?;
-    participant::decide(&app.pool, challenge.id, account, let_in, &signed.actor()).await?;
+    participant::decide(&app.pool, challenge.id, account, let_in, &reason, &signed.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -199,7 +199,7 @@ async fn announced(
         Error::BadUpload(Problem::new("bad_metadata", "`sha256` is not 64 lower-case hexadecimal digits."))
     })?;
     let filename = match metadata.get("filename") {
-        Some(name) if !name.is_empty() => name.chars().filter(|c| *c != '\0').take(MAX_FILENAME).collect(),
+        Some(name) if !name.is_empty() => name.chars().take(MAX_FILENAME).collect(),
         _ => if part == Part::Results { "results.zip" } else { "model.onnx" }.to_owned(),
     };
     let mut conn = app.db().await?;
@@ -381,7 +381,7 @@ fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Error> {
     let pairs = words.split(',').map(str::trim).filter(|pair| !pair.is_empty()).map(|pair| {
         let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
         let bytes = BASE64_STANDARD.decode(value.trim()).ok()?;
-        Some((key.to_owned(), String::from_utf8(bytes).ok()?))
+        Some((key.to_owned(), String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))?))
     });
     pairs.collect::<Option<_>>().ok_or_else(|| {
         let problem = Problem::new("bad_metadata", "`Upload-Metadata` is not pairs of a key and base64 text.");

@@ -8,7 +8,7 @@ mod numbers;
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    Form, Json, Router,
+    Json, Router,
     extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request, State},
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -22,11 +22,12 @@ use tower_http::timeout::TimeoutLayer;
 use super::{
     App, Error,
     api::{submissions, uploads as pieces},
+    body::{self, Document},
     details::Details,
     doors::Download,
     extract::{Signed, SubmissionAt, Submitter, Viewer},
     metrics::{self, Better},
-    sight::{Sight, seen_by, sees_board},
+    sight::{seen_by, sees_board},
     upload::{Limits, Piece},
     view::markdown,
 };
@@ -105,13 +106,12 @@ impl FromRequest<App> for Fields {
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         if kind.starts_with("application/json") {
-            let Json(object) = Json::<Map<String, Value>>::from_request(request, app).await?;
+            let Document(object) = Document::<Map<String, Value>>::from_request(request, app).await?;
             let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             return Ok(Fields(object.into_iter().map(|(key, value)| (key, text(value))).collect()));
         }
-        let pairs = Form::<Vec<(String, String)>>::from_request(request, app).await;
-        let bad = |_| Error::BadUpload(Problem::new("bad_form", "The form could not be read."));
-        Ok(Fields(pairs.map_err(bad)?.0.into_iter().collect()))
+        let body::Fields(pairs) = body::Fields::<Vec<(String, String)>>::from_request(request, app).await?;
+        Ok(Fields(pairs.into_iter().collect()))
     }
 }
 
@@ -278,7 +278,7 @@ async fn announce(
     if length > limit {
         return Err(Rejection::TooLarge { limit }.into());
     }
-    let name = fields.0.get("request_sassy_file_name").map(|name| name.replace('\0', ""));
+    let name = fields.0.get("request_sassy_file_name").cloned();
     let filename = name.filter(|n| (1..=255).contains(&n.chars().count())).unwrap_or_else(|| "bundle.zip".into());
     let id = UploadId(uuid::Builder::from_random_bytes(rand::random()).into_uuid());
     let new = NewUpload { id, account: signed.account.id, phase, part: Part::Bundle, filename, length, sha256: None };
@@ -379,15 +379,8 @@ async fn head(conn: &mut PgConnection, s: &Submission) -> Result<Value, Error> {
 }
 
 async fn at(app: &App, number: i64, asker: Asker) -> Result<SubmissionAt, Error> {
-    let mut conn = app.db().await?;
-    let id: SubmissionId = numbers::submission(&mut conn, number).await?.ok_or(Error::SubmissionNotFound)?;
-    let submission = submission::get(&mut conn, id).await?.ok_or(Error::SubmissionNotFound)?;
-    let phase = phase::get(&mut conn, submission.phase).await?.ok_or(Error::SubmissionNotFound)?;
-    drop(conn);
-    let phase = seen_by(&asker.0, phase);
-    let sight =
-        Sight::of(&app.boards, &app.pool, &asker.0, &submission, &phase).await?.ok_or(Error::SubmissionNotFound)?;
-    Ok(SubmissionAt { submission, phase, sight, viewer: asker.0 })
+    let id: Option<SubmissionId> = numbers::submission(&mut *app.db().await?, number).await?;
+    SubmissionAt::load(app, asker.0, id.ok_or(Error::SubmissionNotFound)?).await
 }
 
 async fn show(State(app): State<App>, Path(number): Path<i64>, asker: Asker) -> Result<Json<Value>, Error> {

@@ -11,7 +11,7 @@ use crate::{
             format::{Artifact, BaselineFile, GateFile, JoiningFile, Moment, PageFile, PhaseFile, QuotaFile, Text},
         },
         phase::{GateRule, GateSource, Visibility},
-        protocol::{DeviceClass, Preset},
+        protocol::{DeviceClass, Preset, STANDARD},
     },
     ids::AccountId,
     problem::{Problem, printable},
@@ -187,6 +187,7 @@ impl Form {
         let year = now.format("%Y");
         let midnight = (now + Duration::days(1)).date_naive().and_time(NaiveTime::MIN);
         let end = midnight + Duration::days(60) + Duration::minutes(23 * 60 + 59);
+        let usual = QuotaFile::default();
         let phase = |slug: &str, title: &str, from, to| PhaseForm {
             slug: slug.into(),
             title: title.into(),
@@ -195,7 +196,8 @@ impl Form {
             visibility: word(&Visibility::Live),
             rules: preset.name.into(),
             device: DeviceClass::Cpu.as_str().into(),
-            daily: "5".into(),
+            daily: number_words(Some(usual.daily)),
+            total: number_words(usual.total),
             baseline: preset.baseline.into(),
             model: "none".into(),
             ..PhaseForm::default()
@@ -455,7 +457,7 @@ impl PhaseForm {
                 (before.protocol.clone(), before.preset.clone(), before.rules.clone())
             }
             _ => {
-                let name = if self.rules.is_empty() { "aim2020" } else { self.rules.as_str() };
+                let name = if self.rules.is_empty() { STANDARD } else { self.rules.as_str() };
                 let device = (self.device == DeviceClass::Cuda.as_str())
                     .then(|| toml::Table::from_iter([("device".to_owned(), toml::Value::from(self.device.as_str()))]));
                 (name.to_owned(), None, device)
@@ -487,6 +489,11 @@ impl PhaseForm {
             undecided: before.map(|b| b.undecided.clone()).unwrap_or_default(),
             slug,
         }
+    }
+
+    /// Of the rules that are chosen.
+    pub fn ranks_foreign_images(&self) -> bool {
+        Preset::named(&self.rules).is_some_and(|preset| preset.rules(1).ranks_foreign_images())
     }
 
     /// For an option of a select.

@@ -31,7 +31,7 @@ use crate::{
     review::{
         duplicates::{self, Duplicate},
         gap,
-        mark::{self, Marks, Word},
+        mark::{self, Marks, Why, Word},
         objection, queue,
     },
     submission::{OrganizerStatus, Submission, fact_sheet},
@@ -149,7 +149,7 @@ async fn page(app: &App, review: ReviewAt, image: &str) -> Result<Entry, Error> 
     };
     let duplicates = duplicates::of_submission(conn, challenge.id, id).await?.into_iter().map(copy);
     let history = mark::history(conn, challenge.id, id).await?.into_iter().map(|e| Act {
-        what: Word::done(&e.action).map_or_else(|| e.action.replace(['.', '_'], " "), str::to_owned),
+        what: mark::done(&e.action).map_or_else(|| e.action.replace(['.', '_'], " "), str::to_owned),
         actor: e.actor,
         reason: e.reason,
         when: When::new(e.at),
@@ -348,15 +348,18 @@ async fn after<T>(app: &App, review: ReviewAt, done: Result<T, Error>) -> Result
 pub struct Marking {
     word: Word,
     reason: String,
+    #[serde(default)]
+    public_reason: String,
     seen: String,
 }
 
 pub async fn mark(
     State(app): State<App>,
     at: ReviewAt,
-    Fields(Marking { word, reason, seen }): Fields<Marking>,
+    Fields(Marking { word, reason, public_reason, seen }): Fields<Marking>,
 ) -> Result<Response, Error> {
-    let done = set_mark(&app, &at, word, &reason, Some(&seen)).await;
+    let why = Why { team: &reason, public: &public_reason };
+    let done = set_mark(&app, &at, word, why, Some(&seen)).await;
     after(&app, at, done).await
 }
 

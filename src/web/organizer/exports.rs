@@ -20,7 +20,10 @@ use super::{
     },
     Frame, Tab,
 };
-use crate::{challenge::Challenge, export};
+use crate::{
+    audit::{self, Act},
+    export,
+};
 
 #[derive(Template)]
 #[template(path = "organizer_exports.html")]
@@ -49,15 +52,22 @@ pub struct What {
 
 pub async fn zip(
     State(app): State<App>,
-    OrganizerAt { challenge, .. }: OrganizerAt,
+    at: OrganizerAt,
     leave: Download,
     Query(What { files }): Query<What>,
-) -> Response {
-    download(&app, challenge, files, leave)
+) -> Result<Response, Error> {
+    download(&app, at, files, leave).await
 }
 
-/// The zip, written while it is sent.
-pub fn download(app: &App, challenge: Challenge, files: bool, leave: Download) -> Response {
+/// The zip, written while it is sent; noted, as it holds what every team sent in.
+pub async fn download(
+    app: &App,
+    OrganizerAt { challenge, signed }: OrganizerAt,
+    files: bool,
+    leave: Download,
+) -> Result<Response, Error> {
+    let act = Act::of(challenge.id, "challenge.export", &challenge.slug).with(serde_json::json!({ "files": files }));
+    audit::note(&mut *app.db().await?, &signed.actor(), act).await?;
     let head = [
         (header::CONTENT_TYPE, "application/zip".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}.zip\"", challenge.slug)),
@@ -67,5 +77,5 @@ pub fn download(app: &App, challenge: Challenge, files: bool, leave: Download) -
     let body = stream(move |pipe| {
         export::write(&pool, &storage, &runtime, &challenge, files, pipe).map_err(std::io::Error::other)
     });
-    leave.of((head, body).into_response())
+    Ok(leave.of((head, body).into_response()))
 }

@@ -1,35 +1,29 @@
 //! `/organizer`: the challenges that somebody runs, what waits for them, and links for those who forgot their password.
 
 use askama::Template;
-use axum::{
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::Deserialize;
-use sqlx::{Acquire, PgConnection};
+use sqlx::PgConnection;
 
 use super::{
     super::{
         App, Error,
+        api::account::hand_link,
         body::Fields,
         error::render,
         extract::{Administrator, Organizer, Signed, Viewer},
+        pages::again,
         view::{Page, When},
     },
     overview::PhaseLine,
 };
 use crate::{
-    audit::{self, Act},
     challenge::{
         Challenge,
         overview::{self, Waiting},
     },
     problem::Problem,
-    team::{
-        self, account,
-        reset::{self, Maker},
-    },
+    team,
 };
 
 #[derive(Template)]
@@ -93,6 +87,7 @@ async fn card(conn: &mut PgConnection, challenge: Challenge) -> Result<Card, Err
 #[serde(deny_unknown_fields)]
 pub struct WhoForgot {
     name: String,
+    reason: String,
 }
 
 /// A link to hand over to whoever forgot the password.
@@ -100,21 +95,13 @@ pub async fn reset_link(
     State(app): State<App>,
     Administrator(signed): Administrator,
     headers: HeaderMap,
-    Fields(WhoForgot { name }): Fields<WhoForgot>,
+    Fields(WhoForgot { name, reason }): Fields<WhoForgot>,
 ) -> Result<Response, Error> {
-    let mut conn = app.db().await?;
-    let mut tx = conn.begin().await?;
-    let Some(account) = account::by_name(&mut tx, name.trim()).await? else {
-        let problems = vec![Problem::new("account_not_found", "There is no such account.").at(name)];
-        drop(tx);
-        drop(conn);
-        let page = page(&app, signed).await?;
-        return Ok((StatusCode::NOT_FOUND, render(&Home { problems, ..page })).into_response());
-    };
-    let secret = reset::create(&mut tx, account.id, Maker::Organizer(signed.account.id)).await?;
-    audit::note(&mut tx, &signed.actor(), Act::of_server("account.reset_link", &account.name)).await?;
-    tx.commit().await?;
-    let link = format!("{}/reset?key={}", app.url(&headers), secret.expose());
-    drop(conn);
-    Ok(render(&Home { link: Some((account.name, link)), ..page(&app, signed).await? }))
+    match hand_link(&app, &signed, &headers, &name, &reason).await {
+        Ok(link) => Ok(render(&Home { link: Some(link), ..page(&app, signed).await? })),
+        Err(error) => {
+            let page = page(&app, signed).await?;
+            Ok(again(error, |problems| Home { problems, ..page }))
+        }
+    }
 }

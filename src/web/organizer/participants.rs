@@ -192,6 +192,8 @@ async fn after<E: Into<Error>>(app: &App, at: OrganizerAt, done: Result<(), E>) 
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     decision: Word,
+    #[serde(default)]
+    reason: String,
 }
 
 #[derive(Deserialize, PartialEq, Eq)]
@@ -206,11 +208,11 @@ pub async fn decide(
     State(app): State<App>,
     at: OrganizerAt,
     Path((_, account)): Path<(String, String)>,
-    Fields(Decision { decision }): Fields<Decision>,
+    Fields(Decision { decision, reason }): Fields<Decision>,
 ) -> Result<Response, Error> {
     let account = account.parse::<AccountId>().map_err(|_| Error::Team(TeamError::NotWaiting))?;
     let let_in = decision == Word::Approve;
-    let done = participant::decide(&app.pool, at.challenge.id, account, let_in, &at.signed.actor()).await;
+    let done = participant::decide(&app.pool, at.challenge.id, account, let_in, &reason, &at.signed.actor()).await;
     after(&app, at, done).await
 }
 

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Form, Path, State, rejection::FormRejection},
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
@@ -185,9 +185,8 @@ impl Wanted {
 pub async fn start(
     State(app): State<App>,
     at: OrganizerPhaseAt,
-    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+    Fields(fields): Fields<Vec<(String, String)>>,
 ) -> Result<Response, Error> {
-    let Form(fields) = form.map_err(|refused| Error::BadBody(refused.status(), refused.body_text()))?;
     let Wanted { all, submissions, reason } = Wanted::read(fields)?;
     let which = (!all).then_some(submissions.as_slice());
     let begun = begin(&app, &at, which, &reason).await?;

@@ -122,7 +122,7 @@ pub async fn show(
         events,
         boxes,
         spreads: spreads.into_iter().map(|(name, five)| (name, five.map(|v| fixed(v, 2)))).collect(),
-        images: study.images.iter().map(|i| (i.name.clone(), fixed(i.spread_db, 3), i.turned_pairs)).collect(),
+        images: study.images.iter().map(|i| (i.name.clone(), fixed(i.spread_db, 2), i.turned_pairs)).collect(),
         challenge,
     }))
 }

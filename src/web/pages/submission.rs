@@ -2,15 +2,14 @@
 
 use askama::Template;
 use axum::{
-    Form,
-    extract::{State, rejection::FormRejection},
+    extract::State,
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
 
 use super::super::{
     App, Error,
-    body::Fields,
+    body::{Fields, Stated},
     details::{Details, Standing},
     error::render,
     extract::SubmissionAt,
@@ -50,6 +49,8 @@ struct SubmissionPage {
     live: bool,
     may_cancel: bool,
     may_withdraw: bool,
+    /// The viewer acts as an organizer, who says why.
+    needs_reason: bool,
     /// The rules let the team choose, and this entry could stand.
     may_choose: bool,
     /// The viewer may edit the fact sheet.
@@ -194,7 +195,7 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
     let open = objections.iter().any(|o| o.closed_at.is_none());
     let decisions = decisions
         .into_iter()
-        .filter_map(|e| Some(Decided { done: mark::Word::done(&e.action)?, reason: e.reason, when: When::new(e.at) }));
+        .filter_map(|e| Some(Decided { done: mark::done(&e.action)?, reason: e.reason, when: When::new(e.at) }));
     let objections = objections.into_iter().map(|o| Objected {
         text: o.text,
         when: When::new(o.created_at),
@@ -202,8 +203,10 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
     });
     let (entries, progress) = entries(&at, &past);
     let facts = facts(&fields, &at.submission.fact_sheet);
-    let may_change =
-        full && (at.phase.state != PhaseState::Closed || at.sight == Sight::Organizer) && at.viewer.0.is_some();
+    let lasts = at.phase.state != PhaseState::Closed;
+    // An organizer who is not of its team says why, and so does one who is once the phase is over.
+    let needs_reason = at.sight == Sight::Organizer && !(at.is_member && lasts);
+    let may_change = needs_reason || at.is_member && lasts;
     let withdrawn = at.submission.withdrawn_at.is_some();
     let chooses = at.phase.protocol.rules.ranking.lets_choose();
     let scored = at.submission.state == queue::State::Scored;
@@ -233,8 +236,9 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
         submitted: When::new(at.submission.created_at),
         full,
         live,
-        may_cancel: live,
-        may_withdraw: full && !withdrawn,
+        may_cancel: live && may_change,
+        may_withdraw: may_change && !withdrawn,
+        needs_reason,
         may_choose: may_change && chooses && scored && !withdrawn && !at.submission.chosen,
         may_amend: may_change,
         percent: details.steps.percent,
@@ -246,11 +250,12 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
         results,
         facts: if full { facts } else { Vec::new() },
         fields: facts::of(fields, &at.submission.fact_sheet),
-        files: full.then(|| [at.submission.results_bytes, at.submission.model_bytes].map(bytes)),
+        files: (full && at.submission.files_removed_at.is_none())
+            .then(|| [at.submission.results_bytes, at.submission.model_bytes].map(bytes)),
         history: history.collect(),
         decisions: decisions.collect(),
         objections: objections.collect(),
-        may_object: at.sight == Sight::Own && at.submission.state.is_final() && !open,
+        may_object: at.is_member && at.submission.state.is_final() && !open,
         entries,
         progress,
         steps: details.steps.steps,
@@ -260,20 +265,20 @@ pub async fn show(State(app): State<App>, at: SubmissionAt) -> Result<Response, 
 }
 
 /// A form's way to cancel: shows the page again.
-pub async fn cancel(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
-    super::super::api::submissions::stop(&app, &at).await?;
+pub async fn cancel(State(app): State<App>, at: SubmissionAt, Stated { reason }: Stated) -> Result<Response, Error> {
+    super::super::api::submissions::stop(&app, &at, &reason).await?;
     Ok(Redirect::to(&format!("/submissions/{}", at.submission.id)).into_response())
 }
 
 /// Takes an entry back: the page asks once before.
-pub async fn withdraw(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
-    super::super::api::submissions::take_back(&app, &at).await?;
+pub async fn withdraw(State(app): State<App>, at: SubmissionAt, Stated { reason }: Stated) -> Result<Response, Error> {
+    super::super::api::submissions::take_back(&app, &at, &reason).await?;
     Ok(back(&at))
 }
 
 /// Makes an entry stand on the board.
-pub async fn choose(State(app): State<App>, at: SubmissionAt) -> Result<Response, Error> {
-    super::super::api::submissions::pick(&app, &at).await?;
+pub async fn choose(State(app): State<App>, at: SubmissionAt, Stated { reason }: Stated) -> Result<Response, Error> {
+    super::super::api::submissions::pick(&app, &at, &reason).await?;
     Ok(back(&at))
 }
 
@@ -297,11 +302,10 @@ pub struct Objection {
 pub async fn amend(
     State(app): State<App>,
     at: SubmissionAt,
-    form: Result<Form<FactSheet>, FormRejection>,
+    Fields(mut said): Fields<FactSheet>,
 ) -> Result<Response, Error> {
-    let bad = |_| Error::BadUpload(Problem::new("bad_form", "The form could not be read."));
-    let Form(said) = form.map_err(bad)?;
-    super::super::api::submissions::write_sheet(&app, &at, said).await?;
+    let reason = said.remove(fact_sheet::ORGANIZERS_REASON).unwrap_or_default();
+    super::super::api::submissions::write_sheet(&app, &at, said, &reason).await?;
     Ok(back(&at))
 }
 

@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 use super::{
     super::{
         App, Error,
-        body::{Fields, Nothing},
+        body::{Fields, Nothing, Stated},
         error::render,
         extract::{Holder, Reader, Signed, TeamAt, Viewer},
         lang::{say, t},
@@ -278,16 +278,19 @@ pub async fn revoke_token(
 #[serde(deny_unknown_fields)]
 pub struct Rename {
     name: String,
+    /// From an organizer who does not own the team; so in the other forms.
+    #[serde(default)]
+    reason: String,
 }
 
 pub async fn rename(
     State(app): State<App>,
     at: TeamAt,
     headers: HeaderMap,
-    Fields(Rename { name }): Fields<Rename>,
+    Fields(Rename { name, reason }): Fields<Rename>,
 ) -> Result<Response, Error> {
-    at.manage()?;
-    match team::rename(&mut *app.db().await?, at.team.id, &name).await {
+    let right = at.manage(&reason)?;
+    match team::change(&app.pool, at.team.id, Some(&name), None, &right).await {
         Ok(()) => Ok(back()),
         Err(error) => refused(&app, at.signed, &headers, error.into()).await,
     }
@@ -302,6 +305,8 @@ fn back() -> Response {
 pub struct Invite {
     uses: Uses,
     days: u16,
+    #[serde(default)]
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -316,16 +321,16 @@ pub async fn invite(
     State(app): State<App>,
     at: TeamAt,
     headers: HeaderMap,
-    Fields(Invite { uses, days }): Fields<Invite>,
+    Fields(Invite { uses, days, reason }): Fields<Invite>,
 ) -> Result<Response, Error> {
-    at.manage()?;
+    let right = at.manage(&reason)?;
     let uses = match uses {
         Uses::One => Some(1),
         Uses::Many => None,
     };
     let lifetime = Duration::from_secs(u64::from(days.clamp(1, 90)) * DAY);
     let by = at.signed.account.id;
-    let (_, secret) = invitation::create(&mut *app.db().await?, at.team.id, by, uses, lifetime).await?;
+    let (_, secret) = invitation::create(&mut *app.db().await?, at.team.id, by, uses, lifetime, &right).await?;
     let link = format!("{}/invitation?key={}", app.url(&headers), secret.expose());
     let made = Made { link: Some((at.team.name, link)), ..Made::default() };
     Ok(render(&page(&app, at.signed, &headers, made).await?))
@@ -335,11 +340,11 @@ pub async fn revoke_invitation(
     State(app): State<App>,
     at: TeamAt,
     Path((_, invitation)): Path<(String, String)>,
-    Fields(Nothing {}): Fields<Nothing>,
+    Stated { reason }: Stated,
 ) -> Result<Response, Error> {
-    at.manage()?;
+    let right = at.manage(&reason)?;
     let id = invitation.parse::<InvitationId>().map_err(|_| Error::LinkNotFound)?;
-    match invitation::revoke(&mut *app.db().await?, at.team.id, id).await? {
+    match invitation::revoke(&mut *app.db().await?, at.team.id, id, &right).await? {
         true => Ok(back()),
         false => Err(Error::LinkNotFound),
     }
@@ -353,10 +358,10 @@ pub async fn remove(
     State(app): State<App>,
     at: TeamAt,
     Path((_, account)): Path<(String, String)>,
-    Fields(Nothing {}): Fields<Nothing>,
+    Stated { reason }: Stated,
 ) -> Result<Response, Error> {
-    at.manage()?;
-    team::remove(&app.pool, at.team.id, member(&account)?).await?;
+    let right = at.manage(&reason)?;
+    team::remove(&app.pool, at.team.id, member(&account)?, &right).await?;
     Ok(back())
 }
 
@@ -364,10 +369,10 @@ pub async fn hand_over(
     State(app): State<App>,
     at: TeamAt,
     Path((_, account)): Path<(String, String)>,
-    Fields(Nothing {}): Fields<Nothing>,
+    Stated { reason }: Stated,
 ) -> Result<Response, Error> {
-    at.manage()?;
-    team::hand_over(&app.pool, at.team.id, member(&account)?).await?;
+    let right = at.manage(&reason)?;
+    team::hand_over(&app.pool, at.team.id, member(&account)?, &right).await?;
     Ok(back())
 }
 
