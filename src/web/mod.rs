@@ -18,6 +18,7 @@ mod body;
 mod bundles;
 mod codabench;
 mod details;
+mod disposition;
 mod error;
 mod etag;
 mod extract;
