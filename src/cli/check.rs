@@ -84,7 +84,8 @@ struct Check {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let files = [(Some(&args.model), Kind::Model), (Some(&args.results), Kind::Results), (args.baseline.as_ref(), Kind::Model)];
+    let files =
+        [(Some(&args.model), Kind::Model), (Some(&args.results), Kind::Results), (args.baseline.as_ref(), Kind::Model)];
     let files = files.into_iter().filter_map(|(path, kind)| inputs::file(path?, kind).err());
     let folders = std::iter::once(&args.lr).chain(&args.reference).filter_map(|path| inputs::folder(path).err());
     let missing: Vec<_> = files.chain(folders).collect();
@@ -197,12 +198,7 @@ fn pair(lr: &Path, hr: Option<&Path>, scale: u32) -> Result<Vec<EvalImage>, Prob
 
 fn print(check: &Check) {
     if let Some(fidelity) = &check.fidelity {
-        outln!(
-            "PSNR         {:.4} dB over {} images, SSIM {:.4}",
-            fidelity.psnr,
-            fidelity.images.len(),
-            fidelity.ssim
-        );
+        outln!("PSNR         {:.4} dB over {} images, SSIM {:.4}", fidelity.psnr, fidelity.images.len(), fidelity.ssim);
     }
     let Reproduction { verdict, max_abs, identical_fraction, input_range, model_psnr, images, .. } =
         &check.reproduction;

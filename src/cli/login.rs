@@ -12,8 +12,7 @@ use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Outcome,
-    inputs,
+    Outcome, inputs,
     output::{err, outln},
     submit::client::{Answer, Client},
 };
@@ -27,8 +26,8 @@ pub struct Args {
     /// A token that may submit; asked for on stdin where it is not given.
     #[arg(long, env = "UPSCORE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
-    /// Forget the token of this server instead.
-    #[arg(long, conflicts_with = "token")]
+    /// Forget the token of this server instead; one that is given counts for nothing.
+    #[arg(long)]
     forget: bool,
 }
 

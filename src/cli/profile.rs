@@ -312,7 +312,11 @@ fn print_nodes(nodes: &[NodeCost]) {
     let (macs, params) = ("MACs", "params");
     outln!(
         "\n{:<44} {:<20} {:<22} {macs:>14} {params:>10} {:>14} {:>14}",
-        "node", "operator", "output", "kair", "fvcore"
+        "node",
+        "operator",
+        "output",
+        "kair",
+        "fvcore"
     );
     for NodeCost { name, op, output, macs, params, flops, .. } in nodes {
         let output = output.iter().map(u64::to_string).collect::<Vec<_>>().join("×");

@@ -98,10 +98,8 @@ pub fn score(
     settings: &Settings,
     progress: &(dyn Fn(u32, u32) + Sync),
 ) -> anyhow::Result<Result<Report, Vec<Problem>>> {
-    let missing: Vec<_> = [inputs::file(results, Kind::Results), inputs::folder(reference)]
-        .into_iter()
-        .filter_map(Result::err)
-        .collect();
+    let missing: Vec<_> =
+        [inputs::file(results, Kind::Results), inputs::folder(reference)].into_iter().filter_map(Result::err).collect();
     if !missing.is_empty() {
         return Ok(Err(missing));
     }

@@ -195,8 +195,7 @@ fn upload(args: &Args, client: &Client, merged: Option<Vec<u8>>) -> anyhow::Resu
     }
     bar.finish_and_clear();
     say(args, "Uploaded; the server looks at the files.");
-    let path =
-        format!("/api/v1/challenges/{}/phases/{}/submissions", segment(&args.challenge), segment(&args.phase));
+    let path = format!("/api/v1/challenges/{}/phases/{}/submissions", segment(&args.challenge), segment(&args.phase));
     client.submit(&path, &fields, args.idempotency_key.as_deref())
 }
 

@@ -143,7 +143,10 @@ mod tests {
             ("form-data;name=model ;FileName = m.onnx;", named("model", "m.onnx")),
             ("form-data; name=\"model\"; filename*=utf-8''m.onnx", named("model", "m.onnx")),
             ("form-data; filename*=UTF-8'de'%E7%BD%91%20a.onnx; name=\"model\"", named("model", "网 a.onnx")),
-            ("form-data; name=\"model\"; filename=\"_.onnx\"; filename*=iso-8859-1''%E9.onnx", named("model", "é.onnx")),
+            (
+                "form-data; name=\"model\"; filename=\"_.onnx\"; filename*=iso-8859-1''%E9.onnx",
+                named("model", "é.onnx"),
+            ),
             ("form-data; name=\"model\"; filename*=koi8-r''%C1; filename=\"a.onnx\"", named("model", "a.onnx")),
             // Neither a quote in a name nor a name in a value ends anything.
             (r#"form-data; filename="a; name=\"b\".onnx"; name="model""#, named("model", "a; name=\"b\".onnx")),

@@ -129,7 +129,9 @@ impl Client {
         let token = token.map(|token| token.trim().to_owned());
         if token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
             let problem = Problem::new("token_refused", "The token has characters that no token has.");
-            return Err(problem.hint("Check that it was copied whole, and nothing beside it; it starts with `upscore_`."));
+            return Err(
+                problem.hint("Check that it was copied whole, and nothing beside it; it starts with `upscore_`.")
+            );
         }
         let config = Agent::config_builder()
             // A refusal has a body that says why.
@@ -289,9 +291,8 @@ impl Client {
     fn checked(&self, answer: Result<Response<ureq::Body>, ureq::Error>) -> Result<Response<ureq::Body>, Failure> {
         let answer = answer.map_err(|error| match error {
             // Waiting mends neither a certificate nor a form of request.
-            ureq::Error::Rustls(_) | ureq::Error::Tls(_) | ureq::Error::Http(_) | ureq::Error::BadUri(_) => {
-                Failure::Final(self.out_of_reach(&error).into())
-            }
+            ureq::Error::Http(_) | ureq::Error::BadUri(_) => Failure::Final(self.out_of_reach(&error).into()),
+            error if tls_fault(&error).is_some() => Failure::Final(self.out_of_reach(&error).into()),
             error => Failure::Passing(self.out_of_reach(&error).into()),
         })?;
         let status = answer.status();
@@ -373,11 +374,13 @@ impl Client {
             }
             (413, _) => {
                 let message = format!("A proxy in front of {base} refuses requests of this size ({status}).");
-                Problem::new("too_large", message).hint("Tell the organizers: their proxy allows less than their server.")
+                Problem::new("too_large", message)
+                    .hint("Tell the organizers: their proxy allows less than their server.")
             }
             _ => {
                 let message = format!("{base} answered {status}, and not as an Upscore server does.");
-                Problem::new("not_a_server", message).hint("Give the address of its start page, with nothing behind it.")
+                Problem::new("not_a_server", message)
+                    .hint("Give the address of its start page, with nothing behind it.")
             }
         }
     }
@@ -387,6 +390,15 @@ impl Client {
         let base = &self.base;
         let host = base.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
         let say = |message: String| Problem::new("server_unreachable", message);
+        if let Some(tls) = tls_fault(error) {
+            let problem = say(format!("{base} cannot be reached by TLS: {tls}."));
+            // What a server answers in plain text is no TLS message.
+            return if tls.contains("corrupt message") {
+                problem.hint(format!("It may speak no TLS: try {}", base.replacen("https://", "http://", 1)))
+            } else {
+                problem.hint("Check that the address is the one that the server's certificate is for.")
+            };
+        }
         match error {
             ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 say(format!("Nothing listens at {base}: the connection was refused."))
@@ -394,17 +406,6 @@ impl Client {
             }
             ureq::Error::HostNotFound => {
                 say(format!("There is no host called {host}.")).hint("Check how the address is written.")
-            }
-            ureq::Error::Rustls(rustls) => {
-                let tls = rustls.to_string();
-                // What a server answers in plain text is no TLS message.
-                let plain = tls.contains("corrupt message");
-                let problem = say(format!("{base} cannot be reached by TLS: {tls}."));
-                if plain {
-                    problem.hint(format!("It may speak no TLS: try {}", base.replacen("https://", "http://", 1)))
-                } else {
-                    problem.hint("Check that the address is the one that the server's certificate is for.")
-                }
             }
             ureq::Error::Timeout(_) => say(format!("{base} does not answer.")).hint("Try again later."),
             // As a server answers that expects TLS.
@@ -430,6 +431,16 @@ impl<R: Read> Read for Watched<'_, R> {
         self.at += read as u64;
         (self.tell)(self.at);
         Ok(read)
+    }
+}
+
+/// What is wrong with the other side's TLS; met while reading, it comes as data that make no sense.
+fn tls_fault(error: &ureq::Error) -> Option<String> {
+    match error {
+        ureq::Error::Rustls(error) => Some(error.to_string()),
+        ureq::Error::Tls(error) => Some((*error).to_owned()),
+        ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => Some(error.to_string()),
+        _ => None,
     }
 }
 

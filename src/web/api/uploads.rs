@@ -183,12 +183,7 @@ pub async fn create(
 }
 
 /// What the client says that it will send, held against the phase's limits.
-async fn announced(
-    app: &App,
-    signed: &Signed,
-    length: u64,
-    headers: &HeaderMap,
-) -> Result<NewUpload, Error> {
+async fn announced(app: &App, signed: &Signed, length: u64, headers: &HeaderMap) -> Result<NewUpload, Error> {
     let (as_sent, metadata) = metadata(headers)?;
     let said = |key: &str| {
         metadata.get(key).map(String::as_str).filter(|v| !v.is_empty()).ok_or_else(|| {
