@@ -17,6 +17,7 @@ pub mod assets;
 mod body;
 mod bundles;
 mod codabench;
+pub mod contact;
 mod details;
 mod disposition;
 mod error;
@@ -56,6 +57,7 @@ pub use error::Error;
 pub use kept::Pages;
 pub use turns::Turns;
 
+use self::contact::Contact;
 use crate::{
     challenge::{build::Builds, sample::Samples},
     config,
@@ -115,6 +117,8 @@ pub struct Settings {
     pub mailer: Option<Mailer>,
     /// Where webhooks may lead beside the public internet.
     pub webhooks: Allowed,
+    /// Whom to tell of a hole; `None`: the server does not say.
+    pub security_contact: Option<Contact>,
     /// Connections at once; more wait in the system's backlog.
     pub connections: usize,
     /// A client that has not sent its whole header by then is cut off; also how long a connection may idle.
@@ -150,6 +154,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             mailer: None,
             webhooks: Allowed::default(),
+            security_contact: None,
             connections: 2048,
             header_timeout: Duration::from_secs(15),
             request_timeout: Duration::from_secs(30),
@@ -182,6 +187,7 @@ pub fn router(app: App) -> Router {
         .merge(api)
         .merge(codabench::router(&app))
         .merge(layers::health())
+        .merge(contact::router())
         .route("/static/{name}", axum::routing::get(assets::serve))
         .fallback(async || Error::PageNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed);
