@@ -18,6 +18,10 @@ pub enum Kind {
     Image,
     /// A signed record. Read once.
     Record,
+    /// A challenge's file, or terms. Read once.
+    Text,
+    /// A competition's zip.
+    Bundle,
 }
 
 /// Whether there is such a file. Codes: `file_not_found`, `not_a_file`, `file_unreadable`.
@@ -31,10 +35,12 @@ pub fn file(path: &Path, kind: Kind) -> Result<(), Problem> {
             }
             Kind::Image => "Take it out of the folder of the images.".to_owned(),
             Kind::Record => "Give the .json file, as downloaded.".to_owned(),
+            Kind::Text => "Give the file in it.".to_owned(),
+            Kind::Bundle => format!("Zip it, and give the zip: (cd {} && zip -r ../bundle.zip .)", quoted(path)),
         };
         return Err(at(Problem::new("not_a_file", "This is a folder, not a file."), path).hint(hint));
     }
-    let read_once = matches!(kind, Kind::Model | Kind::Record);
+    let read_once = matches!(kind, Kind::Model | Kind::Record | Kind::Text);
     if !found.is_file() {
         if read_once {
             return Ok(());
@@ -54,6 +60,11 @@ pub fn folder(path: &Path) -> Result<(), Problem> {
         return Err(at(Problem::new("not_a_folder", "This is a file, not a folder."), path).hint(hint));
     }
     fs::read_dir(path).map(drop).map_err(|error| unreadable(path, &error))
+}
+
+/// Whether there is a folder of images, or a zip of them.
+pub fn images(path: &Path) -> Result<(), Problem> {
+    if path.is_file() { file(path, Kind::Results) } else { folder(path) }
 }
 
 /// Of a path that is there and cannot be read.

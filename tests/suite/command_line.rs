@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::support::{
+    app::App,
     files::{png, results, tiny_model},
     program,
 };
@@ -111,6 +112,45 @@ fn a_path_that_is_not_there_or_of_another_kind_is_told_as_that() {
     let (exit, problems) =
         home.problems(&["submit", "--challenge", "c", "--phase", "p", "--model", "m.onnx", "--results", "r.zip"]);
     assert_eq!((exit, problems[0][0].as_str()), (1, "file_unreadable"));
+}
+
+#[tokio::test]
+async fn admin_looks_at_paths_too_and_tells_a_challenge_from_a_phase() {
+    let (app, home) = (App::start().await, Home::new());
+    let phase = app.phase().await;
+    home.write("full/file", b"x");
+    let (url, slug) = (app.database_url(), phase.challenge_slug.as_str());
+    let create = ["challenge", "create", "--slug", "s", "--title", "S", "--hr"];
+    let show = ["rerun", "list", "--challenge"];
+    for (args, code, place) in [
+        (vec!["challenge", "apply", "no.toml"], "file_not_found", "no.toml"),
+        (vec!["challenge", "apply", "LR"], "not_a_file", "LR"),
+        (vec!["challenge", "apply", "r.zip"], "file_unreadable", "r.zip"),
+        (vec!["challenge", "import", "no.zip", "--out", "out"], "file_not_found", "no.zip"),
+        (vec!["challenge", "import", "LR", "--out", "out"], "not_a_file", "LR"),
+        (vec!["challenge", "import", "r.zip", "--out", "m.onnx"], "not_a_folder", "m.onnx"),
+        (vec!["challenge", "import", "r.zip", "--out", "full"], "folder_not_empty", "full"),
+        (vec!["challenge", "export", slug, "--out", "m.onnx"], "not_a_folder", "m.onnx"),
+        (vec!["challenge", "joining", "--slug", slug, "--terms", "no.md"], "file_not_found", "no.md"),
+        (vec!["challenge", "joining", "--slug", slug, "--terms", "LR"], "not_a_file", "LR"),
+        ([&create[..], &["no"]].concat(), "file_not_found", "no"),
+        ([&create[..], &["r.zip"]].concat(), "not_a_folder", "r.zip"),
+        ([&create[..], &["HR", "--lr", "no"]].concat(), "file_not_found", "no"),
+        ([&create[..], &["HR", "--baseline-model", "no.onnx"]].concat(), "file_not_found", "no.onnx"),
+        (vec!["dataset", "create", "--name", "d", "--hr", "no.zip"], "file_not_found", "no.zip"),
+        (vec!["dataset", "create", "--name", "d", "--hr", "m.onnx/x"], "file_not_found", "m.onnx/x"),
+        ([&show[..], &["no", "--phase", "validation"]].concat(), "challenge_not_found", "no"),
+        ([&show[..], &[slug, "--phase", "no"]].concat(), "phase_not_found", "no"),
+    ] {
+        let mut command = home.command(&[&["admin", "--json"], &args[..]].concat());
+        let ran = command.env("DATABASE_URL", &url).env("UPSCORE_DATA_DIR", "data").output().expect("it runs");
+        let stdout = String::from_utf8_lossy(&ran.stdout);
+        let json: serde_json::Value =
+            serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{args:?}: {e}: {stdout}"));
+        let error = &json["errors"][0];
+        let found = (ran.status.code(), error["code"].as_str(), error["where"].as_str());
+        assert_eq!(found, (Some(1), Some(code), Some(place)), "{args:?}: {json}");
+    }
 }
 
 /// A pipe that nobody reads.
