@@ -201,38 +201,11 @@ async fn furnish(pool: &PgPool, teams: i32, entries: i32) -> anyhow::Result<Phas
         baseline_model: Some((BlobHash::of(b"baseline"), 8)),
     };
     let id = phase::insert(&mut conn, &new).await?;
-    let sha = BlobHash::of(b"anything");
-    let fill = [
-        "insert into account (id, name) values ('00000000-0000-7000-8000-000000000001', 'Bench')",
-        "insert into team (id, challenge_id, name)
-         select gen_random_uuid(), c.id, 'Team ' || i from challenge c, generate_series(1, $2) i",
-        "insert into submission (id, phase_id, team_id, account_id, results_sha256, results_bytes, model_sha256, model_bytes,
-             uploaded_model_sha256, created_at)
-         select gen_random_uuid(), p.id, t.id, '00000000-0000-7000-8000-000000000001', $1, 1, $1, 1, $1,
-             now() - i * interval '1 hour'
-         from phase p, team t, generate_series(1, $3) i",
-        "insert into evaluation (id, submission_id, team_id, protocol_id, dataset_id, device_class, number, state, finished_at)
-         select gen_random_uuid(), s.id, s.team_id, p.protocol_id, p.dataset_id, 'cpu', 1, 'scored', s.created_at
-         from submission s join phase p on p.id = s.phase_id",
-        "insert into score (evaluation_id, psnr, ssim, cost_input, cost_scale, params, convs, activations, flops_kair,
-             flops_fvcore, macs, operators, runtime_device, runtime_input, runtime_threads, runtime_ms, runtime_ci_low,
-             runtime_ci_high, runtime_runs, runtime_samples, baseline_ms, ratio, ratio_ci_low, ratio_ci_high,
-             baseline_samples, memory_bytes, memory_method, verdict, max_abs, identical_fraction, input_range,
-             reproduction_images, provenance)
-         select e.id, 28.95 + 0.5 * random(), 0.8 + 0.02 * random(), '[1, 3, 256, 256]', 4, 1000 + 1e6 * random(),
-             64 * random(), 1e8 * random(), 3e10 * random(), 3e10 * random(), 3e10 * random(), '[]', 'cpu', '1x3x256x256', 2,
-             r * 100, r * 99, r * 101, 20, '[]', 100, r, r * 0.99, r * 1.01, '[]', 1e8 * random() + 1, 'arena', 'reproduced', 0,
-             1, 1, '[]', '{\"device_name\": \"bench\"}'
-         from evaluation e, lateral (select 0.1 + random() + 0 * e.number as r) r",
-    ];
-    for statement in fill {
-        // The parameters are numbers and a hash of ours.
-        let statement = statement
-            .replace("$1", &format!("'{}'", sha.as_str()))
-            .replace("$2", &teams.to_string())
-            .replace("$3", &entries.to_string());
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *conn).await?;
-    }
-    sqlx::raw_sql("analyze").execute(&mut *conn).await?;
+    // The parameters are numbers of ours.
+    let large = format!(
+        "set fill.challenge = 'large'; set fill.teams = {teams}; set fill.entries = {entries};\n{}",
+        include_str!("../scripts/large.sql")
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(large)).execute(&mut *conn).await?;
     phase::get(&mut conn, id).await?.context("the phase")
 }

@@ -19,7 +19,8 @@ pub enum LogFormat {
 pub fn init(options: &LogOptions) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&options.filter)
         .with_context(|| format!("the log filter {:?} (--log, UPSCORE_LOG)", options.filter))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Whoever read the log may be gone: that a line was not written must not end who wrote it.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     // An error means that a subscriber is set already, as in tests.
     let _ = match options.format {
         LogFormat::Text => log.try_init(),

@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use super::{
     Outcome,
+    inputs::{self, Kind},
+    output::outln,
     profile::ModelFile,
     score::{channel_parser, pngs},
 };
@@ -58,7 +60,7 @@ pub struct Args {
     #[arg(long, default_value_t = 2)]
     threads: usize,
     /// cpu or cuda:N.
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_parser = super::device)]
     device: String,
     /// Print one JSON document.
     #[arg(long)]
@@ -82,6 +84,14 @@ struct Check {
 }
 
 pub fn run(args: &Args) -> Outcome {
+    let files =
+        [(Some(&args.model), Kind::Model), (Some(&args.results), Kind::Results), (args.baseline.as_ref(), Kind::Model)];
+    let files = files.into_iter().filter_map(|(path, kind)| inputs::file(path?, kind).err());
+    let folders = std::iter::once(&args.lr).chain(&args.reference).filter_map(|path| inputs::folder(path).err());
+    let missing: Vec<_> = files.chain(folders).collect();
+    if !missing.is_empty() {
+        return Ok(Err(missing));
+    }
     let model = match model::load_entry(&args.model, true) {
         Ok(model) => model,
         Err(problems) => return Ok(Err(problems)),
@@ -134,11 +144,13 @@ pub fn run(args: &Args) -> Outcome {
         };
         super::show(&bar, step, p.done, p.total);
     };
-    let examined = examine(&job, &progress, Arc::new(AtomicBool::new(false)))?;
+    let examined = examine(&job, &progress, Arc::new(AtomicBool::new(false)));
     bar.finish_and_clear();
     let examined = match examined {
-        Ok(examined) => examined,
-        Err(problems) => return Ok(Err(problems)),
+        Ok(Ok(examined)) => examined,
+        Ok(Err(problems)) => return Ok(Err(problems)),
+        // At home the images are the user's own, and may be damaged.
+        Err(error) => return Ok(Err(vec![error.downcast::<Problem>()?])),
     };
     let (runtime, memory) = examined.timing.unzip();
     let check = Check {
@@ -155,7 +167,7 @@ pub fn run(args: &Args) -> Outcome {
         reproduction: examined.reproduction,
     };
     if args.json {
-        println!("{}", serde_json::to_string(&check)?);
+        outln!("{}", serde_json::to_string(&check)?);
     } else {
         print(&check);
     }
@@ -171,6 +183,7 @@ fn pair(lr: &Path, hr: Option<&Path>, scale: u32) -> Result<Vec<EvalImage>, Prob
     }
     let mut images = Vec::new();
     for (name, lr) in lr_files {
+        inputs::file(&lr, Kind::Image)?;
         let hr = match &hr_files {
             None => None,
             Some(files) => match files.get(&name) {
@@ -185,25 +198,20 @@ fn pair(lr: &Path, hr: Option<&Path>, scale: u32) -> Result<Vec<EvalImage>, Prob
 
 fn print(check: &Check) {
     if let Some(fidelity) = &check.fidelity {
-        println!(
-            "PSNR         {:.4} dB over {} images, SSIM {:.4}",
-            fidelity.psnr,
-            fidelity.images.len(),
-            fidelity.ssim
-        );
+        outln!("PSNR         {:.4} dB over {} images, SSIM {:.4}", fidelity.psnr, fidelity.images.len(), fidelity.ssim);
     }
     let Reproduction { verdict, max_abs, identical_fraction, input_range, model_psnr, images, .. } =
         &check.reproduction;
-    println!(
+    outln!(
         "reproduction {}: at most {max_abs} grey levels apart, {:.4} % of samples equal, input range 0…{input_range}",
         verdict.as_str(),
         100.0 * identical_fraction
     );
     if let Some(psnr) = model_psnr {
-        println!("             the model's own outputs: {psnr:.4} dB");
+        outln!("             the model's own outputs: {psnr:.4} dB");
     }
     for image in images.iter().filter(|i| i.max_abs > 1).take(5) {
-        println!("             {} differs by up to {}", image.name, image.max_abs);
+        outln!("             {} differs by up to {}", image.name, image.max_abs);
     }
     super::profile::print(&check.model, &check.cost, check.runtime.as_ref(), check.memory.as_ref());
 }

@@ -13,7 +13,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Outcome, serve,
+    Outcome,
+    output::outln,
+    serve,
     store::{self, Store},
     worker::{self as worker_command, DeviceOptions},
 };
@@ -99,7 +101,7 @@ async fn demo(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()>
     tokio::spawn(serve::sweep_uploads(store.pool.clone(), store.storage.clone(), stop.clone()));
     let server = tokio::spawn(web::server::serve(app, listener));
     let url = format!("http://{address}");
-    println!("Upscore runs at {url}; Ctrl-C stops it all.");
+    outln!("Upscore runs at {url}; Ctrl-C stops it all.");
     let filled = tokio::select! {
         filled = fill(store, &args.device) => filled,
         () = stop.cancelled() => Ok(()),
@@ -161,7 +163,7 @@ async fn fill(store: &Store, device: &DeviceOptions) -> anyhow::Result<()> {
 }
 
 fn step(what: &str) {
-    println!("  {what}");
+    outln!("  {what}");
 }
 
 async fn make_challenge(store: &Store, images: &[(String, Rgb8)], baseline: &DemoEntry) -> anyhow::Result<Phase> {
@@ -287,14 +289,14 @@ async fn introduce(store: &Store, data_dir: &Path, url: &str) -> anyhow::Result<
         team::create(&mut conn, challenge.id, "Guests", guest).await?;
     }
     let (_, secret) = token::create(&mut conn, guest, "demo", Scope::Submit, None).await?;
-    println!("ready:");
-    println!("  leaderboard  {url}/challenges/{CHALLENGE}/{PHASE}");
-    println!("  challenge    {url}/challenges/{CHALLENGE} (LR images to download)");
-    println!("  submit       {url}/challenges/{CHALLENGE}/{PHASE}/submit");
-    println!("  sign in      {url}/signin");
-    println!("    team         guest      password {password}   (team Guests)");
-    println!("    organizer    organizer  password {password}");
-    println!("  your token   {} (of guest, for scripts)", secret.expose());
+    outln!("ready:");
+    outln!("  leaderboard  {url}/challenges/{CHALLENGE}/{PHASE}");
+    outln!("  challenge    {url}/challenges/{CHALLENGE} (LR images to download)");
+    outln!("  submit       {url}/challenges/{CHALLENGE}/{PHASE}/submit");
+    outln!("  sign in      {url}/signin");
+    outln!("    team         guest      password {password}   (team Guests)");
+    outln!("    organizer    organizer  password {password}");
+    outln!("  your token   {} (of guest, for scripts)", secret.expose());
     Ok(())
 }
 

@@ -12,7 +12,8 @@ use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Outcome,
+    Outcome, inputs,
+    output::{err, outln},
     submit::client::{Answer, Client},
 };
 use crate::problem::Problem;
@@ -25,8 +26,8 @@ pub struct Args {
     /// A token that may submit; asked for on stdin where it is not given.
     #[arg(long, env = "UPSCORE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
-    /// Forget the token of this server instead.
-    #[arg(long, conflicts_with = "token")]
+    /// Forget the token of this server instead; one that is given counts for nothing.
+    #[arg(long)]
     forget: bool,
 }
 
@@ -42,12 +43,15 @@ pub struct Credentials {
 pub fn run(args: &Args) -> Outcome {
     let path = path()?;
     let url = args.url.trim_end_matches('/').to_owned();
-    let mut kept = Credentials::read(&path)?;
+    let mut kept = match Credentials::read(&path) {
+        Ok(kept) => kept,
+        Err(problem) => return Ok(Err(vec![problem])),
+    };
     if args.forget {
         kept.tokens.remove(&url);
         kept.default = kept.default.filter(|default| *default != url);
         kept.write(&path)?;
-        println!("Forgot the token of {url}.");
+        outln!("Forgot the token of {url}.");
         return Ok(Ok(()));
     }
     let token = match &args.token {
@@ -58,20 +62,23 @@ pub fn run(args: &Args) -> Outcome {
         return Ok(Err(vec![Problem::new("token_needed", "No token was given.")]));
     }
     // Refused at once where it is wrong or may not submit.
-    if let Answer::Refused(problems) = Client::new(&url, &token).get("/api/v1/uploads")? {
+    let client = match Client::new(&url, Some(&token)) {
+        Ok(client) => client,
+        Err(problem) => return Ok(Err(vec![problem])),
+    };
+    if let Answer::Refused(problems) = client.get("/api/v1/uploads")? {
         return Ok(Err(problems));
     }
     kept.tokens.insert(url.clone(), token);
     kept.default = Some(url.clone());
     kept.write(&path)?;
-    println!("Signed in to {url}; the token is in {}.", path.display());
+    outln!("Signed in to {url}; the token is in {}.", path.display());
     Ok(Ok(()))
 }
 
 fn ask(url: &str) -> anyhow::Result<String> {
     if std::io::stdin().is_terminal() {
-        eprint!("Token for {url}: ");
-        std::io::stderr().flush()?;
+        err!("Token for {url}: ");
     }
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).context("reading the token from stdin")?;
@@ -83,7 +90,10 @@ pub fn resolve(url: Option<&str>, token: Option<&str>) -> anyhow::Result<Result<
     if let (Some(url), Some(token)) = (url, token) {
         return Ok(Ok((url.to_owned(), token.to_owned())));
     }
-    let kept = Credentials::read(&path()?)?;
+    let kept = match Credentials::read(&path()?) {
+        Ok(kept) => kept,
+        Err(problem) => return Ok(Err(vec![problem])),
+    };
     let Some(url) = url.map(|url| url.trim_end_matches('/').to_owned()).or(kept.default) else {
         let problem = Problem::new("url_needed", "No server is given.");
         return Ok(Err(vec![problem.hint("Say `--url`, set UPSCORE_URL, or run `upscore login --url URL` once.")]));
@@ -105,11 +115,12 @@ fn path() -> anyhow::Result<PathBuf> {
 }
 
 impl Credentials {
-    fn read(path: &Path) -> anyhow::Result<Credentials> {
+    fn read(path: &Path) -> Result<Credentials, Problem> {
+        let unreadable = |error: std::io::Error| inputs::unreadable(path, &error).hint("Remove it, and sign in again.");
         match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display())),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| unreadable(error.into())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Credentials::default()),
-            Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+            Err(error) => Err(unreadable(error)),
         }
     }
 

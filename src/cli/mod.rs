@@ -3,10 +3,14 @@
 //! 0 success, 1 the input is at fault, 2 wrong usage, 3 we are at fault. With `--json` stdout holds one JSON document and
 //! nothing else, on failure `{"errors": [{"code", "message", "where", "hint"}, …]}`.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod admin;
 pub mod check;
 pub mod demo;
+mod inputs;
 pub mod login;
+mod output;
 pub mod profile;
 pub mod score;
 pub mod selftest;
@@ -21,7 +25,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::problem::Problem;
+use self::output::{errln, outln};
+use crate::{evaluation::runtime, problem::Problem};
 
 /// What a command ends with: the team's problems, or our own error.
 pub type Outcome = anyhow::Result<Result<(), Vec<Problem>>>;
@@ -103,14 +108,16 @@ fn administer(args: AdminArgs) -> Outcome {
 }
 
 fn finish(json: bool, outcome: Outcome) -> ExitCode {
-    match outcome {
+    match outcome.and_then(|outcome| output::check().map(|()| outcome)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(problems)) => {
             report(json, &problems);
             ExitCode::from(1)
         }
         Err(error) => {
-            report(json, &[Problem::new("internal", format!("{error:#}"))]);
+            // What is known of it by name, as that the server is out of reach, keeps its name.
+            let problem = error.downcast().unwrap_or_else(|error| Problem::new("internal", format!("{error:#}")));
+            report(json, &[problem]);
             ExitCode::from(3)
         }
     }
@@ -118,15 +125,20 @@ fn finish(json: bool, outcome: Outcome) -> ExitCode {
 
 fn report(json: bool, problems: &[Problem]) {
     if json {
-        println!("{}", serde_json::json!({ "errors": problems }));
+        outln!("{}", serde_json::json!({ "errors": problems }));
         return;
     }
     for problem in problems {
-        eprintln!("error: {problem}");
+        errln!("error: {problem}");
         if let Some(hint) = &problem.hint {
-            eprintln!("  hint: {hint}");
+            errln!("  hint: {hint}");
         }
     }
+}
+
+/// `cpu` or `cuda:N`, as it was written.
+fn device(text: &str) -> Result<String, String> {
+    text.parse::<runtime::Device>().map(|_| text.to_owned())
 }
 
 /// A progress bar on stderr; none where that is no terminal.

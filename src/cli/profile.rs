@@ -6,10 +6,13 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Context;
 use serde::Serialize;
 
-use super::Outcome;
+use super::{
+    Outcome,
+    inputs::{self, Kind},
+    output::outln,
+};
 use crate::{
     config,
     evaluation::{
@@ -60,7 +63,7 @@ pub struct Args {
     #[arg(long, value_name = "PASSES", requires = "runtime")]
     plain_mean: Option<usize>,
     /// cpu or cuda:N.
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", value_parser = super::device)]
     device: String,
     /// Print the operators that a model may use, and stop.
     #[arg(long)]
@@ -106,13 +109,19 @@ pub struct ModelFile {
 pub fn run(args: &Args) -> Outcome {
     if args.operators {
         if args.json {
-            println!("{}", serde_json::json!({ "operators": model::ALLOWED_OPERATORS }));
+            outln!("{}", serde_json::json!({ "operators": model::ALLOWED_OPERATORS }));
         } else {
-            model::ALLOWED_OPERATORS.iter().for_each(|operator| println!("{operator}"));
+            model::ALLOWED_OPERATORS.iter().for_each(|operator| outln!("{operator}"));
         }
         return Ok(Ok(()));
     }
     let Some(path) = &args.model else { anyhow::bail!("no model given") };
+    let models = std::iter::once(path).chain(&args.baseline).map(|path| inputs::file(path, Kind::Model));
+    let missing: Vec<_> =
+        models.chain(args.lr.iter().map(|path| inputs::folder(path))).filter_map(Result::err).collect();
+    if !missing.is_empty() {
+        return Ok(Err(missing));
+    }
     let model = match model::load(path, true) {
         Ok(model) => model,
         Err(problems) => return Ok(Err(problems)),
@@ -120,15 +129,15 @@ pub fn run(args: &Args) -> Outcome {
     match profile(args, &model) {
         Ok(profile) => {
             if args.json {
-                println!("{}", serde_json::to_string(&profile)?);
+                outln!("{}", serde_json::to_string(&profile)?);
             } else {
                 print(&profile.model, &profile.cost, profile.runtime.as_ref(), profile.memory.as_ref());
                 if let (Some(mean), Some(passes)) = (profile.plain_mean_ms, args.plain_mean) {
-                    println!("plain mean   {mean:.3} ms over {passes} passes, nothing warmed up, nothing pinned");
+                    outln!("plain mean   {mean:.3} ms over {passes} passes, nothing warmed up, nothing pinned");
                 }
                 profile.nodes.iter().for_each(|nodes| print_nodes(nodes));
                 for gate in profile.size_gates.iter().filter(|gate| gate.means == SizeMeans::Fork) {
-                    println!("BY SIZE      {} decides {}; organizers will ask", gate.called(), gate.decides.join(", "));
+                    outln!("BY SIZE      {} decides {}; organizers will ask", gate.called(), gate.decides.join(", "));
                 }
             }
             Ok(Ok(()))
@@ -223,7 +232,7 @@ fn read_images(folder: &Path, scale: u32) -> Result<Vec<Rgb8>, Fault> {
         return Err(Problem::new("missing_image", "the LR folder holds no PNG").at(folder.to_string_lossy()).into());
     }
     let read = |(name, path): (String, PathBuf)| -> Result<Rgb8, Fault> {
-        let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let bytes = std::fs::read(&path).map_err(|error| inputs::unreadable(&path, &error))?;
         Ok(images::decode_png(&bytes, &name)?)
     };
     files.into_iter().map(read).collect()
@@ -249,15 +258,15 @@ fn picture(height: u32, width: u32) -> Rgb8 {
 fn print_runtime(runtime: &Runtime) {
     let Runtime { device, input, threads, median_ms, ci95_ms: [low, high], runs, baseline, samples_ms: _, record } =
         runtime;
-    println!(
+    outln!(
         "runtime      {median_ms:.3} ms [{low:.3}, {high:.3}], median of {runs} passes at {input} on {device}, {threads} threads"
     );
     if let Some(base) = baseline {
         let [low, high] = base.ratio_ci95;
-        println!("  ratio      {:.4}× [{low:.4}, {high:.4}] of the baseline's {:.3} ms", base.ratio, base.median_ms);
+        outln!("  ratio      {:.4}× [{low:.4}, {high:.4}] of the baseline's {:.3} ms", base.ratio, base.median_ms);
     }
     let reached = if record.half_width <= record.half_width_asked { "as asked" } else { "wider than asked" };
-    println!(
+    outln!(
         "  interval   ±{:.2} % at 95 %, {reached} (±{:.2} %), over {} processes; {} of {} blocks were disturbed and thrown away",
         100.0 * record.half_width,
         100.0 * record.half_width_asked,
@@ -267,69 +276,78 @@ fn print_runtime(runtime: &Runtime) {
     );
     if record.noisy {
         let last = record.blocks.iter().rev().find_map(|b| b.disturbed.as_deref()).unwrap_or("unknown");
-        println!("  NOISY      the machine never got quiet ({last}); disturbed blocks count too");
+        outln!("  NOISY      the machine never got quiet ({last}); disturbed blocks count too");
     }
     for SecretSize { input, beside, growth, .. } in &record.secret {
-        println!(
+        outln!(
             "  elsewhere  a pixel takes {growth:.3} times as long at {}×{} as at {}×{}",
-            input.0, input.1, beside.0, beside.1
+            input.0,
+            input.1,
+            beside.0,
+            beside.1
         );
     }
     if let Some(found) = &record.agreement {
         let what = if found.local { "local, " } else { "" };
-        println!(
+        outln!(
             "  output     {what}up to {:.3} grey levels (rms {:.3}) from its own answer in larger pictures; bicubic is {:.3}",
-            found.max_abs, found.rms, found.bicubic_rms
+            found.max_abs,
+            found.rms,
+            found.bicubic_rms
         );
     }
     for why in record.held_for() {
-        println!("  HELD       a server would hold this for review: {why}");
+        outln!("  HELD       a server would hold this for review: {why}");
     }
 }
 
 fn print_memory(memory: &Memory) {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    println!("memory       {:.1} MiB ({})", mib(memory.peak_bytes), memory.method);
+    outln!("memory       {:.1} MiB ({})", mib(memory.peak_bytes), memory.method);
     if let (Some(base), Some(ratio)) = (memory.baseline_peak_bytes, memory.ratio()) {
-        println!("  ratio      {ratio:.3}× of the baseline's {:.1} MiB", mib(base));
+        outln!("  ratio      {ratio:.3}× of the baseline's {:.1} MiB", mib(base));
     }
     if let Some(bytes) = memory.process_bytes {
-        println!("  process    {:.1} MiB by the GPU's driver (NVML), CUDA context included", mib(bytes));
+        outln!("  process    {:.1} MiB by the GPU's driver (NVML), CUDA context included", mib(bytes));
     }
 }
 
 /// The figures as a table for people.
 pub fn print(model: &ModelFile, cost: &Cost, runtime: Option<&Runtime>, memory: Option<&Memory>) {
     let giga = |n: u64| format!("{:.4} G", n as f64 / 1e9);
-    println!("model        {} bytes, operator set {}, sha256 {}", model.bytes, model.opset, model.sha256);
-    println!("input        {:?}, scale ×{}", cost.input, cost.scale);
-    println!("params       {}", cost.params);
-    println!("convs        {}", cost.convs);
-    println!("activations  {} ({:.4} M)", cost.activations, cost.activations as f64 / 1e6);
-    println!("FLOPs kair   {} ({})", cost.flops.kair, giga(cost.flops.kair));
-    println!("FLOPs fvcore {} ({})", cost.flops.fvcore, giga(cost.flops.fvcore));
-    println!("MACs         {} ({})", cost.macs, giga(cost.macs));
+    outln!("model        {} bytes, operator set {}, sha256 {}", model.bytes, model.opset, model.sha256);
+    outln!("input        {:?}, scale ×{}", cost.input, cost.scale);
+    outln!("params       {}", cost.params);
+    outln!("convs        {}", cost.convs);
+    outln!("activations  {} ({:.4} M)", cost.activations, cost.activations as f64 / 1e6);
+    outln!("FLOPs kair   {} ({})", cost.flops.kair, giga(cost.flops.kair));
+    outln!("FLOPs fvcore {} ({})", cost.flops.fvcore, giga(cost.flops.fvcore));
+    outln!("MACs         {} ({})", cost.macs, giga(cost.macs));
     if let Some(runtime) = runtime {
         print_runtime(runtime);
     }
     if let Some(memory) = memory {
         print_memory(memory);
     }
-    println!("\n{:<24} {:>6} {:>16} {:>12} {:>14}", "operator", "calls", "MACs", "params", "output");
+    outln!("\n{:<24} {:>6} {:>16} {:>12} {:>14}", "operator", "calls", "MACs", "params", "output");
     for row in &cost.operators {
-        println!("{:<24} {:>6} {:>16} {:>12} {:>14}", row.op, row.calls, row.macs, row.params, row.output_elements);
+        outln!("{:<24} {:>6} {:>16} {:>12} {:>14}", row.op, row.calls, row.macs, row.params, row.output_elements);
     }
 }
 
 /// One line a node.
 fn print_nodes(nodes: &[NodeCost]) {
     let (macs, params) = ("MACs", "params");
-    println!(
+    outln!(
         "\n{:<44} {:<20} {:<22} {macs:>14} {params:>10} {:>14} {:>14}",
-        "node", "operator", "output", "kair", "fvcore"
+        "node",
+        "operator",
+        "output",
+        "kair",
+        "fvcore"
     );
     for NodeCost { name, op, output, macs, params, flops, .. } in nodes {
         let output = output.iter().map(u64::to_string).collect::<Vec<_>>().join("×");
-        println!("{name:<44} {op:<20} {output:<22} {macs:>14} {params:>10} {:>14} {:>14}", flops.kair, flops.fvcore);
+        outln!("{name:<44} {op:<20} {output:<22} {macs:>14} {params:>10} {:>14} {:>14}", flops.kair, flops.fvcore);
     }
 }

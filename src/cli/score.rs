@@ -13,6 +13,10 @@ use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
+use super::{
+    inputs::{self, Kind, unreadable},
+    output::{err, out, outln},
+};
 use crate::{
     evaluation::{
         Fidelity,
@@ -72,7 +76,7 @@ pub fn run(args: Args) -> anyhow::Result<Result<(), Vec<Problem>>> {
     let progress = |done: u32, total: u32| {
         if std::io::stderr().is_terminal() {
             let end = if done == total { "\n" } else { "" };
-            eprint!("\rscored {done} of {total} images{end}");
+            err!("\rscored {done} of {total} images{end}");
         }
     };
     let report = match score(&args.results, &args.reference, &args.settings(), &progress)? {
@@ -80,9 +84,9 @@ pub fn run(args: Args) -> anyhow::Result<Result<(), Vec<Problem>>> {
         Err(problems) => return Ok(Err(problems)),
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        outln!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        print!("{}", table(&report, &args.settings()));
+        out!("{}", table(&report, &args.settings()));
     }
     Ok(Ok(()))
 }
@@ -94,8 +98,10 @@ pub fn score(
     settings: &Settings,
     progress: &(dyn Fn(u32, u32) + Sync),
 ) -> anyhow::Result<Result<Report, Vec<Problem>>> {
-    if let Err(e) = File::open(results) {
-        return Ok(Err(vec![unreadable(results, &e)]));
+    let missing: Vec<_> =
+        [inputs::file(results, Kind::Results), inputs::folder(reference)].into_iter().filter_map(Result::err).collect();
+    if !missing.is_empty() {
+        return Ok(Err(missing));
     }
     let references = match references(reference, settings)? {
         Ok(references) => references,
@@ -170,10 +176,6 @@ fn expect(path: &Path, name: &str, settings: &Settings) -> Result<Expected, Prob
     Ok(Expected { name: name.to_owned(), width, height })
 }
 
-fn unreadable(path: &Path, e: &std::io::Error) -> Problem {
-    Problem::new("file_unreadable", format!("cannot be read: {e}")).at(path.to_string_lossy())
-}
-
 fn table(report: &Report, settings: &Settings) -> String {
     let Settings { channel, border, scale } = settings;
     let channel = match channel {
@@ -208,9 +210,10 @@ fn table(report: &Report, settings: &Settings) -> String {
 
 /// PNG files of a folder by image id, `0901` for `0901.png` and `0901x4.png`.
 pub fn pngs(folder: &Path, scale: u32) -> Result<BTreeMap<String, PathBuf>, Problem> {
+    inputs::folder(folder)?;
     let list = std::fs::read_dir(folder).map_err(|e| unreadable(folder, &e))?;
     let mut found = BTreeMap::new();
-    for path in list.flatten().map(|entry| entry.path()) {
+    for path in list.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
         let is_png = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
         if let (true, Some(stem)) = (is_png, path.file_stem().and_then(|s| s.to_str())) {
             let id = stem.strip_suffix(&format!("x{scale}")).unwrap_or(stem).to_owned();

@@ -9,7 +9,11 @@ use std::{
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 
-use super::{Outcome, worker::DeviceOptions};
+use super::{
+    Outcome,
+    output::{out, outln},
+    worker::DeviceOptions,
+};
 use crate::{
     config::find_onnxruntime,
     demo::images,
@@ -124,7 +128,7 @@ pub fn run(args: &Args) -> Outcome {
     let problems = problems(&report);
     // What was found is shown also where it is not good.
     if args.json && problems.is_empty() {
-        println!("{}", serde_json::to_string(&report)?);
+        outln!("{}", serde_json::to_string(&report)?);
     } else if !args.json {
         print(&report);
     }
@@ -153,19 +157,16 @@ fn problems(report: &Report) -> Vec<Problem> {
 fn print(report: &Report) {
     let versions = [("driver", &report.driver), ("CUDA", &report.cuda), ("cuDNN", &report.cudnn)];
     let versions: String = versions.iter().filter_map(|(name, v)| Some(format!(", {name} {}", v.as_ref()?))).collect();
-    println!("device       {} ({}){versions}", report.name, report.device);
+    outln!("device       {} ({}){versions}", report.name, report.device);
     let open = report.escapes.iter().filter(|escape| escape.open).count();
-    println!("sandbox      {}; {} escapes tried, {open} open", report.sandbox, report.escapes.len());
+    outln!("sandbox      {}; {} escapes tried, {open} open", report.sandbox, report.escapes.len());
     let (named, silent): (Vec<_>, Vec<_>) = report.threads.iter().partition(|thread| thread.tried.is_some());
     let names: Vec<&str> = named.iter().map(|thread| thread.name.as_str()).collect();
-    print!("threads      every escape tried from {}: {}", names.len(), names.join(", "));
-    println!(
-        "{}",
-        if silent.is_empty() { String::new() } else { format!("; {} looked at from outside", silent.len()) }
-    );
+    out!("threads      every escape tried from {}: {}", names.len(), names.join(", "));
+    outln!("{}", if silent.is_empty() { String::new() } else { format!("; {} looked at from outside", silent.len()) });
     for network in &report.networks {
         let nodes: Vec<String> = network.providers.iter().map(|p| format!("{} nodes by {}", p.nodes, p.name)).collect();
-        println!("{:<12} {}; at most {:e} from the CPU's output", network.name, nodes.join(", "), network.max_abs);
+        outln!("{:<12} {}; at most {:e} from the CPU's output", network.name, nodes.join(", "), network.max_abs);
     }
 }
 

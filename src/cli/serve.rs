@@ -22,7 +22,7 @@ use crate::{
     record::Signer,
     storage::Storage,
     submission::{files, uploads},
-    web,
+    web::{self, contact::Contact},
     webhook::Allowed,
     worker,
 };
@@ -40,6 +40,9 @@ pub struct Args {
     /// The address that participants use, as `https://sr.example.org`: for links in snippets, and secure cookies.
     #[arg(long, env = "UPSCORE_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    /// Whom to tell of a hole in this server: an address of e-mail, or https://…; shown at /.well-known/security.txt.
+    #[arg(long, env = "UPSCORE_SECURITY_CONTACT", value_name = "ADDRESS")]
+    security_contact: Option<Contact>,
     /// Folder with images, as folders or zips, that administrators may make datasets of in the browser. Nothing outside it.
     #[arg(long, env = "UPSCORE_DATASETS_DIR", value_name = "DIR")]
     datasets_dir: Option<PathBuf>,
@@ -134,8 +137,13 @@ async fn serve(args: &Args, limits: &Limits, store: &Store) -> anyhow::Result<()
     tokio::spawn(sweep_uploads(store.pool.clone(), store.storage.clone(), stop.clone()));
     let webhooks = Allowed::new(&args.people.webhook_allow)?;
     let datasets_dir = args.datasets_dir.clone().filter(|folder| !folder.as_os_str().is_empty());
-    let settings =
-        web::Settings { mailer, webhooks, datasets_dir, ..settings(args.public_url.as_deref(), &args.people, limits) };
+    let settings = web::Settings {
+        mailer,
+        webhooks,
+        datasets_dir,
+        security_contact: args.security_contact.clone(),
+        ..settings(args.public_url.as_deref(), &args.people, limits)
+    };
     web::server::serve(app(store, settings, stop)?, listener).await?;
     if let Some(work) = work {
         work.await.context("the worker's task ended")??;

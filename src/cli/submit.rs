@@ -18,7 +18,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use self::client::{Answer, Client, Source, Target};
-use super::{Outcome, login};
+use super::{
+    Outcome,
+    inputs::{self, Kind},
+    login,
+    output::{errln, out, outln},
+};
 use crate::{evaluation::model, problem::Problem};
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +51,7 @@ pub struct Args {
     #[arg(long = "fact", value_name = "NAME=TEXT", value_parser = fact)]
     facts: Vec<(String, String)>,
     /// A name for this upload: a repetition with the same name gives the first submission again.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = key)]
     idempotency_key: Option<String>,
     /// Wait until it is scored or has failed.
     #[arg(long)]
@@ -63,22 +68,28 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 fn fact(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("a fact is NAME=TEXT")?;
+    if name.is_empty() || name.contains(['"', '\r', '\n']) {
+        return Err("a fact's name is not empty, and has no quotes and line ends".into());
+    }
     Ok((name.to_owned(), value.to_owned()))
 }
 
-pub fn run(args: &Args) -> Outcome {
-    let mut problems = Vec::new();
-    // Read here, so that a broken model or a missing data file shows before minutes of upload.
-    let merged = match model::load(&args.model, true) {
-        Ok(model) => model.merged.then_some(model.bytes),
-        Err(found) => {
-            problems = found;
-            None
-        }
-    };
-    if !args.results.is_file() {
-        problems.push(Problem::new("file_not_found", "There is no such file.").at(args.results.to_string_lossy()));
+fn key(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=200 if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(text.to_owned()),
+        _ => Err("a key has 1 to 200 letters, digits and signs, none of them blank".into()),
     }
+}
+
+pub fn run(args: &Args) -> Outcome {
+    // Read here, so that a broken model or a missing data file shows before minutes of upload.
+    let model = inputs::file(&args.model, Kind::Model).map_err(|problem| vec![problem]);
+    let (mut problems, merged) = match model.and_then(|()| model::load(&args.model, true)) {
+        // What came through a pipe cannot be read again.
+        Ok(model) => (Vec::new(), (model.merged || !args.model.is_file()).then_some(model.bytes)),
+        Err(found) => (found, None),
+    };
+    problems.extend(inputs::file(&args.results, Kind::Results).err());
     if !problems.is_empty() {
         return Ok(Err(problems));
     }
@@ -86,7 +97,13 @@ pub fn run(args: &Args) -> Outcome {
         Ok(both) => both,
         Err(problems) => return Ok(Err(problems)),
     };
-    let client = Client::new(&url, &token);
+    let client = match Client::new(&url, Some(&token)) {
+        Ok(client) => client,
+        Err(problem) => return Ok(Err(vec![problem])),
+    };
+    if let Err(problems) = destination(args, &client)? {
+        return Ok(Err(problems));
+    }
     let receipt = match upload(args, &client, merged)? {
         Answer::Done(receipt) => receipt,
         Answer::Refused(problems) => return Ok(Err(problems)),
@@ -95,8 +112,8 @@ pub fn run(args: &Args) -> Outcome {
     let page = format!("{}{}", client.base(), receipt["url"].as_str().unwrap_or_default());
     if !args.wait {
         match args.json {
-            true => println!("{receipt}"),
-            false => println!("Accepted: {page}"),
+            true => outln!("{receipt}"),
+            false => outln!("Accepted: {page}"),
         }
         return Ok(Ok(()));
     }
@@ -108,10 +125,50 @@ pub fn run(args: &Args) -> Outcome {
     finish(args, &submission)
 }
 
+/// Whether the entry has somewhere to go, asked before minutes of upload. Codes: `challenge_not_found`, `phase_not_found`,
+/// `phase_not_open`, `no_team`, and the server's own.
+///
+/// Not whether the phase has closed and the quota is used up: an entry that was sent before is still told of.
+fn destination(args: &Args, client: &Client) -> Outcome {
+    let challenge = match client.get_patiently(&format!("/api/v1/challenges/{}", segment(&args.challenge)))? {
+        Answer::Done(challenge) => challenge,
+        Answer::Refused(problems) => {
+            let at = |problem: Problem| match &*problem.code {
+                "challenge_not_found" => problem.at(&args.challenge).hint(format!("See {}", client.base())),
+                _ => problem,
+            };
+            return Ok(Err(problems.into_iter().map(at).collect()));
+        }
+    };
+    let phases = challenge["phases"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let Some(phase) = phases.iter().find(|phase| phase["slug"] == args.phase.as_str()) else {
+        let known: Vec<_> = phases.iter().filter_map(|phase| phase["slug"].as_str()).collect();
+        let problem = Problem::new("phase_not_found", "The challenge has no such phase.").at(&args.phase);
+        return Ok(Err(vec![problem.hint(format!("Its phases: {}.", known.join(", ")))]));
+    };
+    if challenge["team"].is_null() {
+        let problem = Problem::new("no_team", "You are in no team of this challenge.").at(&args.challenge);
+        let page = format!("{}/challenges/{}", client.base(), segment(&args.challenge));
+        return Ok(Err(vec![problem.hint(format!("Join it first: {page}"))]));
+    }
+    if phase["state"] == "upcoming" {
+        let opens = phase["opens_at"].as_str().unwrap_or("a time that is not set");
+        let message = format!("This phase opens at {opens}.");
+        return Ok(Err(vec![Problem::new("phase_not_open", message).at(&args.phase)]));
+    }
+    Ok(Ok(()))
+}
+
+/// A part of a path, whatever is in it.
+fn segment(text: &str) -> impl std::fmt::Display {
+    const PLAIN: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+    percent_encoding::utf8_percent_encode(text, PLAIN)
+}
+
 /// A word on stderr, so that stdout holds the result alone.
 fn say(args: &Args, words: &str) {
     if !args.json {
-        eprintln!("{words}");
+        errln!("{words}");
     }
 }
 
@@ -138,7 +195,7 @@ fn upload(args: &Args, client: &Client, merged: Option<Vec<u8>>) -> anyhow::Resu
     }
     bar.finish_and_clear();
     say(args, "Uploaded; the server looks at the files.");
-    let path = format!("/api/v1/challenges/{}/phases/{}/submissions", args.challenge, args.phase);
+    let path = format!("/api/v1/challenges/{}/phases/{}/submissions", segment(&args.challenge), segment(&args.phase));
     client.submit(&path, &fields, args.idempotency_key.as_deref())
 }
 
@@ -172,8 +229,8 @@ fn finish(args: &Args, submission: &Value) -> Outcome {
     match state {
         "scored" => {
             match args.json {
-                true => println!("{submission}"),
-                false => print!("{}", report::table(submission)),
+                true => outln!("{submission}"),
+                false => out!("{}", report::table(submission)),
             }
             Ok(Ok(()))
         }

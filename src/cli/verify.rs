@@ -1,12 +1,17 @@
 //! `upscore verify`: whether a downloaded record is as the server signed it.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Outcome;
+use super::{
+    Outcome,
+    inputs::{self, Kind},
+    output::outln,
+    submit::client::{Answer, Client},
+};
 use crate::{
     problem::Problem,
     record::{self, Verified},
@@ -42,14 +47,14 @@ struct Report<'a> {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let unreadable = |error: std::io::Error| {
-        Problem::new("record_malformed", format!("the file cannot be read: {error}")).at(args.file.to_string_lossy())
-    };
+    if let Err(problem) = inputs::file(&args.file, Kind::Record) {
+        return Ok(Err(vec![problem]));
+    }
     let mut document = Vec::new();
     let read = std::fs::File::open(&args.file)
         .and_then(|file| std::io::Read::read_to_end(&mut std::io::Read::take(file, MOST_BYTES), &mut document));
     if let Err(error) = read {
-        return Ok(Err(vec![unreadable(error)]));
+        return Ok(Err(vec![inputs::unreadable(&args.file, &error)]));
     }
     let verified = match record::verify(&document) {
         Ok(verified) => verified,
@@ -57,7 +62,10 @@ pub fn run(args: &Args) -> Outcome {
     };
     let known = match (&args.key, &args.url) {
         (Some(key), _) => Some(key.trim().to_ascii_lowercase()),
-        (None, Some(url)) => Some(ask(url)?),
+        (None, Some(url)) => match ask(url)? {
+            Ok(key) => Some(key),
+            Err(problems) => return Ok(Err(problems)),
+        },
         (None, None) => None,
     };
     if let Some(known) = &known
@@ -74,7 +82,7 @@ pub fn run(args: &Args) -> Outcome {
             key_checked: known.is_some(),
             record: &verified.record,
         };
-        println!("{}", serde_json::to_string(&report)?);
+        outln!("{}", serde_json::to_string(&report)?);
     } else {
         print(&verified, known.is_some());
     }
@@ -82,13 +90,15 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 /// The server's key, from the server itself.
-fn ask(url: &str) -> anyhow::Result<String> {
-    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30))).max_redirects(0);
-    let agent: ureq::Agent = config.build().into();
-    let address = format!("{}/api/v1/record-key", url.trim_end_matches('/'));
-    let mut answer = agent.get(&address).call().with_context(|| format!("asking {address}"))?;
-    let answer: Value = answer.body_mut().read_json().with_context(|| format!("the answer of {address}"))?;
-    Ok(answer["public_key"].as_str().with_context(|| format!("{address} gave no key"))?.to_owned())
+fn ask(url: &str) -> anyhow::Result<Result<String, Vec<Problem>>> {
+    let client = match Client::new(url, None) {
+        Ok(client) => client,
+        Err(problem) => return Ok(Err(vec![problem])),
+    };
+    Ok(match client.get("/api/v1/record-key")? {
+        Answer::Done(answer) => Ok(answer["public_key"].as_str().context("the server gave no key")?.to_owned()),
+        Answer::Refused(problems) => Err(problems),
+    })
 }
 
 fn print(verified: &Verified, key_checked: bool) {
@@ -98,10 +108,10 @@ fn print(verified: &Verified, key_checked: bool) {
         Value::String(text) => crate::problem::printable(text),
         other => other.to_string(),
     };
-    println!("the record is as it was signed");
-    println!("sha256       {sha256}");
+    outln!("the record is as it was signed");
+    outln!("sha256       {sha256}");
     let note = if key_checked { "" } else { " (not compared with the server's: give --key or --url)" };
-    println!("signed by    {public_key}{note}");
+    outln!("signed by    {public_key}{note}");
     for (name, field) in [
         ("submission", "submission"),
         ("challenge", "challenge"),
@@ -110,12 +120,12 @@ fn print(verified: &Verified, key_checked: bool) {
         ("protocol", "protocol"),
         ("finished", "finished_at"),
     ] {
-        println!("{name:<12} {}", text(&subject[field]));
+        outln!("{name:<12} {}", text(&subject[field]));
     }
     let measured = &record["measurement"];
-    println!("PSNR         {} dB", text(&measured["fidelity"]["psnr"]));
-    println!("params       {}", text(&measured["cost"]["params"]));
-    println!(
+    outln!("PSNR         {} dB", text(&measured["fidelity"]["psnr"]));
+    outln!("params       {}", text(&measured["cost"]["params"]));
+    outln!(
         "runtime      {} ms on {}",
         text(&measured["runtime"]["median_ms"]),
         text(&measured["provenance"]["device_name"])

@@ -162,12 +162,18 @@ pub async fn one_model(storage: &Storage, mut files: Vec<(String, TempBlob)>) ->
     if files.len() < 2 {
         return Ok(files.pop().map(|(_, file)| file));
     }
+    // A graph names its data file without a folder.
+    let plain = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+    for (at, (name, _)) in files.iter().enumerate() {
+        if let Some((other, _)) = files[..at].iter().find(|(other, _)| plain(other) == plain(name)) {
+            return Err(Rejection::SameName(other.clone(), name.clone()));
+        }
+    }
     let zip = storage.stage_with(move |to| {
         let mut zip = ZipWriter::new(to);
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
         for (name, file) in &files {
-            // A graph names its data file without a folder.
-            zip.start_file(name.rsplit(['/', '\\']).next().unwrap_or(name), options)?;
+            zip.start_file(plain(name), options)?;
             io::copy(&mut fs::File::open(file.path())?, &mut zip)?;
         }
         zip.finish()?;

@@ -4,7 +4,12 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use super::{quota::Bound, uploads::Allowance};
-use crate::{db, ids::UploadId, problem::Problem, storage::StorageError};
+use crate::{
+    db,
+    ids::UploadId,
+    problem::{Problem, printable},
+    storage::StorageError,
+};
 
 /// An upload that was not accepted. But for `Ours` it is final and the client's to mend, left nothing on disk and cost
 /// nothing.
@@ -31,6 +36,9 @@ pub enum Rejection {
     /// `results` or `model`.
     #[error("the upload has no {0}")]
     ArtifactMissing(&'static str),
+    /// The two files of the model cannot be told apart by their names, folders left out.
+    #[error("both files of the model are called {0} and {1}")]
+    SameName(String, String),
     #[error("the fact sheet is too long")]
     FactSheetTooLarge,
     #[error("this idempotency key was used for another upload")]
@@ -64,6 +72,8 @@ pub enum Rejection {
 /// The kind of answer that a rejection is, with the HTTP status that says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
+    /// 400
+    Malformed,
     /// 404
     NotFound,
     /// 403
@@ -89,6 +99,7 @@ pub enum Class {
 impl Class {
     pub fn status(self) -> u16 {
         match self {
+            Class::Malformed => 400,
             Class::NotFound => 404,
             Class::Forbidden => 403,
             Class::Conflict => 409,
@@ -106,6 +117,7 @@ impl Class {
 impl Rejection {
     pub fn class(&self) -> Class {
         match self {
+            Rejection::SameName(..) => Class::Malformed,
             Rejection::NoSuchPhase => Class::NotFound,
             Rejection::UploadIncomplete { .. } => Class::Conflict,
             Rejection::UploadBusy(_) => Class::Locked,
@@ -168,6 +180,13 @@ impl Rejection {
             }
             Rejection::ArtifactMissing(name) => {
                 Problem::new("artifact_missing", format!("The upload has no {name} file.")).at(name)
+            }
+            Rejection::SameName(first, second) => {
+                let (first, second) = (printable(first), printable(second));
+                let message = format!("The two files of the model have one name: {first} and {second}.");
+                Problem::new("duplicate_part", message).at("model").hint(
+                    "Send each file once, under its own name, as model.onnx and model.onnx.data; one without a name counts as model.onnx.",
+                )
             }
             Rejection::FactSheetTooLarge => Problem::new(
                 "fact_sheet_too_large",

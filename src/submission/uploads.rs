@@ -48,6 +48,8 @@ pub struct NewUpload {
     /// Bytes.
     pub length: u64,
     pub sha256: Option<BlobHash>,
+    /// All that the client said, as tus writes it: `key base64,…`; at most 16384 characters, all ASCII.
+    pub metadata: String,
 }
 
 /// What an account may have open at once.
@@ -69,6 +71,8 @@ pub struct ResumableUpload {
     pub filename: String,
     pub length: u64,
     pub sha256: Option<BlobHash>,
+    /// As the client sent it; empty: it did not.
+    pub metadata: String,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
 }
@@ -82,13 +86,26 @@ struct Row {
     filename: String,
     length: i64,
     sha256: Option<BlobHash>,
+    metadata: String,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 }
 
 impl From<Row> for ResumableUpload {
     fn from(row: Row) -> Self {
-        let Row { id, phase, challenge_slug, phase_slug, part, filename, length, sha256, created_at, expires_at } = row;
+        let Row {
+            id,
+            phase,
+            challenge_slug,
+            phase_slug,
+            part,
+            filename,
+            length,
+            sha256,
+            metadata,
+            created_at,
+            expires_at,
+        } = row;
         let length = length as u64;
         ResumableUpload {
             id,
@@ -99,6 +116,7 @@ impl From<Row> for ResumableUpload {
             filename,
             length,
             sha256,
+            metadata,
             created_at,
             expires_at,
         }
@@ -142,8 +160,8 @@ pub async fn begin(
         return Err(Rejection::TooManyUploads { open: count, allowance });
     }
     sqlx::query!(
-        "insert into upload (id, account_id, phase_id, part, filename, length, sha256, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8))",
+        "insert into upload (id, account_id, phase_id, part, filename, length, sha256, metadata, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9))",
         id.0,
         new.account.0,
         new.phase.0,
@@ -151,6 +169,7 @@ pub async fn begin(
         new.filename,
         new.length as i64,
         new.sha256.as_ref().map(BlobHash::as_str),
+        new.metadata,
         KEPT.as_secs_f64()
     )
     .execute(&mut *tx)
@@ -169,7 +188,8 @@ async fn select(
     let rows = sqlx::query_as!(
         Row,
         r#"select u.id as "id: _", u.phase_id as "phase: _", c.slug as challenge_slug, p.slug as phase_slug,
-                  u.part as "part: _", u.filename, u.length, u.sha256 as "sha256: _", u.created_at, u.expires_at
+                  u.part as "part: _", u.filename, u.length, u.sha256 as "sha256: _", u.metadata, u.created_at,
+                  u.expires_at
            from upload u join phase p on p.id = u.phase_id join challenge c on c.id = p.challenge_id
            where u.account_id = $1 and ($2::uuid is null or u.id = $2) and u.expires_at > now()
              and u.submission_id is null

@@ -32,6 +32,8 @@ use crate::{
 
 /// What tells a client which version of tus to speak.
 const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
+/// Of every answer about an upload, refusals too.
+pub const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 
 /// What is allowed, what of it is left, and seconds until it is whole again.
 const RATE_LIMIT: [HeaderName; 3] = [
@@ -690,8 +692,8 @@ pub async fn present(State(app): State<App>, request: Request, next: Next) -> Re
         (fault.status, render(&page)).into_response()
     };
     let (mut parts, body) = shown.into_parts();
-    let kept = [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW, header::CONNECTION, TUS_VERSION];
-    for name in kept.into_iter().chain(RATE_LIMIT) {
+    let kept = [header::RETRY_AFTER, header::WWW_AUTHENTICATE, header::ALLOW, header::CONNECTION];
+    for name in kept.into_iter().chain([TUS_VERSION, TUS_RESUMABLE]).chain(RATE_LIMIT) {
         if let Some(value) = response.headers().get(&name) {
             parts.headers.insert(name, value.clone());
         }

@@ -18,7 +18,9 @@ pub mod assets;
 mod body;
 mod bundles;
 mod codabench;
+pub mod contact;
 mod details;
+mod disposition;
 mod doors;
 mod error;
 mod etag;
@@ -59,6 +61,7 @@ pub use doors::{AtOnce, Doors};
 pub use kept::Pages;
 pub use turns::Turns;
 
+use self::contact::Contact;
 use crate::{
     challenge::{build::Builds, sample::Samples},
     config,
@@ -120,6 +123,8 @@ pub struct Settings {
     pub mailer: Option<Mailer>,
     /// Where webhooks may lead beside the public internet.
     pub webhooks: Allowed,
+    /// Whom to tell of a hole; `None`: the server does not say.
+    pub security_contact: Option<Contact>,
     /// Connections. A browser opens six and leaves them idle for seconds; of an address that has more than its share, the one
     /// that was idle longest makes room, so that only what is at work at once counts, and a lab behind one address hardly meets it.
     pub connections: AtOnce,
@@ -170,6 +175,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             mailer: None,
             webhooks: Allowed::default(),
+            security_contact: None,
             connections: AtOnce { an_address: 256, in_all: 2048 },
             requests: AtOnce { an_address: 256, in_all: 2048 },
             downloads: AtOnce { an_address: 32, in_all: 512 },
@@ -209,6 +215,7 @@ pub fn router(app: App) -> Router {
         .merge(api)
         .merge(codabench::router(&app))
         .merge(layers::health())
+        .merge(contact::router())
         .route("/static/{name}", axum::routing::get(assets::serve))
         .fallback(async || Error::PageNotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed);

@@ -11,6 +11,7 @@ use axum::{
 
 use super::{
     App, Error,
+    disposition::Disposition,
     upload::{Gauge, file, watch},
 };
 use crate::{problem::Problem, storage::TempBlob, submission::Rejection};
@@ -58,8 +59,8 @@ async fn with_files(app: &App, request: Request, most: u64) -> Result<Posted, Er
         if posted.fields.len() + posted.files.len() >= MAX_PARTS {
             return Err(Error::TooManyParts);
         }
-        let name = field.name().unwrap_or_default().to_owned();
-        if let Some(called) = field.file_name() {
+        let Disposition { name, file_name } = Disposition::of(&field)?;
+        if let Some(called) = file_name {
             // A browser sends a file that was not chosen as one without a name and without a byte.
             let chosen = !called.is_empty();
             let file = file(&mut field, &gauge, &app.storage, most).await?;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Error, Settings};
+use super::{Error, Settings, disposition::Disposition};
 use crate::{
     challenge::dataset::Dataset,
     evaluation::model::MAX_MODEL_BYTES,
@@ -123,20 +123,22 @@ impl Incoming {
 
     /// The text of the first part, which must be called `name`: a form puts its token before its files.
     pub async fn first_text(&mut self, name: &str) -> Result<Option<String>, Error> {
-        let Some(mut field) = next(&mut self.multipart, &self.gauge, &mut self.parts).await? else { return Ok(None) };
-        if field.name() != Some(name) {
+        let Some((called, mut field)) = next(&mut self.multipart, &self.gauge, &mut self.parts).await? else {
+            return Ok(None);
+        };
+        if called.name != name {
             return Ok(None);
         }
-        text(&mut field, &self.gauge).await.map(Some)
+        text(&called.name, &mut field, &self.gauge).await.map(Some)
     }
 
     /// Streams the files to the storage. A part `skip` is left out.
     pub async fn files(&mut self, storage: &Storage, skip: &str) -> Result<Files, Error> {
         let mut files = Files::default();
-        while let Some(mut field) = next(&mut self.multipart, &self.gauge, &mut self.parts).await? {
-            let name = field.name().unwrap_or_default().to_owned();
-            if field.file_name().is_none() && !matches!(name.as_str(), "results" | "model") {
-                let words = text(&mut field, &self.gauge).await?;
+        while let Some((called, mut field)) = next(&mut self.multipart, &self.gauge, &mut self.parts).await? {
+            let Disposition { name, file_name } = called;
+            if file_name.is_none() && !matches!(name.as_str(), "results" | "model") {
+                let words = text(&name, &mut field, &self.gauge).await?;
                 match name.as_str() {
                     // A field that was left empty says nothing.
                     _ if name == skip || words.trim().is_empty() => {}
@@ -151,14 +153,15 @@ impl Incoming {
                 "model" => self.limits.model,
                 _ => return Err(unexpected(&name)),
             };
-            // A browser sends a file that was not chosen as one without a name and without a byte.
-            let named = field.file_name().is_some_and(|name| !name.is_empty());
-            let file_name = field.file_name().unwrap_or("model.onnx").to_owned();
+            let file_name = file_name.filter(|name| !name.is_empty());
             let file = file(&mut field, &self.gauge, storage, limit).await?;
             match name.as_str() {
-                _ if file.bytes == 0 && !named => {}
+                // A browser sends a file that was not chosen as one without a name and without a byte.
+                _ if file.bytes == 0 && file_name.is_none() => {}
                 "results" if files.results.is_none() => files.results = Some(file),
-                "model" if files.model.len() < MODEL_FILES => files.model.push((file_name, file)),
+                "model" if files.model.len() < MODEL_FILES => {
+                    files.model.push((file_name.unwrap_or_else(|| "model.onnx".into()), file));
+                }
                 _ => return Err(duplicate(&name)),
             }
         }
@@ -175,10 +178,10 @@ impl Incoming {
     /// what was left empty is left out.
     pub async fn form(&mut self, storage: &Storage, limits: &[(&'static str, u64)]) -> Result<Form, Error> {
         let mut form = Form::default();
-        while let Some(mut field) = next(&mut self.multipart, &self.gauge, &mut self.parts).await? {
-            let name = field.name().unwrap_or_default().to_owned();
-            let Some(file_name) = field.file_name().map(str::to_owned) else {
-                let words = text(&mut field, &self.gauge).await?.trim().to_owned();
+        while let Some((called, mut field)) = next(&mut self.multipart, &self.gauge, &mut self.parts).await? {
+            let Disposition { name, file_name } = called;
+            let Some(file_name) = file_name else {
+                let words = text(&name, &mut field, &self.gauge).await?.trim().to_owned();
                 if !words.is_empty() && form.texts.insert(name.clone(), words).is_some() {
                     return Err(twice(&name));
                 }
@@ -204,7 +207,11 @@ impl Incoming {
     pub async fn drain(mut self) {
         let reading = async {
             let mut left = DRAIN;
-            while let Ok(Some(mut field)) = next(&mut self.multipart, &self.gauge, &mut self.parts).await {
+            while let Ok(Some(mut field)) = self.gauge.next(&mut self.multipart).await {
+                self.parts += 1;
+                if self.parts > MAX_PARTS {
+                    return;
+                }
                 while let Ok(Some(chunk)) = field.chunk().await {
                     left = left.saturating_sub(chunk.len() as u64);
                     if left == 0 {
@@ -217,13 +224,21 @@ impl Incoming {
     }
 }
 
-async fn next<'a>(multipart: &'a mut Multipart, gauge: &Gauge, parts: &mut usize) -> Result<Option<Field<'a>>, Error> {
-    let field = gauge.next(multipart).await?;
-    *parts += usize::from(field.is_some());
-    if *parts > MAX_PARTS { Err(Error::TooManyParts) } else { Ok(field) }
+/// The next part, and what it is called.
+async fn next<'a>(
+    multipart: &'a mut Multipart,
+    gauge: &Gauge,
+    parts: &mut usize,
+) -> Result<Option<(Disposition, Field<'a>)>, Error> {
+    let Some(field) = gauge.next(multipart).await? else { return Ok(None) };
+    *parts += 1;
+    if *parts > MAX_PARTS {
+        return Err(Error::TooManyParts);
+    }
+    Ok(Some((Disposition::of(&field)?, field)))
 }
 
-async fn text(field: &mut Field<'_>, gauge: &Gauge) -> Result<String, Error> {
+async fn text(name: &str, field: &mut Field<'_>, gauge: &Gauge) -> Result<String, Error> {
     let mut bytes = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(|_| gauge.error())? {
         bytes.extend_from_slice(&chunk);
@@ -234,7 +249,7 @@ async fn text(field: &mut Field<'_>, gauge: &Gauge) -> Result<String, Error> {
     // Postgres stores no NUL.
     String::from_utf8(bytes).ok().filter(|t| !t.contains('\0')).ok_or_else(|| {
         let problem = Problem::new("bad_text", "A text field is not UTF-8 text.");
-        Error::BadUpload(problem.at(field.name().unwrap_or_default()))
+        Error::BadUpload(problem.at(name))
     })
 }
 

@@ -1,6 +1,9 @@
 //! What the documentation promises to hold.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// The codes in a source file: of `Problem::new("…"` and `Reason::new("…"`, of the `code()` functions, and of pairs with a
 /// sentence.
@@ -66,4 +69,60 @@ fn every_problem_of_a_file_or_a_run_has_a_hint() {
         }
     }
     assert!(seen > 35, "{seen}");
+}
+
+/// Every file below some folders, by its path from the root.
+fn texts(root: &Path, folders: &[&str], endings: &[&str]) -> BTreeMap<String, String> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { walk(&path, found) } else { found.push(path) }
+        }
+    }
+    let mut found = Vec::new();
+    folders.iter().for_each(|folder| walk(&root.join(folder), &mut found));
+    let known = |path: &PathBuf| path.extension().is_some_and(|e| endings.iter().any(|ending| e == *ending));
+    let named = |path: PathBuf| {
+        let name = path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
+        (name, std::fs::read_to_string(&path).expect("a text"))
+    };
+    found.into_iter().filter(known).map(named).collect()
+}
+
+/// What shows an attack's outcome is a test that runs, or an attack that the script plays.
+#[test]
+fn every_test_that_the_attacks_name_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/security.md")).expect("the page");
+    let sources =
+        texts(root, &["tests/suite", "crates/evaluation/tests/suite", "src", "crates/evaluation/src"], &["rs"]);
+    let script = std::fs::read_to_string(root.join("scripts/attack.py")).expect("the script");
+    let played = script.split_once("ATTACKS = [").and_then(|(_, list)| list.split_once(']')).expect("its attacks").0;
+    let (mut rows, mut missing) = (0, Vec::new());
+    for row in page.lines().filter(|line| line.starts_with("| ") && line.contains("::")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, attack, outcome, tests, _] = cells[..] else { panic!("three cells: {row}") };
+        assert!(!attack.is_empty() && !outcome.is_empty(), "an attack and what happens: {row}");
+        rows += 1;
+        for test in tests.split('`').skip(1).step_by(2) {
+            let (file, name) = test.split_once("::").unwrap_or((test, ""));
+            let there = if file == "attack.py" {
+                script.contains(&format!("\ndef {name}(t):")) && played.split([',', ' ', '\n']).any(|n| n == name)
+            } else {
+                sources.iter().any(|(path, source)| {
+                    let folder = if file.contains('/') { file } else { &format!("/{file}") };
+                    let test = source.split("#[test]").chain(source.split("#[tokio::test")).skip(1);
+                    path.ends_with(folder)
+                        && test
+                            .filter_map(|rest| rest.split_once("fn "))
+                            .any(|(attributes, rest)| attributes.len() < 200 && rest.starts_with(&format!("{name}()")))
+                })
+            };
+            if !there {
+                missing.push(test.to_owned());
+            }
+        }
+    }
+    assert!(rows >= 60, "{rows} attacks");
+    assert!(missing.is_empty(), "named in docs/security.md and nowhere else: {missing:#?}");
 }

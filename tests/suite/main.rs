@@ -9,6 +9,7 @@ mod bundle;
 mod carry;
 mod challenge_file;
 mod codabench;
+mod command_line;
 mod compare;
 mod console;
 mod corpus;

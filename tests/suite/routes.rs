@@ -169,6 +169,8 @@ const ROUTES: &[(&str, For)] = &[
     ("DELETE /api/v1/uploads/{id}", Its),
     ("HEAD /api/v1/uploads/{id}", Its),
     ("PATCH /api/v1/uploads/{id}", Its),
+    ("POST /api/v1/uploads/{id}", Its),
+    ("GET /.well-known/security.txt", Everybody),
     ("GET /challenges/{slug}", Everybody),
     ("GET /challenges/{slug}/{phase}", Everybody),
     ("GET /challenges/{slug}/{phase}/lr.zip", Everybody),

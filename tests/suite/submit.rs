@@ -171,6 +171,36 @@ async fn login_keeps_the_token_for_its_owner_alone() {
     shell.stop.cancel();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn submit_asks_whether_the_entry_has_somewhere_to_go_before_it_sends() {
+    let mut shell = Shell::open().await;
+    let proxy = Proxy::before(&shell.url).await;
+    let zip = zipped(&[("readme.txt", &(0..1_000_000).map(|_| rand::random()).collect::<Vec<u8>>())]);
+    let elsewhere = shell.web.app.phase().await;
+    let foreign = shell.web.token(shell.web.app.team(&elsewhere, "b").await).await;
+    let (phase, token) = (shell.phase.clone(), shell.token.clone());
+    let nowhere = |slug: &str| Phase { slug: slug.into(), ..phase.clone() };
+    let other = Phase { challenge_slug: "no such/challenge".into(), ..phase.clone() };
+    for (phase, token, code, hint) in [
+        (other, &*token, "challenge_not_found", proxy.url.as_str()),
+        (nowhere("test"), &token, "phase_not_found", "validation"),
+        (phase.clone(), &foreign, "no_team", "/challenges/"),
+        (phase.clone(), "upscore_wrong", "token_refused", "upscore_"),
+    ] {
+        (shell.phase, shell.token) = (phase, token.to_owned());
+        let ran = shell.submit(&zip, &tiny_model(), &proxy.url).await;
+        let error = &ran.json["errors"][0];
+        assert_eq!((ran.code, error["code"].as_str()), (Some(1), Some(code)), "{}", ran.json);
+        assert!(error["hint"].as_str().is_some_and(|words| words.contains(hint)), "{}", ran.json);
+    }
+    assert!(proxy.wire.up.load(SeqCst) < 10_000, "nothing was sent: {} bytes", proxy.wire.up.load(SeqCst));
+    sqlx::query("update phase set opens_at = now() + interval '1 day'").execute(&shell.web.app.pool).await.expect("it");
+    (shell.phase, shell.token) = (phase, token);
+    let early = shell.submit(&zip, &tiny_model(), &proxy.url).await;
+    assert_eq!((early.code, &early.json["errors"][0]["code"]), (Some(1), &"phase_not_open".into()));
+    shell.stop.cancel();
+}
+
 #[tokio::test]
 async fn serve_comes_up_with_a_database_of_its_own_and_stops_when_told() {
     let folder = tempfile::tempdir_in("/tmp").expect("a folder");

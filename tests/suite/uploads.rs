@@ -247,6 +247,120 @@ async fn a_model_may_come_as_a_graph_and_its_data_file() {
     assert_eq!((three.status.as_u16(), three.code().as_str()), (400, "duplicate_part"));
 }
 
+/// Submits parts under the very dispositions that are given.
+async fn submit_called(web: &Web, token: &str, phase: &Phase, parts: &[(&str, &[u8])]) -> Reply {
+    let mut body = Vec::new();
+    for (disposition, bytes) in parts {
+        body.extend(format!("--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n").bytes());
+        body.extend(*bytes);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"--b--\r\n");
+    let path = format!("/api/v1/challenges/{}/phases/{}/submissions", phase.challenge_slug, phase.slug);
+    let head =
+        request(Method::POST, &path, Some(token)).header(header::CONTENT_TYPE, "multipart/form-data; boundary=b");
+    web.send(head.body(body.into()).expect("a request")).await
+}
+
+#[tokio::test]
+async fn two_model_files_of_one_name_are_refused_by_their_names() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let token = web.token(web.app.team(&phase, "a").await).await;
+    let (graph, data) = external_model("m.onnx.data");
+    let zip = results(1);
+    let whole = ("name=\"results\"; filename=\"r.zip\"", zip.as_slice());
+    for (first, second, told) in [
+        ("; filename=\"m.onnx\"", "; filename=\"m.onnx\"", "m.onnx and m.onnx"),
+        ("; filename=\"a/b.onnx\"", "; filename=\"b.onnx\"", "a/b.onnx and b.onnx"),
+        ("; filename=\"C:\\x\\b.onnx\"", "; filename=\"b.onnx\"", "C:\\x\\b.onnx and b.onnx"),
+        ("; filename*=utf-8''m.onnx", "; filename*=utf-8''m.onnx", "m.onnx and m.onnx"),
+        ("; filename*=utf-8''%E7%BD%91.onnx", "; filename=\"网.onnx\"", "网.onnx and 网.onnx"),
+        ("", "", "model.onnx and model.onnx"),
+        ("; filename=\"\"", "; filename=\"model.onnx\"", "model.onnx and model.onnx"),
+    ] {
+        let (first, second) = (format!("name=\"model\"{first}"), format!("name=\"model\"{second}"));
+        let refused = submit_called(&web, &token, &phase, &[whole, (&first, &graph), (&second, &data)]).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (400, "duplicate_part"), "{first}, {second}");
+        assert!(refused.text.contains(&serde_json::json!(told).to_string().replace('"', "")), "{}", refused.text);
+    }
+    // Two uploads of one name, and one beside a part.
+    let uploads = [web.whole(&token, &phase, "model", &graph).await, web.whole(&token, &phase, "model", &data).await]
+        .map(|url| id(&url));
+    let named = ("name=\"model_upload\"", uploads[0].as_bytes());
+    let twice =
+        submit_called(&web, &token, &phase, &[whole, named, ("name=model_upload", uploads[1].as_bytes())]).await;
+    assert_eq!((twice.status.as_u16(), twice.code().as_str()), (400, "duplicate_part"), "{}", twice.text);
+    let beside = ("name=model; filename=model.bin", data.as_slice());
+    let beside = submit_called(&web, &token, &phase, &[whole, named, beside]).await;
+    assert_eq!((beside.status.as_u16(), beside.code().as_str()), (400, "duplicate_part"), "{}", beside.text);
+
+    // Names that cannot be read, or are missing.
+    for bad in ["filename=\"m.onnx\"", "name=\"model\"; filename*=m.onnx", "name=\"model", "name=\"\""] {
+        let refused = submit_called(&web, &token, &phase, &[whole, (bad, &graph)]).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (400, "bad_form"), "{bad}");
+    }
+    // A name in the extended form is a name.
+    let (graph_part, data_part) =
+        ("name=\"model\"; filename*=utf-8''m.onnx", "name=\"model\"; filename*=UTF-8'en'm%2Eonnx.data");
+    let accepted = submit_called(&web, &token, &phase, &[whole, (graph_part, &graph), (data_part, &data)]).await;
+    assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.text);
+}
+
+#[tokio::test]
+async fn an_upload_gives_its_metadata_back_and_takes_its_method_from_a_header() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let token = web.token(web.app.team(&phase, "a").await).await;
+    // With keys of other clients, one without a value, one that is no text, and a file's name of 300 letters.
+    let known = metadata(&phase, "results", &"r".repeat(300));
+    let said = format!("{known}, filetype YXBwbGljYXRpb24vemlw,is_confidential,thumb /9j/,relativePath bnVsbA==");
+    let made = web.announce(&token, 10, &said).await;
+    assert_eq!((made.status, made.header("tus-resumable")), (StatusCode::CREATED, "1.0.0"), "{}", made.text);
+    let url = made.header("location").to_owned();
+    let asked = web.tus(Method::HEAD, &token, &url).await;
+    assert_eq!((asked.header("upload-metadata"), asked.header("upload-offset")), (said.as_str(), "0"));
+    assert_eq!(web.announce(&token, 10, &format!("{known},filetype YQ==,filetype YQ==")).await.code(), "bad_metadata");
+
+    let by_post = async |method: &str, offset: usize, bytes: &'static [u8]| {
+        let ask = request(Method::POST, &url, Some(&token))
+            .header("x-http-method-override", method)
+            .header("tus-resumable", "1.0.0")
+            .header("upload-offset", offset)
+            .header(header::CONTENT_TYPE, OCTETS);
+        web.send(ask.body(Body::from(bytes)).expect("a request")).await
+    };
+    let sent = by_post("PATCH", 0, b"01234").await;
+    assert_eq!((sent.status, sent.header("upload-offset")), (StatusCode::NO_CONTENT, "5"), "{}", sent.text);
+    let asked = by_post("HEAD", 0, b"").await;
+    assert_eq!((asked.status, asked.header("upload-offset"), asked.text.as_str()), (StatusCode::OK, "5", ""));
+    let wrong = by_post("patch", 3, b"34567").await;
+    assert_eq!((wrong.code().as_str(), wrong.header("tus-resumable")), ("upload_offset", "1.0.0"));
+    assert_eq!(by_post("GET", 0, b"").await.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(web.tus(Method::POST, &token, &url).await.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(by_post("DELETE", 0, b"").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(web.tus(Method::HEAD, &token, &url).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_upload_that_can_become_nothing_is_not_begun() {
+    let web = Web::start().await;
+    let phase = web.app.phase().await;
+    let elsewhere = web.app.phase().await;
+    let token = web.token(web.app.team(&elsewhere, "a").await).await;
+    let code = async |metadata: String| {
+        let refused = web.announce(&token, 9, &metadata).await;
+        (refused.status.as_u16(), refused.code())
+    };
+    assert_eq!(code(metadata(&phase, "results", "r.zip")).await, (403, "no_team".into()));
+    let mut unknown = web.app.reload(phase.id).await;
+    unknown.slug = "nowhere".into();
+    assert_eq!(code(metadata(&unknown, "results", "r.zip")).await, (404, "phase_not_found".into()));
+    unknown.challenge_slug = "nowhere".into();
+    assert_eq!(code(metadata(&unknown, "results", "r.zip")).await, (404, "challenge_not_found".into()));
+    assert_eq!(growing(&web.app), 0);
+}
+
 #[tokio::test]
 async fn an_upload_is_held_to_its_phase_its_owner_and_the_protocol() {
     let web = Web::with(|settings| settings.uploads.uploads = 2).await;

@@ -37,6 +37,28 @@ async fn every_answer_carries_the_security_headers() {
 }
 
 #[tokio::test]
+async fn who_takes_news_of_a_hole_is_said_where_the_installer_says_it() {
+    let silent = Web::start().await;
+    assert_eq!(silent.get("/.well-known/security.txt").await.status, StatusCode::NOT_FOUND);
+    let web = Web::with(|settings| {
+        settings.security_contact = Some("security@sr.example.org".parse().expect("a contact"));
+        settings.public_url = Some("https://sr.example.org".into());
+    })
+    .await;
+    let said = web.get("/.well-known/security.txt").await;
+    assert_eq!((said.status, said.header("content-type")), (StatusCode::OK, "text/plain; charset=utf-8"));
+    let line = |name: &str| said.text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    assert_eq!(line("Contact: "), "mailto:security@sr.example.org");
+    assert_eq!(line("Canonical: "), "https://sr.example.org/.well-known/security.txt");
+    let expires: chrono::DateTime<chrono::Utc> = line("Expires: ").parse().expect("a time");
+    let days = (expires - chrono::Utc::now()).num_days();
+    assert!((30..365).contains(&days), "{days} days");
+    for bad in ["", "a b@c", "ftp://x", "me", "mailto:a\nContact: b"] {
+        assert!(bad.parse::<upscore::web::contact::Contact>().is_err(), "{bad:?}");
+    }
+}
+
+#[tokio::test]
 async fn no_page_has_inline_script_or_style_or_another_site() {
     let web = Web::start().await;
     let shown = showcase::furnish(&web).await;

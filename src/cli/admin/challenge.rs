@@ -10,6 +10,7 @@ use clap::{
 use sqlx::{Acquire, PgPool};
 
 use super::{
+    super::inputs::{self, Kind},
     Done, Made, file,
     organizer::{self, OrganizerCommand},
 };
@@ -257,6 +258,9 @@ pub async fn challenge(command: ChallengeCommand, pool: &PgPool, storage: &Stora
             file::import(&bundle, &out, Wish { slug: slug.as_deref(), dataset: dataset.as_deref() })
         }
         ChallengeCommand::Create { slug, title, description, phase, phase_title, files } => {
+            if let Err(missing) = files.there() {
+                return Ok(Err(missing));
+            }
             let new = NewChallenge { slug, title, description };
             let files = files.files(&phase, phase_title.as_deref());
             created(create::challenge(pool, storage, &new, &files).await?, &new.slug, &phase)
@@ -270,11 +274,22 @@ pub async fn challenge(command: ChallengeCommand, pool: &PgPool, storage: &Stora
 
 pub async fn phase(command: PhaseCommand, pool: &PgPool, storage: &Storage) -> Done {
     let PhaseCommand::Create { challenge, slug, title, files } = command;
+    if let Err(missing) = files.there() {
+        return Ok(Err(missing));
+    }
     let files = files.files(&slug, title.as_deref());
     created(create::phase(pool, storage, &challenge, &files).await?, &challenge, &slug)
 }
 
 impl PhaseArgs {
+    /// Whether every path that is named is one.
+    fn there(&self) -> Result<(), Vec<Problem>> {
+        let folders = std::iter::once(&self.hr).chain(&self.lr).map(|path| inputs::folder(path));
+        let model = self.baseline_model.iter().map(|path| inputs::file(path, Kind::Model));
+        let missing: Vec<_> = folders.chain(model).filter_map(Result::err).collect();
+        if missing.is_empty() { Ok(()) } else { Err(missing) }
+    }
+
     fn files(self, slug: &str, title: Option<&str>) -> PhaseFiles {
         let preset = self.preset.as_deref().and_then(Preset::named);
         let mut rules = preset.map_or_else(|| Rules::standard(self.scale), |preset| preset.rules(self.scale));
@@ -354,11 +369,13 @@ async fn set_joining(
     let Some(found) = challenge::by_slug(&mut conn, &slug).await? else {
         return Ok(Err(vec![Problem::new("challenge_not_found", "there is no such challenge").at(slug)]));
     };
-    let terms = match terms.map(|path| std::fs::read_to_string(&path).map_err(|error| (path, error))).transpose() {
+    let read = |path: PathBuf| {
+        inputs::file(&path, Kind::Text)?;
+        std::fs::read_to_string(&path).map_err(|error| inputs::unreadable(&path, &error))
+    };
+    let terms = match terms.map(read).transpose() {
         Ok(terms) => terms.unwrap_or_default(),
-        Err((path, error)) => {
-            return Ok(Err(vec![Problem::new("terms_unreadable", error.to_string()).at(path.display().to_string())]));
-        }
+        Err(problem) => return Ok(Err(vec![problem])),
     };
     if terms.chars().count() > 100_000 {
         return Ok(Err(vec![Problem::new("terms_too_long", "terms have at most 100000 characters")]));

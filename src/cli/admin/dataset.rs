@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use sqlx::{Acquire, PgPool};
 
-use super::{Done, Made};
+use super::{super::inputs, Done, Made};
 use crate::{
     audit::Actor,
     challenge::dataset::{self, full_name},
@@ -36,6 +36,11 @@ pub async fn dataset(command: DatasetCommand, pool: &PgPool, storage: &Storage) 
     let mut conn = pool.acquire().await?;
     match command {
         DatasetCommand::Create { name, hr, lr, scale } => {
+            let missing: Vec<_> =
+                std::iter::once(&hr).chain(&lr).filter_map(|path| inputs::images(path).err()).collect();
+            if !missing.is_empty() {
+                return Ok(Err(missing));
+            }
             let images = match dataset::read(storage, &name, &hr, lr.as_deref(), scale).await? {
                 Ok(images) => images,
                 Err(problems) => return Ok(Err(problems)),

@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use anyhow::Context;
 use sqlx::PgPool;
 
-use super::{Done, Made};
+use super::{
+    super::inputs::{self, Kind},
+    Done, Made,
+};
 use crate::{
     audit::Actor,
     challenge::{
@@ -25,10 +28,11 @@ pub async fn apply(
     measure_again: bool,
     reason: &str,
 ) -> Done {
-    let shown = path.display().to_string();
-    let text = match fs::read_to_string(path) {
+    let read = inputs::file(path, Kind::Text)
+        .and_then(|()| fs::read_to_string(path).map_err(|error| inputs::unreadable(path, &error)));
+    let text = match read {
         Ok(text) => text,
-        Err(error) => return Ok(Err(vec![Problem::new("file_unreadable", error.to_string()).at(shown)])),
+        Err(problem) => return Ok(Err(vec![problem])),
     };
     let file = match file::parse(&text) {
         Ok(file) => file,
@@ -78,9 +82,8 @@ pub async fn export(pool: &PgPool, storage: &Storage, slug: &str, out: Option<&P
 
 pub fn import(zip: &Path, out: &Path, wish: Wish<'_>) -> Done {
     let shown = out.display().to_string();
-    if !zip.is_file() {
-        let problem = Problem::new("file_unreadable", "there is no such file");
-        return Ok(Err(vec![problem.at(zip.display().to_string())]));
+    if let Err(problem) = inputs::file(zip, Kind::Bundle) {
+        return Ok(Err(vec![problem]));
     }
     if let Err(problem) = vet_empty(out)? {
         return Ok(Err(vec![problem]));
@@ -105,6 +108,11 @@ pub fn import(zip: &Path, out: &Path, wish: Wish<'_>) -> Done {
 }
 
 fn vet_empty(folder: &Path) -> anyhow::Result<Result<(), Problem>> {
+    if folder.exists()
+        && let Err(problem) = inputs::folder(folder)
+    {
+        return Ok(Err(problem));
+    }
     if folder.is_dir() && fs::read_dir(folder)?.next().is_some() {
         let problem = Problem::new("folder_not_empty", "the folder has files already");
         return Ok(Err(problem.at(folder.display().to_string())));

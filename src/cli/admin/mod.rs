@@ -17,7 +17,7 @@ use self::{
     dataset::DatasetCommand,
     rerun::RerunCommand,
 };
-use super::Outcome;
+use super::{Outcome, output::outln};
 use crate::{problem::Problem, record::Signer, storage::Storage};
 
 #[derive(Debug, ClapArgs)]
@@ -88,7 +88,7 @@ pub async fn run(args: Args, pool: &PgPool, storage: &Storage) -> Outcome {
         }
     }?;
     Ok(made.map(|made| match args.json {
-        true => println!("{}", made.document),
-        false => println!("{}", made.sentence),
+        true => outln!("{}", made.document),
+        false => outln!("{}", made.sentence),
     }))
 }

@@ -6,7 +6,10 @@ use sqlx::{Acquire, PgPool};
 use super::{Done, Made, account::refused};
 use crate::{
     audit::Actor,
-    challenge::phase::{self, Phase},
+    challenge::{
+        self,
+        phase::{self, Phase},
+    },
     ids::{RerunId, SubmissionId},
     problem::Problem,
     queue::rerun::{self, Decision, Rerun, RerunError, Which},
@@ -76,9 +79,11 @@ pub async fn run(command: RerunCommand, pool: &PgPool) -> Done {
         RerunCommand::MakeOfficial { of, .. } | RerunCommand::Discard { of, .. } => of,
     };
     let mut conn = pool.acquire().await?;
-    let Some(phase) = phase::by_slug(&mut conn, &of.challenge, &of.phase).await? else {
-        let at = format!("{}/{}", of.challenge, of.phase);
-        return Ok(Err(vec![Problem::new("phase_not_found", "there is no such challenge or phase").at(at)]));
+    let Some(challenge) = challenge::by_slug(&mut conn, &of.challenge).await? else {
+        return Ok(Err(vec![Problem::new("challenge_not_found", "there is no such challenge").at(&of.challenge)]));
+    };
+    let Some(phase) = phase::by_slug(&mut conn, &challenge.slug, &of.phase).await? else {
+        return Ok(Err(vec![Problem::new("phase_not_found", "the challenge has no such phase").at(&of.phase)]));
     };
     match command {
         RerunCommand::Start { submissions, reason, .. } => {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Cursor, Read, Seek, SeekFrom},
+    io::{Cursor, ErrorKind, Read, Seek, SeekFrom},
     path::Path,
     thread::sleep,
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use ureq::{
     Agent, RequestBuilder, SendBody,
-    http::{Response, StatusCode},
+    http::{Response, StatusCode, Uri, header::LOCATION},
 };
 
 use crate::{problem::Problem, storage::hex};
@@ -41,7 +41,7 @@ pub enum Answer {
 pub struct Client {
     agent: Agent,
     base: String,
-    token: String,
+    token: Option<String>,
 }
 
 /// A file that is to be uploaded.
@@ -116,7 +116,23 @@ enum Failure {
 }
 
 impl Client {
-    pub fn new(url: &str, token: &str) -> Client {
+    /// Of the server at `url`, for the owner of `token`. Codes: `bad_url`, `token_refused`.
+    pub fn new(url: &str, token: Option<&str>) -> Result<Client, Problem> {
+        let base = url.trim().trim_end_matches('/').to_owned();
+        let whole = base.parse::<Uri>().is_ok_and(|uri| {
+            uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none()
+        });
+        if !whole {
+            let problem = Problem::new("bad_url", "This is not the address of a server.").at(url);
+            return Err(problem.hint("Write it as its start page has it: https://sr.example.org"));
+        }
+        let token = token.map(|token| token.trim().to_owned());
+        if token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
+            let problem = Problem::new("token_refused", "The token has characters that no token has.");
+            return Err(
+                problem.hint("Check that it was copied whole, and nothing beside it; it starts with `upscore_`.")
+            );
+        }
         let config = Agent::config_builder()
             // A refusal has a body that says why.
             .http_status_as_error(false)
@@ -125,11 +141,7 @@ impl Client {
             // A redirect would carry the token elsewhere.
             .max_redirects(0)
             .user_agent(concat!("upscore/", env!("CARGO_PKG_VERSION")));
-        Client {
-            agent: config.build().into(),
-            base: url.trim_end_matches('/').to_owned(),
-            token: token.trim().to_owned(),
-        }
+        Ok(Client { agent: config.build().into(), base, token })
     }
 
     pub fn base(&self) -> &str {
@@ -138,7 +150,11 @@ impl Client {
 
     /// With the headers that every request has.
     fn dressed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
-        request.header("Authorization", format!("Bearer {}", self.token)).header("Tus-Resumable", "1.0.0")
+        let request = request.header("Tus-Resumable", "1.0.0");
+        match &self.token {
+            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+            None => request,
+        }
     }
 
     fn address(&self, path: &str) -> String {
@@ -147,7 +163,20 @@ impl Client {
 
     pub fn get(&self, path: &str) -> anyhow::Result<Answer> {
         let answer = self.dressed(self.agent.get(self.address(path))).call();
-        answer_of(answer.with_context(|| format!("asking {}", self.base))?)
+        self.answer_of(answer.map_err(|error| self.out_of_reach(&error))?)
+    }
+
+    /// [`get`](Self::get), of a server that may be starting just now.
+    pub fn get_patiently(&self, path: &str) -> anyhow::Result<Answer> {
+        let started = Instant::now();
+        loop {
+            match self.checked(self.dressed(self.agent.get(self.address(path))).call()) {
+                Ok(answer) => return self.answer_of(answer),
+                Err(Failure::Refused(problems)) => return Ok(Answer::Refused(problems)),
+                Err(Failure::Passing(_)) if started.elapsed() < BEGINNING => sleep(PAUSE.0),
+                Err(Failure::Passing(error) | Failure::Final(error)) => return Err(error),
+            }
+        }
     }
 
     /// Uploads a file and gives the upload's id. One that a run before this one began is gone on with; a lost connection and
@@ -260,14 +289,17 @@ impl Client {
     }
 
     fn checked(&self, answer: Result<Response<ureq::Body>, ureq::Error>) -> Result<Response<ureq::Body>, Failure> {
-        let answer = answer.map_err(|error| {
-            Failure::Passing(anyhow::Error::from(error).context(format!("uploading to {}", self.base)))
+        let answer = answer.map_err(|error| match error {
+            // Waiting mends neither a certificate nor a form of request.
+            ureq::Error::Http(_) | ureq::Error::BadUri(_) => Failure::Final(self.out_of_reach(&error).into()),
+            error if tls_fault(&error).is_some() => Failure::Final(self.out_of_reach(&error).into()),
+            error => Failure::Passing(self.out_of_reach(&error).into()),
         })?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
         }
-        match answer_of(answer) {
+        match self.answer_of(answer) {
             // Another request has the upload, or had it, or this one was too slow or broke off: the offset says how to go on.
             Ok(Answer::Refused(problems)) if problems.iter().any(|p| MENDED.contains(&&*p.code)) => {
                 Err(Failure::Passing(anyhow!("{}", problems[0])))
@@ -295,7 +327,7 @@ impl Client {
                 request = request.header("Idempotency-Key", key);
             }
             match self.checked(request.send(&body)) {
-                Ok(answer) => return answer_of(answer),
+                Ok(answer) => return self.answer_of(answer),
                 Err(Failure::Refused(problems)) => return Ok(Answer::Refused(problems)),
                 Err(Failure::Passing(_)) if started.elapsed() < PATIENCE => {
                     sleep(pause);
@@ -303,6 +335,85 @@ impl Client {
                 }
                 Err(Failure::Passing(error) | Failure::Final(error)) => return Err(error),
             }
+        }
+    }
+
+    /// What the server said. 4xx says what is wrong with the input; anything else that is no success is the server's fault.
+    fn answer_of(&self, mut response: Response<ureq::Body>) -> anyhow::Result<Answer> {
+        let status = response.status();
+        let moved = header(&response, LOCATION.as_str());
+        let text = response.body_mut().read_to_string().map_err(|error| self.out_of_reach(&error))?;
+        let json: Option<Value> = serde_json::from_str(&text).ok();
+        if status.is_success() {
+            return match json {
+                Some(json) => Ok(Answer::Done(json)),
+                None => Err(self.another(status, moved).into()),
+            };
+        }
+        let problems = json.and_then(|mut j| serde_json::from_value::<Vec<Problem>>(j.get_mut("errors")?.take()).ok());
+        match problems.filter(|problems| !problems.is_empty()) {
+            Some(problems) if status.is_client_error() => Ok(Answer::Refused(problems)),
+            Some(mut problems) => Err(problems.swap_remove(0).into()),
+            // As to HEAD.
+            None if text.is_empty() && !status.is_redirection() => bail!("the server answered {status}"),
+            None => Err(self.another(status, moved).into()),
+        }
+    }
+
+    /// An answer that Upscore does not give.
+    fn another(&self, status: StatusCode, moved: Option<String>) -> Problem {
+        let base = &self.base;
+        match (status.as_u16(), moved) {
+            (300..400, Some(to)) => {
+                let problem = Problem::new("bad_url", format!("{base} is another address's: it sends on to {to}."));
+                problem.hint("Give the address that a browser shows in the end.")
+            }
+            (502..=504, _) => {
+                let message = format!("The proxy in front of {base} answered {status}: the server behind it is away.");
+                Problem::new("server_unreachable", message).hint("Try again in a minute, then tell the organizers.")
+            }
+            (413, _) => {
+                let message = format!("A proxy in front of {base} refuses requests of this size ({status}).");
+                Problem::new("too_large", message)
+                    .hint("Tell the organizers: their proxy allows less than their server.")
+            }
+            _ => {
+                let message = format!("{base} answered {status}, and not as an Upscore server does.");
+                Problem::new("not_a_server", message)
+                    .hint("Give the address of its start page, with nothing behind it.")
+            }
+        }
+    }
+
+    /// Why no answer came.
+    fn out_of_reach(&self, error: &ureq::Error) -> Problem {
+        let base = &self.base;
+        let host = base.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+        let say = |message: String| Problem::new("server_unreachable", message);
+        if let Some(tls) = tls_fault(error) {
+            let problem = say(format!("{base} cannot be reached by TLS: {tls}."));
+            // What a server answers in plain text is no TLS message.
+            return if tls.contains("corrupt message") {
+                problem.hint(format!("It may speak no TLS: try {}", base.replacen("https://", "http://", 1)))
+            } else {
+                problem.hint("Check that the address is the one that the server's certificate is for.")
+            };
+        }
+        match error {
+            ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                say(format!("Nothing listens at {base}: the connection was refused."))
+                    .hint("Check the address and its port, and whether the server runs.")
+            }
+            ureq::Error::HostNotFound => {
+                say(format!("There is no host called {host}.")).hint("Check how the address is written.")
+            }
+            ureq::Error::Timeout(_) => say(format!("{base} does not answer.")).hint("Try again later."),
+            // As a server answers that expects TLS.
+            ureq::Error::Protocol(error) if base.starts_with("http://") => {
+                say(format!("{base} does not answer by HTTP: {error}."))
+                    .hint(format!("It may speak TLS: try {}", base.replacen("http://", "https://", 1)))
+            }
+            other => say(format!("{base} cannot be reached: {other}.")).hint("Check the address, and the network."),
         }
     }
 }
@@ -323,6 +434,16 @@ impl<R: Read> Read for Watched<'_, R> {
     }
 }
 
+/// What is wrong with the other side's TLS; met while reading, it comes as data that make no sense.
+fn tls_fault(error: &ureq::Error) -> Option<String> {
+    match error {
+        ureq::Error::Rustls(error) => Some(error.to_string()),
+        ureq::Error::Tls(error) => Some((*error).to_owned()),
+        ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => Some(error.to_string()),
+        _ => None,
+    }
+}
+
 fn header(answer: &Response<ureq::Body>, name: &str) -> Option<String> {
     answer.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
@@ -338,20 +459,4 @@ fn form(fields: &[(String, String)]) -> anyhow::Result<Vec<u8>> {
     }
     body += &format!("--{BOUNDARY}--\r\n");
     Ok(body.into_bytes())
-}
-
-/// 4xx says what is wrong with the input; anything else that is no success is the server's fault.
-fn answer_of(mut response: Response<ureq::Body>) -> anyhow::Result<Answer> {
-    let status = response.status();
-    let text = response.body_mut().read_to_string().context("reading the answer")?;
-    let json: Option<Value> = serde_json::from_str(&text).ok();
-    if status.is_success() {
-        return Ok(Answer::Done(json.context("the answer is no JSON: is this an Upscore server?")?));
-    }
-    let problems = json.and_then(|mut j| serde_json::from_value::<Vec<Problem>>(j["errors"].take()).ok());
-    match problems {
-        Some(problems) if status.is_client_error() && !problems.is_empty() => Ok(Answer::Refused(problems)),
-        Some(problems) if !problems.is_empty() => bail!("the server answered {status}: {}", problems[0]),
-        _ => bail!("the server answered {status}"),
-    }
 }

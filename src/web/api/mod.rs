@@ -26,6 +26,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{StatusCode, header},
+    middleware::map_response,
     response::IntoResponse,
     routing::get,
 };
@@ -124,17 +125,21 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
         .routes(routes!(organizer::unban))
         .routes(routes!(organizer::organizers, organizer::add_organizer))
         .routes(routes!(organizer::remove_organizer))
-        .routes(routes!(account::reset_link))
+        .routes(routes!(account::reset_link));
+    let quick_uploads = OpenApiRouter::new()
         .routes(routes!(uploads::list, uploads::create, uploads::options))
-        .routes(routes!(uploads::offset, uploads::terminate));
+        .routes(routes!(uploads::offset, uploads::terminate))
+        .layer(map_response(uploads::versioned));
+    let slow_uploads = OpenApiRouter::new()
+        .routes(routes!(uploads::append, uploads::overridden))
+        .layer(map_response(uploads::versioned));
     let slow = OpenApiRouter::new()
         .routes(routes!(submissions::submit))
-        .routes(routes!(uploads::append))
         .routes(routes!(bundles::import))
         .routes(routes!(file::create))
         .routes(routes!(file::apply))
         .routes(routes!(datasets::create));
-    (quick, slow)
+    (quick.merge(quick_uploads), slow.merge(slow_uploads))
 }
 
 pub fn router(app: &App) -> Router<App> {

@@ -19,13 +19,13 @@ use utoipa::ToSchema;
 
 use super::super::{
     App, Error,
-    error::Errors,
+    error::{Errors, TUS_RESUMABLE},
     extract::{Signed, Submitter},
     turns::Turn,
     upload::{Limits, Piece},
 };
 use crate::{
-    challenge::{dataset, phase},
+    challenge::{self, dataset, phase},
     ids::UploadId,
     problem::Problem,
     storage::{BlobHash, Growing},
@@ -33,10 +33,10 @@ use crate::{
         Rejection,
         uploads::{self, NewUpload, Part, ResumableUpload},
     },
+    team,
 };
 
 const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
-const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 const TUS_VERSION: HeaderName = HeaderName::from_static("tus-version");
 const TUS_EXTENSION: HeaderName = HeaderName::from_static("tus-extension");
 const TUS_MAX_SIZE: HeaderName = HeaderName::from_static("tus-max-size");
@@ -44,9 +44,18 @@ const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 const UPLOAD_METADATA: HeaderName = HeaderName::from_static("upload-metadata");
 const UPLOAD_EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
+const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 
+/// What `Upload-Metadata` says to us.
+const KEYS: [&str; 5] = ["challenge", "phase", "part", "filename", "sha256"];
 /// Characters of a file's name.
 const MAX_FILENAME: usize = 255;
+
+/// Marks an answer, a refusal too, as one of our version.
+pub async fn versioned(mut response: Response) -> Response {
+    response.headers_mut().insert(TUS_RESUMABLE, VERSION);
+    response
+}
 
 /// The client speaks our version.
 pub struct Tus;
@@ -100,7 +109,6 @@ pub struct UploadView {
     responses((status = 204, description = "Versions and extensions, in the headers")))]
 pub async fn options(State(app): State<App>) -> impl IntoResponse {
     let head = [
-        (TUS_RESUMABLE, VERSION),
         (TUS_VERSION, VERSION),
         (TUS_EXTENSION, HeaderValue::from_static("creation,expiration,termination")),
         (TUS_MAX_SIZE, app.settings.results_bytes.max(app.settings.model_bytes).into()),
@@ -150,7 +158,7 @@ pub async fn list(State(app): State<App>, Submitter(signed): Submitter) -> Resul
         (status = 201, description = "Begun; `Location` is its address, `Upload-Expires` when it is dropped"),
         (status = 400, description = "A header is missing or malformed", body = Errors),
         (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
-        (status = 403, description = "The token may not submit", body = Errors),
+        (status = 403, description = "The token may not submit, or you are in no team", body = Errors),
         (status = 404, description = "There is no such challenge or phase", body = Errors),
         (status = 412, description = "Another version of tus", body = Errors),
         (status = 413, description = "The file is larger than the phase allows", body = Errors),
@@ -165,21 +173,16 @@ pub async fn create(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let length = number(&headers, &UPLOAD_LENGTH)?;
-    let metadata = metadata(&headers)?;
-    let new = announced(&app, &signed, length, &metadata).await?;
+    let new = announced(&app, &signed, length, &headers).await?;
     let id = uploads::begin(&app.pool, &app.storage, &new, app.settings.uploads).await?;
     let made = uploads::get(&mut *app.db().await?, signed.account.id, id).await?.ok_or(Error::UploadNotFound)?;
-    let head = [(header::LOCATION, text(url(id))), (UPLOAD_EXPIRES, date(made.expires_at)), (TUS_RESUMABLE, VERSION)];
+    let head = [(header::LOCATION, text(url(id))), (UPLOAD_EXPIRES, date(made.expires_at))];
     Ok((StatusCode::CREATED, head).into_response())
 }
 
 /// What the client says that it will send, held against the phase's limits.
-async fn announced(
-    app: &App,
-    signed: &Signed,
-    length: u64,
-    metadata: &BTreeMap<String, String>,
-) -> Result<NewUpload, Error> {
+async fn announced(app: &App, signed: &Signed, length: u64, headers: &HeaderMap) -> Result<NewUpload, Error> {
+    let (as_sent, metadata) = metadata(headers)?;
     let said = |key: &str| {
         metadata.get(key).map(String::as_str).filter(|v| !v.is_empty()).ok_or_else(|| {
             let problem = Problem::new("bad_metadata", format!("`Upload-Metadata` does not say `{key}`."));
@@ -203,8 +206,10 @@ async fn announced(
         _ => if part == Part::Results { "results.zip" } else { "model.onnx" }.to_owned(),
     };
     let mut conn = app.db().await?;
-    let found = phase::by_slug(&mut conn, said("challenge")?, said("phase")?).await?;
-    let phase = found.ok_or(Error::PhaseNotFound)?;
+    let challenge = challenge::by_slug(&mut conn, said("challenge")?).await?.ok_or(Error::ChallengeNotFound)?;
+    let phase = phase::by_slug(&mut conn, &challenge.slug, said("phase")?).await?.ok_or(Error::PhaseNotFound)?;
+    // Before the bytes: without a team they could become nothing.
+    team::of_account(&mut conn, challenge.id, signed.account.id).await?.ok_or(Error::NoTeam)?;
     let limit = Limits::of(&dataset::get(&mut conn, phase.dataset).await?, &app.settings).of_part(part);
     if length > limit {
         return Err(Rejection::TooLarge { limit }.into());
@@ -212,7 +217,16 @@ async fn announced(
     if length == 0 {
         return Err(Error::BadUpload(Problem::new("empty_file", "The file is empty.")));
     }
-    Ok(NewUpload { id: UploadId::new(), account: signed.account.id, phase: phase.id, part, filename, length, sha256 })
+    Ok(NewUpload {
+        id: UploadId::new(),
+        account: signed.account.id,
+        phase: phase.id,
+        part,
+        filename,
+        length,
+        sha256,
+        metadata: as_sent,
+    })
 }
 
 /// Ask how much of an upload has arrived
@@ -221,7 +235,7 @@ async fn announced(
         ("id" = UploadId, Path, description = "The upload"),
         ("Tus-Resumable" = String, Header, description = "1.0.0")),
     responses(
-        (status = 200, description = "`Upload-Offset` of `Upload-Length` bytes are here"),
+        (status = 200, description = "`Upload-Offset` of `Upload-Length` bytes are here; `Upload-Metadata` as it was sent"),
         (status = 401, description = "No token, or one that is unknown, expired or revoked"),
         (status = 403, description = "The token may not submit"),
         (status = 404, description = "There is none, or it is not yours"),
@@ -233,14 +247,17 @@ pub async fn offset(State(app): State<App>, UploadAt(upload): UploadAt, _: Tus) 
     let bytes = file.bytes();
     file.release().await;
     let head = [
-        (TUS_RESUMABLE, VERSION),
         (UPLOAD_OFFSET, bytes.into()),
         (UPLOAD_LENGTH, upload.length.into()),
         (UPLOAD_EXPIRES, date(upload.expires_at)),
-        (UPLOAD_METADATA, text(format!("filename {}", BASE64_STANDARD.encode(&upload.filename)))),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    Ok((StatusCode::OK, head).into_response())
+    let mut response = (StatusCode::OK, head).into_response();
+    // All that was said when it began, or nothing where nothing was.
+    if !upload.metadata.is_empty() {
+        response.headers_mut().insert(UPLOAD_METADATA, text(upload.metadata));
+    }
+    Ok(response)
 }
 
 /// Send the next piece
@@ -300,7 +317,7 @@ pub async fn append(
     file.release().await;
     written?;
     let expires_at = uploads::touch(&mut *app.db().await?, upload.id).await?.unwrap_or(upload.expires_at);
-    let head = [(TUS_RESUMABLE, VERSION), (UPLOAD_OFFSET, bytes.into()), (UPLOAD_EXPIRES, date(expires_at))];
+    let head = [(UPLOAD_OFFSET, bytes.into()), (UPLOAD_EXPIRES, date(expires_at))];
     Ok((StatusCode::NO_CONTENT, head).into_response())
 }
 
@@ -312,6 +329,38 @@ pub async fn write(turn: &Turn, file: &mut Growing, mut piece: Piece) -> Result<
         };
         let Some(chunk) = chunk else { return Ok(()) };
         file.write(&chunk).await?;
+    }
+}
+
+/// Say the method in a header
+///
+/// For clients, and proxies before them, that know no PATCH and DELETE: `X-HTTP-Method-Override` names the method that is
+/// meant, and the rest is as for that one.
+#[utoipa::path(post, path = "/uploads/{id}", tag = "uploads",
+    params(
+        ("id" = UploadId, Path, description = "The upload"),
+        ("Tus-Resumable" = String, Header, description = "1.0.0"),
+        ("X-HTTP-Method-Override" = String, Header, description = "PATCH, HEAD or DELETE")),
+    responses(
+        (status = 204, description = "As of PATCH and DELETE"),
+        (status = 200, description = "As of HEAD"),
+        (status = 401, description = "No token, or one that is unknown, expired or revoked", body = Errors),
+        (status = 404, description = "There is none, or it is not yours", body = Errors),
+        (status = 405, description = "The header is missing or names another method", body = Errors)),
+    security(("token" = [])))]
+pub async fn overridden(
+    State(app): State<App>,
+    UploadAt(upload): UploadAt,
+    tus: Tus,
+    request: Request,
+) -> Result<Response, Error> {
+    let meant = request.headers().get(METHOD_OVERRIDE).map(|v| v.as_bytes().to_ascii_uppercase());
+    let at = UploadAt(upload);
+    match meant.as_deref() {
+        Some(b"PATCH") => append(State(app), at, tus, request).await,
+        Some(b"DELETE") => terminate(State(app), at, tus).await,
+        Some(b"HEAD") => offset(State(app), at, tus).await,
+        _ => Err(Error::MethodNotAllowed),
     }
 }
 
@@ -332,7 +381,7 @@ pub async fn terminate(State(app): State<App>, UploadAt(upload): UploadAt, _: Tu
     let held = hold(&app, upload.id).await?;
     uploads::end(&mut *app.db().await?, &app.storage, &[upload.id]).await?;
     drop(held);
-    Ok((StatusCode::NO_CONTENT, [(TUS_RESUMABLE, VERSION)]).into_response())
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// The upload's file, from whoever has it now.
@@ -375,15 +424,25 @@ fn number(headers: &HeaderMap, name: &HeaderName) -> Result<u64, Error> {
     })
 }
 
-/// `key base64,key base64`.
-fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Error> {
+/// `key base64,key base64`, as it was sent and read. The values of keys that mean nothing to us may be any bytes.
+fn metadata(headers: &HeaderMap) -> Result<(String, BTreeMap<String, String>), Error> {
     let words = headers.get(UPLOAD_METADATA).map_or("", |v| v.to_str().unwrap_or("?"));
-    let pairs = words.split(',').map(str::trim).filter(|pair| !pair.is_empty()).map(|pair| {
-        let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
-        let bytes = BASE64_STANDARD.decode(value.trim()).ok()?;
-        Some((key.to_owned(), String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))?))
-    });
-    pairs.collect::<Option<_>>().ok_or_else(|| {
+    let read = || {
+        let mut pairs = BTreeMap::new();
+        for pair in words.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
+            let bytes = BASE64_STANDARD.decode(value.trim()).ok()?;
+            let value = match KEYS.contains(&key) {
+                true => String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))?,
+                false => String::new(),
+            };
+            if pairs.insert(key.to_owned(), value).is_some() {
+                return None;
+            }
+        }
+        Some(pairs)
+    };
+    read().map(|pairs| (words.to_owned(), pairs)).ok_or_else(|| {
         let problem = Problem::new("bad_metadata", "`Upload-Metadata` is not pairs of a key and base64 text.");
         Error::BadUpload(problem.hint("For instance `challenge ZGVtbw==,phase dmFsaWRhdGlvbg==,part bW9kZWw=`."))
     })

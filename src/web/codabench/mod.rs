@@ -281,7 +281,16 @@ async fn announce(
     let name = fields.0.get("request_sassy_file_name").cloned();
     let filename = name.filter(|n| (1..=255).contains(&n.chars().count())).unwrap_or_else(|| "bundle.zip".into());
     let id = UploadId(uuid::Builder::from_random_bytes(rand::random()).into_uuid());
-    let new = NewUpload { id, account: signed.account.id, phase, part: Part::Bundle, filename, length, sha256: None };
+    let new = NewUpload {
+        id,
+        account: signed.account.id,
+        phase,
+        part: Part::Bundle,
+        filename,
+        length,
+        sha256: None,
+        metadata: String::new(),
+    };
     uploads::begin(&app.pool, &app.storage, &new, app.settings.uploads).await?;
     let url = format!("{}/api/datasets/upload/{id}/", app.url(&headers));
     Ok((StatusCode::CREATED, Json(json!({ "key": id, "sassy_url": url }))))
