@@ -129,7 +129,7 @@ impl Resolver<'_> {
         let (gate_psnr, gate_rule) = (phase.gate.and_then(|gate| gate.psnr()), phase.gate.and_then(|gate| gate.rule()));
         if let Some(rules) = &rules {
             let smallest = match &dataset {
-                Some(dataset) => dataset.smallest_side(self.conn).await?,
+                Some(dataset) => dataset.smallest_side(&mut *self.pool.acquire().await?).await?,
                 None => None,
             };
             problems.extend(vet::phase(Stated {

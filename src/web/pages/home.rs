@@ -24,7 +24,7 @@ use crate::{
         protocol::Metric,
     },
     ids::ChallengeId,
-    leaderboard::{Boards, GateView},
+    leaderboard::GateView,
     team,
 };
 
