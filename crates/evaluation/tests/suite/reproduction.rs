@@ -9,7 +9,7 @@ use upscore_evaluation::{
     onnx::build::{GraphBuilder, Interpolation},
 };
 
-use crate::support::{files, models};
+use crate::support::{files, models, shared};
 
 /// The folder of an evaluation's files, and the evaluation of `model` on images given as id, LR and HR.
 fn case(model: &[u8], images: &[(&str, Vec<u8>, Vec<u8>)], results: &[u8]) -> (TempDir, Job) {
@@ -137,4 +137,18 @@ fn a_range_that_changes_on_the_way_is_said() {
         assert_eq!(refused[0].code, "output_range");
         assert!(refused[0].message.contains(words), "{refused:?}");
     }
+}
+
+/// The same of a network that somebody trained, with the images that it made.
+#[test]
+fn a_real_network_of_two_ranges_is_said() {
+    let (Some(cases), Some(pictures)) = (shared("cases/fail"), shared("real/images/FreeTiny")) else { return };
+    let read = |path: std::path::PathBuf| std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let images = ["astronaut", "chelsea", "coffee", "rocket", "seeding"].map(|name| {
+        (name, read(pictures.join(format!("LRx4/{name}x4.png"))), read(pictures.join(format!("HR/{name}.png"))))
+    });
+    let (_folder, job) = case(&read(cases.join("Mixed255_new.onnx")), &images, &read(cases.join("r_mixed255.zip")));
+    let refused =
+        examine(&job, &|_| (), Arc::new(AtomicBool::new(false))).expect("not our fault").expect_err("refused");
+    assert_eq!((refused[0].code.as_ref(), refused[0].place.as_deref()), ("output_range", Some("astronaut")));
 }
