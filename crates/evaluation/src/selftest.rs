@@ -231,7 +231,7 @@ fn account(folder: &std::path::Path, id: Id, own: bool) -> Result<Account> {
         id,
         name: field("Name").to_owned(),
         users: field("Uid").split_whitespace().filter_map(|user| user.parse().ok()).collect(),
-        capable: ["CapInh", "CapPrm", "CapEff", "CapAmb"].iter().any(|set| field(set).trim_matches('0') != ""),
+        capable: ["CapInh", "CapPrm", "CapEff", "CapAmb"].iter().any(|set| !field(set).trim_matches('0').is_empty()),
         interruptible: blocked & (1 << (INTERRUPT - 1)) == 0,
         no_new_privileges: number("NoNewPrivs") == Some(1),
         filters,
