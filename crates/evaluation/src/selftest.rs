@@ -29,6 +29,9 @@ use super::{
 
 /// How long it may take; it takes a tenth of a second.
 const TIME: Duration = Duration::from_secs(60);
+/// After so long a thread that still blocks signals is taken to do so always.
+#[cfg(target_os = "linux")]
+const SETTLED: Duration = Duration::from_secs(5);
 /// Address space of the child, bytes.
 const MEMORY: u64 = 4 << 30;
 /// Size of the picture that the harmless model gets.
@@ -175,8 +178,22 @@ impl Account {
     }
 }
 
+/// Of every thread of the child. One that has just been made blocks all signals until it first runs, so those that do are
+/// looked at again for a while.
 #[cfg(target_os = "linux")]
 fn accounts(runner: &Runner) -> Result<Vec<Account>> {
+    let asked = std::time::Instant::now();
+    loop {
+        let found = accounts_now(runner)?;
+        if found.iter().all(|account| account.interruptible) || asked.elapsed() > SETTLED {
+            return Ok(found);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn accounts_now(runner: &Runner) -> Result<Vec<Account>> {
     let main = runner.pid() as Id;
     let folder = std::path::PathBuf::from(format!("/proc/{main}/task"));
     let mut ids = Vec::new();
@@ -214,7 +231,7 @@ fn account(folder: &std::path::Path, id: Id, own: bool) -> Result<Account> {
         id,
         name: field("Name").to_owned(),
         users: field("Uid").split_whitespace().filter_map(|user| user.parse().ok()).collect(),
-        capable: ["CapInh", "CapPrm", "CapEff", "CapAmb"].iter().any(|set| field(set).trim_matches('0') != ""),
+        capable: ["CapInh", "CapPrm", "CapEff", "CapAmb"].iter().any(|set| !field(set).trim_matches('0').is_empty()),
         interruptible: blocked & (1 << (INTERRUPT - 1)) == 0,
         no_new_privileges: number("NoNewPrivs") == Some(1),
         filters,

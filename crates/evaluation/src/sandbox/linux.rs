@@ -580,11 +580,12 @@ fn allowed() -> Result<Calls> {
 
 /// No evaluation makes these, by whatever library.
 fn attacks() -> Result<Calls> {
-    /// Of `fcntl` and `ioctl`, which the libc crate has not everywhere: who gets a descriptor's signals.
+    /// Of `fcntl`, not everywhere in the libc crate: which signal a descriptor's owner gets, and who it is.
     const SET_SIGNAL: u64 = 10;
     const SET_OWNER_EX: u64 = 15;
     const WATCH_FOLDER: u64 = 1026;
-    const SET_OWNER: [u64; 2] = [0x8901, 0x8902];
+    /// Of `ioctl`: FIOSETOWN, SIOCSPGRP and FIOASYNC to the same end, and TIOCSTI, which types into a terminal.
+    const DEVICE: [u64; 4] = [0x8901, 0x8902, 0x5452, 0x5412];
     let mut calls = always(&[
         libc::SYS_acct,
         libc::SYS_add_key,
@@ -647,8 +648,7 @@ fn attacks() -> Result<Calls> {
     // Signals to others: by number, and by a descriptor that tells its new owner what happens to it.
     calls.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![unequal(0, own_process())?])?]);
     calls.insert(libc::SYS_fcntl, one_of(1, &[libc::F_SETOWN as u64, SET_SIGNAL, SET_OWNER_EX, WATCH_FOLDER])?);
-    let [terminal, group] = SET_OWNER;
-    calls.insert(libc::SYS_ioctl, one_of(1, &[terminal, group, libc::FIOASYNC as u64, libc::TIOCSTI as u64])?);
+    calls.insert(libc::SYS_ioctl, one_of(1, &DEVICE)?);
     // To outlive the supervisor, and to be looked into by others of the same user.
     let own = [libc::PR_SET_PDEATHSIG, libc::PR_SET_DUMPABLE, libc::PR_SET_PTRACER].map(|option| option as u64);
     calls.insert(libc::SYS_prctl, one_of(0, &own)?);

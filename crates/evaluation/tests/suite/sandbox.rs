@@ -62,9 +62,7 @@ fn holds(report: &Report) {
     assert_eq!(open(report), Vec::<&str>::new(), "{}", report.level);
     let tried: Vec<usize> = report.threads.iter().filter_map(|thread| thread.tried).collect();
     assert!(tried.len() >= 3 && tried.len() == report.threads.len(), "{:?}", report.threads);
-    assert!(tried.iter().all(|&tried| tried == tried[0] && tried >= 50), "{tried:?}");
-    let named = |name: &str| report.threads.iter().any(|thread| thread.name == name);
-    assert!(named("session") && named("made for the test"), "{:?}", report.threads);
+    assert!(tried[0] >= 50 && tried.iter().all(|each| *each == tried[0]), "{tried:?}");
     for layer in ["rlimits", "landlock", "seccomp"] {
         assert!(report.level.contains(layer) && !report.level.contains(&format!("no {layer}")), "{}", report.level);
     }
@@ -407,14 +405,14 @@ fn a_child_is_one_thread_until_its_first_model_and_then_each_has_its_core() {
     // ONNX Runtime is loaded, and a client of telemetry would be there.
     assert_eq!(threads(runner.pid(), "Name").len(), 1, "{:?}", threads(runner.pid(), "Name"));
     runner.load(Slot::Entry, &files::tiny_model()).expect("a model");
-    let names = threads(runner.pid(), "Name");
-    assert_eq!(names.iter().skip(1).map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["session"]);
-    // A thread places itself, and has its first work to wait for.
-    let lr = upscore_evaluation::images::decode_png(&files::png(24, 16, 1), "0901").expect("a picture");
-    upscale(&mut runner, &lr, 1, "0901", 4).expect("a pass");
-    let cores: Vec<String> = threads(runner.pid(), "Cpus_allowed_list").into_iter().map(|(_, cores)| cores).collect();
-    if runner.cores.len() == 2 {
-        assert_eq!(cores, runner.cores.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let cores = || threads(runner.pid(), "Cpus_allowed_list").into_iter().map(|(_, cores)| cores).collect::<Vec<_>>();
+    assert_eq!(cores().len(), 2, "the main thread and the session's");
+    // A thread places itself once it runs.
+    let placed: Vec<String> = runner.cores.iter().map(ToString::to_string).collect();
+    let asked = std::time::Instant::now();
+    while placed.len() == 2 && cores() != placed {
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}, not {placed:?}", cores());
+        std::thread::sleep(Duration::from_millis(5));
     }
     if is_root() {
         let user = |runner: &Runner| threads(runner.pid(), "Uid")[0].1.clone();
