@@ -28,7 +28,6 @@ pub mod cli;
 pub mod config;
 pub mod csv;
 pub mod db;
-pub mod demo;
 pub mod export;
 pub mod figures;
 pub mod ids;
@@ -49,6 +48,8 @@ pub mod web;
 pub mod webhook;
 pub mod worker;
 
+/// What the demo and the tests make their challenges of.
+pub use upscore_demo as demo;
 /// The science, a crate of its own: compiled optimised, usable without database and server.
 pub use upscore_evaluation as evaluation;
 pub use upscore_evaluation::problem;

@@ -53,7 +53,8 @@ impl<T: DeserializeOwned + 'static> FromRequest<App> for Fields<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Error> {
-        let request = readable(request, |body| body.windows(3).any(|w| w == b"%00") || body.contains(&0)).await?;
+        let request =
+            readable(request, |body| body.contains(&0) || String::from_utf8_lossy(body).contains("%00")).await?;
         match request.extract::<Form<T>, _>().await {
             Ok(Form(fields)) => Ok(Fields(fields)),
             Err(refused) => Err(bad(refused.status(), refused.body_text())),
@@ -94,7 +95,8 @@ fn holds_nul(body: &[u8]) -> bool {
         }
     }
     // Read twice only where the escape stands somewhere, if perhaps behind a backslash.
-    body.windows(6).any(|w| w == br"\u0000") && serde_json::from_slice(body).is_ok_and(|value| in_value(&value))
+    let escaped = std::str::from_utf8(body).is_ok_and(|text| text.contains(r"\u0000"));
+    escaped && serde_json::from_slice(body).is_ok_and(|value| in_value(&value))
 }
 
 /// The reader's own words name the field; what comes before them names only our types.

@@ -12,11 +12,12 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequestParts, Request, State},
-    http::request::Parts,
+    http::{Method, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{App, Error, Settings, extract::ClientAddress};
 
@@ -31,16 +32,19 @@ pub struct Doors {
     followers: Door,
     /// Boards of the past, asked for and not yet ranked.
     past_boards: Door,
+    /// Pages and documents that are being made.
+    answers: Queues,
 }
 
 impl Doors {
     pub fn new(settings: &Settings) -> Doors {
-        let Settings { requests, downloads, followers, past_boards, .. } = settings;
+        let Settings { requests, downloads, followers, past_boards, answers, .. } = settings;
         Doors {
             requests: Door::new(*requests),
             downloads: Door::new(*downloads),
             followers: Door::new(*followers),
             past_boards: Door::new(*past_boards),
+            answers: Queues::new(*answers),
         }
     }
 
@@ -78,6 +82,50 @@ struct Door {
 pub struct Pass {
     inside: Arc<Mutex<HashMap<IpAddr, usize>>>,
     from: IpAddr,
+}
+
+/// A queue for each address: so many of its answers are made at once, the others wait their turn.
+#[derive(Debug, Clone)]
+struct Queues {
+    at_once: usize,
+    by_address: Arc<Mutex<HashMap<IpAddr, Arc<Semaphore>>>>,
+}
+
+/// A turn in a queue, until it is dropped.
+struct Turn {
+    queues: Queues,
+    from: IpAddr,
+    queue: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Queues {
+    fn new(at_once: usize) -> Queues {
+        Queues { at_once, by_address: Arc::default() }
+    }
+
+    async fn turn(&self, from: IpAddr) -> Turn {
+        let from = network(from);
+        let queue =
+            lock(&self.by_address).entry(from).or_insert_with(|| Arc::new(Semaphore::new(self.at_once))).clone();
+        // Before it is waited for, so that a queue which somebody gives up is cleared away too.
+        let mut turn = Turn { queues: self.clone(), from, queue: queue.clone(), permit: None };
+        // An error would be a closed queue, and nobody closes them.
+        turn.permit = queue.acquire_owned().await.ok();
+        turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut queues = lock(&self.queues.by_address);
+        // The permit holds the queue as well.
+        drop(self.permit.take());
+        // The map's and this one: nobody else is in it, and nobody comes while the lock is held.
+        if Arc::strong_count(&self.queue) == 2 {
+            queues.remove(&self.from);
+        }
+    }
 }
 
 impl Door {
@@ -118,8 +166,8 @@ impl Pass {
     }
 }
 
-fn lock(inside: &Mutex<HashMap<IpAddr, usize>>) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-    // The counts are whole whatever panicked beside them.
+fn lock<T>(inside: &Mutex<HashMap<IpAddr, T>>) -> MutexGuard<'_, HashMap<IpAddr, T>> {
+    // The map is whole whatever panicked beside them.
     inside.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -194,7 +242,14 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
     let (mut parts, body) = request.into_parts();
     let Ok(ClientAddress(from)) = ClientAddress::from_request_parts(&mut parts, &app).await;
     match app.doors.requests.enter(from) {
-        Ok(pass) => pass.with(next.run(Request::from_parts(parts, body)).await),
+        Ok(pass) => {
+            // What is sent to us takes as long as its client likes: only what we make for somebody waits its turn.
+            let making = matches!(parts.method, Method::GET | Method::HEAD);
+            let turn = if making { Some(app.doors.answers.turn(from).await) } else { None };
+            let response = next.run(Request::from_parts(parts, body)).await;
+            drop(turn);
+            pass.with(response)
+        }
         Err(error) => error.into_response(),
     }
 }
@@ -215,6 +270,28 @@ mod tests {
         drop(first);
         let _again = door.enter(at("192.0.2.1")).expect("in");
         assert_eq!(door.count(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_address_waits_for_itself_and_for_nobody_else() {
+        let queues = Queues::new(2);
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().expect("an address"));
+        let first = queues.turn(one).await;
+        let _second = queues.turn(one).await;
+        let third = tokio::spawn({
+            let queues = queues.clone();
+            async move { drop(queues.turn(one).await) }
+        });
+        drop(queues.turn(other).await);
+        tokio::task::yield_now().await;
+        assert!(!third.is_finished(), "it waits its turn");
+        drop(first);
+        third.await.expect("its turn came");
+        // One that is given up leaves nothing behind, nor does one that is done.
+        let _again = queues.turn(one).await;
+        assert!(tokio::time::timeout(std::time::Duration::ZERO, queues.turn(one)).await.is_err());
+        drop((_second, _again));
+        assert!(lock(&queues.by_address).is_empty());
     }
 
     #[test]

@@ -136,6 +136,9 @@ pub struct Settings {
     pub followers: AtOnce,
     /// Boards of the past that are wanted and not made yet: each takes up to a second of the database, one after another.
     pub past_boards: AtOnce,
+    /// Pages and documents that are made for one address at once; more wait their turn. As many as a core or two make within a
+    /// tenth of a second, so that who else comes waits no longer.
+    pub answers: usize,
     /// A client that has not sent its whole header by then is cut off; also how long a connection may idle.
     pub header_timeout: Duration,
     /// The body of a form or a document is whole by then.
@@ -181,6 +184,7 @@ impl Default for Settings {
             downloads: AtOnce { an_address: 32, in_all: 512 },
             followers: AtOnce { an_address: 100, in_all: 1024 },
             past_boards: AtOnce { an_address: 2, in_all: 16 },
+            answers: 4,
             header_timeout: Duration::from_secs(15),
             form_deadline: Duration::from_secs(30),
             read_window: Duration::from_secs(30),

@@ -389,6 +389,7 @@ async fn the_openapi_document_describes_what_is_there() {
         ("/api/v1/uploads/{id}", "delete"),
         ("/api/v1/uploads/{id}", "head"),
         ("/api/v1/uploads/{id}", "patch"),
+        ("/api/v1/uploads/{id}", "post"),
         ("/api/v1/account", "get"),
         ("/api/v1/account", "post"),
         ("/api/v1/account", "patch"),

@@ -148,13 +148,19 @@ async fn a_form_makes_a_challenge_and_shows_it_first() {
 #[tokio::test]
 async fn a_new_challenge_holds_foreign_images_and_an_edition_says_that_it_does_not() {
     let web = Web::start().await;
-    web.app.phase().await;
+    let images = format!("{}@1", web.app.phase().await.challenge_slug);
     let mut olga = web.organizer().await;
     let red = "a model of no parameters";
     let page = olga.get("/organizer/new").await.text;
     assert!(!page.contains(red), "{page}");
     let mut form = fields(&page, "editor");
-    for (name, value) in [("slug", "mine"), ("title", "Mine"), ("reason", "the season")] {
+    for (name, value) in [
+        ("slug", "mine"),
+        ("title", "Mine"),
+        ("reason", "the season"),
+        ("phase.0.dataset", &images),
+        ("phase.1.dataset", &images),
+    ] {
         set(&mut form, name, value);
     }
     let made = press(&mut olga, "/organizer/new", &form, "save").await;

@@ -40,6 +40,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{App, error::Errors, pages::download, share};
 
+/// Bytes of a JSON document: a long announcement, many times over. Reading one takes a core while it lasts.
+pub const MAX_DOCUMENT: usize = 256 << 10;
+
 #[derive(OpenApi)]
 #[openapi(info(title = "Upscore"), components(schemas(Errors)), modifiers(&Bearer))]
 struct Document;
@@ -145,7 +148,8 @@ fn described() -> (OpenApiRouter<App>, OpenApiRouter<App>) {
 pub fn router(app: &App) -> Router<App> {
     let (quick, slow) = described();
     let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.settings.request_timeout);
-    let all = quick.layer(timeout).merge(slow.layer(DefaultBodyLimit::disable()));
+    let quick = quick.layer(timeout).layer(DefaultBodyLimit::max(MAX_DOCUMENT));
+    let all = quick.merge(slow.layer(DefaultBodyLimit::disable()));
     let (router, _) = OpenApiRouter::<App>::new().nest("/api/v1", all).split_for_parts();
     router.route("/api/v1/openapi.json", get(document))
 }

@@ -21,7 +21,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::{
     App, Error,
-    api::{submissions, uploads as pieces},
+    api::{MAX_DOCUMENT, submissions, uploads as pieces},
     body::{self, Document},
     details::Details,
     doors::Download,
@@ -66,10 +66,11 @@ pub fn router(app: &App) -> Router<App> {
         .route("/api/submissions/{id}/file/", get(file))
         .route("/api/phases/{id}/get_leaderboard/", get(board))
         .route("/api/leaderboards/{id}/", get(board))
-        .layer(timeout);
+        .layer(timeout)
+        .layer(DefaultBodyLimit::max(MAX_DOCUMENT));
     // Vetting takes as long as the files are large.
     let slow = Router::new()
-        .route("/api/submissions/", get(list).post(submit))
+        .route("/api/submissions/", get(list).post(submit).layer(DefaultBodyLimit::max(MAX_DOCUMENT)))
         .route("/api/datasets/upload/{key}/", put(upload).layer(DefaultBodyLimit::disable()));
     quick.merge(slow)
 }

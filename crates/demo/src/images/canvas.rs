@@ -1,6 +1,6 @@
 //! A float canvas with anti-aliased shapes; drawn at twice the size and averaged down, as a lens would soften it.
 
-use crate::evaluation::images::Rgb8;
+use upscore_evaluation::images::Rgb8;
 
 /// Drawn pixels per pixel of the finished image, along each axis.
 const OVERSAMPLING: usize = 2;

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::evaluation::images::Rgb8;
+use upscore_evaluation::images::Rgb8;
 
 /// How much the networks of the demo enlarge.
 pub const SCALE: usize = 4;

@@ -5,7 +5,7 @@ use super::{
     fit,
     planes::{Layer, Planes, SCALE},
 };
-use crate::evaluation::{
+use upscore_evaluation::{
     images::Rgb8,
     onnx::build::{Attribute, Conv, GraphBuilder, Interpolation, Random, Value},
     resize,

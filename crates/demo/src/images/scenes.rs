@@ -7,7 +7,7 @@ use super::{
     font::{self, Style},
     noise,
 };
-use crate::evaluation::{images::Rgb8, onnx::build::Random};
+use upscore_evaluation::{images::Rgb8, onnx::build::Random};
 
 const INK: Colour = [0.09, 0.09, 0.12];
 const PAPER: Colour = [0.95, 0.93, 0.88];

@@ -9,7 +9,7 @@ mod scenes;
 
 use rayon::prelude::*;
 
-use crate::evaluation::{images::Rgb8, onnx::build::Random};
+use upscore_evaluation::{images::Rgb8, onnx::build::Random};
 
 /// The hidden HR images of the demo's challenge.
 pub const EVALUATION_SEED: u64 = 2020;

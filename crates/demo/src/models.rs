@@ -6,7 +6,7 @@ use super::{
     fitted::{Fitted, Shape, Training},
     planes::SCALE,
 };
-use crate::evaluation::{
+use upscore_evaluation::{
     images::Rgb8,
     onnx::build::{Conv, GraphBuilder, Interpolation},
 };

@@ -6,7 +6,7 @@ use super::{
     canvas::{Canvas, Colour, mix, shade},
     noise,
 };
-use crate::evaluation::{images::Rgb8, onnx::build::Random};
+use upscore_evaluation::{images::Rgb8, onnx::build::Random};
 
 /// Foliage: leaves over leaves of all sizes, with veins, lit from above; its statistics are close to those of photos.
 pub fn leaves(random: &mut Random, width: usize, height: usize) -> Rgb8 {
