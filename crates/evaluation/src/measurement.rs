@@ -232,7 +232,8 @@ pub struct SecretSize {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SecondLook {
     pub pairs_ms: Vec<[f64; 2]>,
-    /// Median over these pairs, and the lower end of its 95 % interval.
+    /// Median over these pairs, and the lower end of its 95 % interval, or the growth by the fastest pass at each size if that
+    /// is less.
     pub growth: f64,
     pub low: f64,
     /// Growth of the counted multiply-adds per pixel: what padding to windows adds.
