@@ -19,7 +19,7 @@ use super::{
     model::{self, Model},
     reproduction::reproduce,
     results::{Depth, Expected, Readme, ResultsZip},
-    runner::{CRASHED, Fault, Loaded, Runner, Setup, Slot},
+    runner::{CRASHED, Fault, Loaded, Runner, Slot},
     timing,
 };
 use crate::problem::Problem;
@@ -129,15 +129,7 @@ fn run(
         }
         false => None,
     };
-    let setup = Setup {
-        program: job.tools.runner.clone(),
-        onnxruntime: job.tools.onnxruntime.clone(),
-        device: job.device.clone(),
-        threads: job.timing.threads,
-        limits: job.limits.clone(),
-        strict: job.tools.strict_sandbox,
-    };
-    let mut runner = Runner::start(&setup, cancel.clone())?;
+    let mut runner = Runner::start(&job.setup(), cancel.clone())?;
     let tile = match job.timing.input {
         TimedInput::Tile(height, width) if job.timed => Some((height, width)),
         _ => None,
@@ -160,7 +152,7 @@ fn run(
             baseline: baseline.as_deref(),
             images: timed_images(job)?,
         };
-        let timed = timing::measure(&mut runner, &setup, &cancel, &job.timing, subject, &report(Step::Timing));
+        let timed = timing::measure(&mut runner, &job.setup(), &cancel, &job.timing, subject, &report(Step::Timing));
         Some(timed.map_err(|fault| named(model, fault))?)
     } else {
         None

@@ -72,6 +72,20 @@ pub struct Origin {
     pub dataset: Option<DatasetHashes>,
 }
 
+impl Job {
+    /// The process that its model runs in.
+    fn setup(&self) -> runner::Setup {
+        runner::Setup {
+            program: self.tools.runner.clone(),
+            onnxruntime: self.tools.onnxruntime.clone(),
+            device: self.device.clone(),
+            threads: self.timing.threads,
+            limits: self.limits.clone(),
+            strict: self.tools.strict_sandbox,
+        }
+    }
+}
+
 /// What an evaluation runs with.
 #[derive(Debug, Clone)]
 pub struct Tools {

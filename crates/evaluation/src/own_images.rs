@@ -17,7 +17,7 @@ use super::{
     images::{Rgb8, encode_png},
     model,
     reproduction::upscale,
-    runner::{Fault, Runner, Setup, Slot},
+    runner::{Fault, Runner, Slot},
 };
 use crate::problem::Problem;
 
@@ -55,15 +55,7 @@ fn make(
     progress: &(dyn Fn(Progress) + Sync),
     cancel: Arc<AtomicBool>,
 ) -> Result<(), Fault> {
-    let setup = Setup {
-        program: job.tools.runner.clone(),
-        onnxruntime: job.tools.onnxruntime.clone(),
-        device: job.device.clone(),
-        threads: job.timing.threads,
-        limits: job.limits.clone(),
-        strict: job.tools.strict_sandbox,
-    };
-    let mut runner = Runner::start(&setup, cancel)?;
+    let mut runner = Runner::start(&job.setup(), cancel)?;
     runner.load(Slot::Entry, counted)?;
     let scale = job.fidelity.scale;
     let mut range = job.input_range;
