@@ -67,7 +67,7 @@ pub const NOBODY: u32 = 65534;
 /// writes its profiles to a file and nowhere else; one of the largest allowed graph is about 30 MB.
 pub const MAX_FILE_BYTES: u64 = 128 << 20;
 
-/// What the escapes of [`probe`] aim at: things of the supervisor that are open to every process outside a sandbox.
+/// What the escapes of [`Inside::probe`] aim at: things of the supervisor that are open to every process outside a sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Bait {
     /// A file that everybody may read.

@@ -6,7 +6,7 @@
 //! and another is run; where the machine never gets quiet, all blocks count and the result says `noisy`.
 //!
 //! Between the blocks, and for a stated share of the time, the entry is timed at a size that nobody could know before, in turns
-//! with a size of the protocol ([`secret`]), and at the end its outputs are compared with its own answers elsewhere ([`check`]).
+//! with a size of the protocol (`secret.rs`), and at the end its outputs are compared with its own answers elsewhere (`check.rs`).
 
 mod ceiling;
 mod check;
