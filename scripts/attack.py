@@ -333,8 +333,8 @@ def half_uploads(t):
 
 
 def one_large_upload(t):
-    """40 submissions at once name one upload of 64 MiB"""
-    model = t.upload("model", onnx(os.urandom(64 << 20)))
+    """40 submissions at once name one upload of 250 MiB"""
+    model = t.upload("model", onnx(os.urandom(250 << 20)))
     if model is None:
         return 1, None
     results = zipped([("0001.png", png(96, 64)), ("readme.txt", uuid.uuid4().hex.encode())])

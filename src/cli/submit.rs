@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> Outcome {
     let model = inputs::file(&args.model, Kind::Model).map_err(|problem| vec![problem]);
     let (mut problems, merged) = match model.and_then(|()| model::load(&args.model, true)) {
         // What came through a pipe cannot be read again.
-        Ok(model) => (Vec::new(), (model.merged || !args.model.is_file()).then_some(model.bytes)),
+        Ok(model) => (Vec::new(), (model.merged || !args.model.is_file()).then(|| model.bytes.to_vec())),
         Err(found) => (found, None),
     };
     problems.extend(inputs::file(&args.results, Kind::Results).err());

@@ -297,7 +297,7 @@ struct Vetted {
     results: TempBlob,
     model: TempBlob,
     /// The self-contained model, where the upload was not.
-    merged: Option<Vec<u8>>,
+    merged: Option<tokio_util::bytes::Bytes>,
     readme: Option<serde_json::Value>,
     fact_sheet: FactSheet,
     print: Option<Fingerprint>,

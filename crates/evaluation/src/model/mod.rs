@@ -43,7 +43,7 @@ const MAX_PROBLEMS: usize = 20;
 #[derive(Debug)]
 pub struct Model {
     /// The self-contained file: data files merged in.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// The ai.onnx operator set version.
     pub opset: i64,
     /// Whether `bytes` differs from the uploaded file (it came as a zip, or with data files).
@@ -186,7 +186,8 @@ fn vet_bytes(bytes: Vec<u8>, companions: &external::Companions, unpacked: bool) 
     if !problems.is_empty() {
         return Err(problems);
     }
-    let bytes = if had_external { proto.encode_to_vec() } else { shared.to_vec() };
+    // The tensors of `proto` and `flat` are parts of these bytes: a model is in memory once.
+    let bytes = if had_external { proto.encode_to_vec().into() } else { shared };
     let (input, output) = io::io_names(&flat);
     Ok(Model {
         bytes,
