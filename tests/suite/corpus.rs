@@ -244,7 +244,7 @@ async fn real_networks_make_a_board() {
     assert!(board.ranked.is_sorted_by(|a, b| a.figures.runtime_ms <= b.figures.runtime_ms), "{board:?}");
     let mut unranked: Vec<&str> = board.unranked.iter().map(|row| row.team.as_str()).collect();
     unranked.sort_unstable();
-    assert_eq!(unranked, below);
+    assert_eq!(unranked, below, "{:?}", board.unranked.iter().map(|row| &row.reason).collect::<Vec<_>>());
     for row in board.unranked {
         assert_eq!(row.reason.code, "below_baseline");
         assert!(row.reason.message.ends_with("below the baseline's 30.60"), "{}", row.reason.message);

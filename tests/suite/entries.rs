@@ -231,10 +231,11 @@ async fn nothing_that_a_participant_can_get_holds_a_hidden_figure_or_a_byte_of_h
     let (team, other) = (web.app.team(&phase, "a").await, web.app.team(&phase, "b").await);
     let (token, foreign) = (web.token(team).await, web.token(other).await);
     let mut m = measurement();
-    (m.fidelity.psnr, m.fidelity.ssim) = (31.739_152, 0.876_543);
+    // Beyond 60, so that no second of a time reads like one.
+    (m.fidelity.psnr, m.fidelity.ssim) = (81.739_152, 0.876_543);
     let image = |name: &str, psnr, ssim| ImageScore { name: name.into(), psnr: Db(psnr), ssim };
-    m.fidelity.images = vec![image("0901", 33.517_46, 0.912_87), image("0902", 29.960_84, 0.840_21)];
-    m.reproduction.model_psnr = Some(31.728_46);
+    m.fidelity.images = vec![image("0901", 83.517_46, 0.912_87), image("0902", 79.960_84, 0.840_21)];
+    m.reproduction.model_psnr = Some(81.728_46);
     m.reproduction.images = vec![ImageReproduction { name: "0901".into(), max_abs: 1, psnr_between: Db(71.283_94) }];
     web.app.evaluator.plan_model(&web.app.storage, &BlobHash::of(&tiny_model()), Plan::Measures(Box::new(m)));
     let submit = async |seed| {
@@ -250,7 +251,7 @@ async fn nothing_that_a_participant_can_get_holds_a_hidden_figure_or_a_byte_of_h
     let failed = submit(3).await;
     web.app.drain_queue().await;
 
-    let figures = [31.739_152, 0.876_543, 33.517_46, 0.912_87, 29.960_84, 0.840_21, 31.728_46, 71.283_94];
+    let figures = [81.739_152, 0.876_543, 83.517_46, 0.912_87, 79.960_84, 0.840_21, 81.728_46, 71.283_94];
     let exact: Vec<String> = figures.iter().map(|f: &f64| format!("{f}")).collect();
     // As pages and exports write them, rounded or cut: dB with two decimals or more, SSIM with three or more.
     let mut rounded: Vec<String> = figures

@@ -138,7 +138,10 @@ pub fn outputs(
             agreement.inputs.push(other.size);
             agreement.max_abs = agreement.max_abs.max(max_abs);
             // The comparison with the least room decides.
-            let most = SEES_MORE.max(OF_BICUBIC * far).max(OF_OWN * agreement.own_rms);
+            // Where less of the picture is seen, what is taken from all of it is farther off.
+            let seen = f64::from(pass.image.width.min(pass.image.height)).max(1.0);
+            let share = OF_BICUBIC * (super::secret::SMALL / seen).max(1.0);
+            let most = SEES_MORE.max(share * far).max(OF_OWN * agreement.own_rms);
             if agreement.most == 0.0 || rms / most > agreement.rms / agreement.most {
                 (agreement.rms, agreement.most, agreement.bicubic_rms) = (rms, most, far);
             }

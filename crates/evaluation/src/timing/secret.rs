@@ -25,6 +25,8 @@ use crate::Doubt;
 const NEAR: f64 = 0.15;
 /// … and none over 21 % at half as many pixels more and beyond, where what a layer writes leaves the caches.
 const FAR: f64 = 0.35;
+/// Side below which the bounds grow as it shrinks: what a pass costs beside its pixels, and rows that fill no vector, weigh more.
+pub const SMALL: f64 = 64.0;
 /// Pixels beside those of the protocol's size: a near one has at most so many.
 const NEAR_PIXELS: f64 = 1.15;
 /// How often a larger size is drawn: it meets what is cheap below some limit.
@@ -197,7 +199,8 @@ impl Look<'_> {
 }
 
 fn bound(beside: (u32, u32), at: (u32, u32)) -> f64 {
-    if pixels_over(at, beside) <= NEAR_PIXELS { NEAR } else { FAR }
+    let bound = if pixels_over(at, beside) <= NEAR_PIXELS { NEAR } else { FAR };
+    bound * (SMALL / f64::from(beside.0.min(beside.1)).max(1.0)).max(1.0)
 }
 
 fn pixels_over(a: (u32, u32), b: (u32, u32)) -> f64 {
